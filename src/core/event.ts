@@ -1,0 +1,90 @@
+import type { Json } from './json.ts';
+
+/**
+ * What happens while an answer is made. Per choice: deltas, then exactly one `finish`; after the last finish at most
+ * one `usage`. A failure is thrown (GatewayError), never an event. Deltas hold whole code points.
+ */
+export type CompletionEvent =
+  /** Upstream's own id, model and fingerprint, where it tells them; at most once, first. */
+  | { readonly type: 'start'; readonly id?: string; readonly model?: string; readonly fingerprint?: string }
+  /** The prompt is still being read: so many of its tokens are in the KV cache. Engine only. */
+  | { readonly type: 'progress'; readonly processedTokens: number; readonly totalTokens: number }
+  | {
+      readonly type: 'text-delta';
+      readonly choice: number;
+      readonly text: string;
+      readonly logprobs?: readonly TokenLogprob[];
+    }
+  | { readonly type: 'reasoning-delta'; readonly choice: number; readonly text: string }
+  /** Ends a reasoning block: its signature, or the opaque data that stands for it. */
+  | {
+      readonly type: 'reasoning-end';
+      readonly choice: number;
+      readonly signature?: string;
+      readonly redacted?: string;
+      readonly id?: string;
+    }
+  | { readonly type: 'refusal-delta'; readonly choice: number; readonly text: string }
+  /** `index` counts the calls of a choice from 0. */
+  | {
+      readonly type: 'tool-call-start';
+      readonly choice: number;
+      readonly index: number;
+      readonly id: string;
+      readonly name: string;
+      readonly kind: 'function' | 'custom';
+    }
+  | { readonly type: 'tool-call-delta'; readonly choice: number; readonly index: number; readonly arguments: string }
+  /** Citations and the like, in OpenAI's annotation form. */
+  | { readonly type: 'annotation'; readonly choice: number; readonly annotation: Json }
+  | {
+      readonly type: 'finish';
+      readonly choice: number;
+      readonly reason: FinishReason;
+      /** The stop text that matched. */
+      readonly stopSequence?: string;
+      /** Why, in words, where a filter or limit ended it. */
+      readonly detail?: string;
+    }
+  | { readonly type: 'usage'; readonly usage: Usage }
+  /** From here on another target goes on with the answer (takeover). `attempts` counts calls so far. */
+  | { readonly type: 'takeover'; readonly target: string; readonly attempts: number }
+  /**
+   * Bytes of the client's own dialect, ready to be sent: whole SSE events, or a piece of a JSON body. A stream with
+   * these has no text events; its `finish` and `usage` are only observed, the client already has them.
+   */
+  | { readonly type: 'wire'; readonly bytes: Uint8Array };
+
+export type FinishReason = 'stop' | 'length' | 'tool-calls' | 'content-filter' | 'pause' | 'refusal';
+
+/** One token with its log-probability (natural, raw model distribution); `bytes` are its UTF-8 bytes, maybe part of a character. */
+export interface TokenLogprob {
+  readonly token: string;
+  readonly logprob: number;
+  readonly bytes: readonly number[] | null;
+  readonly top: readonly {
+    readonly token: string;
+    readonly logprob: number;
+    readonly bytes: readonly number[] | null;
+  }[];
+  /** The model's own token id, where known. */
+  readonly id?: number;
+}
+
+/** Token counts of a whole request, all choices together. `promptTokens` includes the cached ones. */
+export interface Usage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly cachedTokens?: number;
+  readonly cacheWriteTokens?: number;
+  readonly reasoningTokens?: number;
+  readonly acceptedPredictionTokens?: number;
+  readonly rejectedPredictionTokens?: number;
+  /** True where we counted because the upstream did not tell. */
+  readonly estimated?: boolean;
+  /** Measured by the engine: milliseconds and joules. */
+  readonly queueMs?: number;
+  readonly prefillMs?: number;
+  readonly decodeMs?: number;
+  readonly energyJoules?: number;
+}

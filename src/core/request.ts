@@ -1,0 +1,199 @@
+import type { Json, JsonObject } from './json.ts';
+
+/** The wire formats a client may speak. An upstream speaks one of them too, or its own. */
+export type Dialect =
+  | 'openai-chat'
+  | 'openai-completions'
+  | 'openai-responses'
+  | 'anthropic-messages'
+  | 'ollama-chat'
+  | 'ollama-generate';
+
+export type Priority = 'interactive' | 'normal' | 'batch';
+
+/**
+ * One generation, whatever dialect asked for it. Immutable: a stage that changes something passes on a copy
+ * (`{ ...request, … }`), and one that reads or changes text calls `readable` first.
+ */
+export interface ChatRequest {
+  /** The public model name; the attempt replaces it by the target's own. */
+  readonly model: string;
+  /** Turns in order. Empty when `prompt` is set. */
+  readonly messages: readonly Message[];
+  /** Raw text completion (legacy completions, FIM) instead of a chat: no template is applied. */
+  readonly prompt?: TextPrompt;
+  readonly sampling: Sampling;
+  /** Most tokens to generate per choice, reasoning included. Absent: to the end of the context. */
+  readonly maxTokens?: number;
+  /** Text that ends the answer and is not part of it. */
+  readonly stop: readonly string[];
+  /** `n`: how many choices, at least 1. */
+  readonly choices: number;
+  readonly tools: readonly Tool[];
+  readonly toolChoice: ToolChoice;
+  readonly parallelToolCalls: boolean;
+  readonly responseFormat: ResponseFormat;
+  /** Present when token log-probabilities are wanted; `top` alternatives per position, 0..20. */
+  readonly logprobs?: { readonly top: number };
+  readonly reasoning?: ReasoningOptions;
+  /** Expected output; may serve as the draft of speculative decoding. */
+  readonly prediction?: string;
+  /** The last message is the beginning of the answer and is continued exactly (assistant prefill, takeover). */
+  readonly continueFinalMessage: boolean;
+  /** The client wants a stream. Only the encoder and a pass-through care; in between all is a stream. */
+  readonly stream: boolean;
+  readonly priority: Priority;
+  /** `prompt_cache_key`: requests with the same one likely share a prefix; a hint for slot and replica affinity. */
+  readonly promptCacheKey?: string;
+  /** End user as told by the client (`safety_identifier` or `user`). */
+  readonly user?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly serviceTier?: string;
+  /** Keep the answer for later retrieval. */
+  readonly store?: boolean;
+  /** Prompt from the library: `prompt: { id, version, variables }`. */
+  readonly promptTemplate?: PromptReference;
+  /** The client's dialect, and its fields that we do not model: they reach an upstream of the same dialect. */
+  readonly dialect: Dialect;
+  readonly extensions: JsonObject;
+  /** The client's own body, present only while no stage needs to read or change the text. */
+  readonly wire?: WireRequest;
+}
+
+/** What a client sent, kept so that an upstream of the same dialect can get it unchanged. */
+export interface WireRequest {
+  readonly dialect: Dialect;
+  readonly body: JsonObject;
+  /** The exact bytes of `body`, where still at hand. */
+  readonly bytes?: Uint8Array;
+  /** Client headers that belong to the dialect (`anthropic-beta`, …), lower-case. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** The request without its wire form: whoever must see or change text calls this, and the general path is taken. */
+export function readable(request: ChatRequest): ChatRequest {
+  if (!request.wire) return request;
+  const { wire: _, ...rest } = request;
+  return rest;
+}
+
+export interface TextPrompt {
+  /** Text, or token ids of the model itself. */
+  readonly text: string | readonly number[];
+  /** Text after the gap (fill in the middle). */
+  readonly suffix?: string;
+  /** Give the prompt back in front of the answer, with its log-probabilities where asked for. */
+  readonly echo: boolean;
+}
+
+export type Message =
+  | { readonly role: 'system' | 'developer'; readonly content: readonly Part[]; readonly name?: string }
+  | { readonly role: 'user'; readonly content: readonly Part[]; readonly name?: string }
+  | AssistantMessage
+  | {
+      readonly role: 'tool';
+      readonly toolCallId: string;
+      readonly content: readonly Part[];
+      readonly isError?: boolean;
+      readonly name?: string;
+    };
+
+export interface AssistantMessage {
+  readonly role: 'assistant';
+  readonly content: readonly Part[];
+  readonly toolCalls: readonly ToolCall[];
+  /** Thinking of earlier turns; upstreams that sign it want it back unchanged. */
+  readonly reasoning?: readonly ReasoningBlock[];
+  readonly refusal?: string;
+  readonly name?: string;
+}
+
+export type Part =
+  | { readonly type: 'text'; readonly text: string; readonly cacheControl?: Json }
+  /** `url` is http(s) or a data: URL. */
+  | { readonly type: 'image'; readonly url: string; readonly detail?: string; readonly cacheControl?: Json }
+  | { readonly type: 'audio'; readonly data: string; readonly format: string }
+  | { readonly type: 'file'; readonly data?: string; readonly fileId?: string; readonly filename?: string };
+
+/** `text` as the model thought it; `signature` proves it to the upstream; `redacted` is opaque data instead of text. */
+export interface ReasoningBlock {
+  readonly text: string;
+  readonly signature?: string;
+  readonly redacted?: string;
+  readonly id?: string;
+}
+
+export interface ToolCall {
+  readonly id: string;
+  readonly kind: 'function' | 'custom';
+  readonly name: string;
+  /** JSON text for functions (not parsed: models err), free text for custom tools. */
+  readonly arguments: string;
+}
+
+export interface Tool {
+  readonly kind: 'function' | 'custom';
+  readonly name: string;
+  readonly description?: string;
+  /** JSON Schema of the arguments; absent means no arguments are described. */
+  readonly parameters?: JsonObject;
+  readonly strict?: boolean;
+  /** Custom tools: the grammar or text format of the input. */
+  readonly format?: JsonObject;
+  readonly cacheControl?: Json;
+}
+
+export type ToolChoice =
+  | 'auto'
+  | 'none'
+  | 'required'
+  | { readonly type: 'named'; readonly name: string }
+  | { readonly type: 'allowed'; readonly mode: 'auto' | 'required'; readonly names: readonly string[] };
+
+export type ResponseFormat =
+  | { readonly type: 'text' }
+  | { readonly type: 'json-object' }
+  | {
+      readonly type: 'json-schema';
+      readonly name: string;
+      readonly schema: JsonObject;
+      readonly strict?: boolean;
+      readonly description?: string;
+    }
+  /** GBNF, llama.cpp's own notation. */
+  | { readonly type: 'grammar'; readonly grammar: string };
+
+export interface ReasoningOptions {
+  readonly effort?: string;
+  /** Most tokens to think; 0 switches thinking off. */
+  readonly budgetTokens?: number;
+  readonly enabled?: boolean;
+  readonly summary?: string;
+}
+
+/** Absent means the model's or upstream's own default. Further samplers travel in `extensions` under llama.cpp's names. */
+export interface Sampling {
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+  readonly minP?: number;
+  readonly seed?: number;
+  readonly frequencyPenalty?: number;
+  readonly presencePenalty?: number;
+  readonly repeatPenalty?: number;
+  /** Token id (of the model's vocabulary, decimal) → bias -100..100. */
+  readonly logitBias?: Readonly<Record<string, number>>;
+}
+
+export interface PromptReference {
+  readonly id: string;
+  readonly version?: string;
+  readonly variables: Readonly<Record<string, Json>>;
+}
+
+/** The text of a content list, parts joined without separator; other parts count as nothing. */
+export function textOf(content: readonly Part[]): string {
+  let text = '';
+  for (const part of content) if (part.type === 'text') text += part.text;
+  return text;
+}

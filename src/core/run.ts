@@ -1,0 +1,58 @@
+import type { CompletionEvent } from './event.ts';
+import type { Priority } from './request.ts';
+
+/** Who asks: the holder of a key, or the anonymous caller of an open gateway. */
+export interface Caller {
+  /** Stable id of the key (never the key itself); `anonymous` without keys. */
+  readonly id: string;
+  readonly role: 'admin' | 'caller';
+  readonly name?: string;
+  readonly team?: string;
+  readonly tags: readonly string[];
+  /** Allowed model names and endpoints; absent means all. */
+  readonly models?: readonly string[];
+  readonly endpoints?: readonly string[];
+  /** The most urgent class this caller may ask for. */
+  readonly priority?: Priority;
+  /** Isolation of KV and response cache: equal tenants may share, others never. */
+  readonly tenant: string;
+}
+
+export const anonymous: Caller = { id: 'anonymous', role: 'admin', tags: [], tenant: 'anonymous' };
+
+/** Everything about one request that is not its content. Made by http, only read afterwards. */
+export interface RequestContext {
+  readonly requestId: string;
+  readonly caller: Caller;
+  /** Aborts when the client leaves or its total time is over. */
+  readonly signal: AbortSignal;
+  /** The path as routed: `/v1/chat/completions`. */
+  readonly endpoint: string;
+  /** Monotonic milliseconds when the request's first byte was handled. */
+  readonly startedMs: number;
+  /** Request headers that stages read (`x-tidegate-*`, `traceparent`, `idempotency-key`, `cache-control`), lower-case. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export type CacheStatus = 'hit' | 'miss' | 'bypass' | 'coalesced' | 'stale';
+
+/** One call of one target, as it ended up to the first event. */
+export interface Attempt {
+  /** `provider/model`. */
+  readonly target: string;
+  readonly startedMs: number;
+  readonly durationMs: number;
+  /** Absent when it answered. */
+  readonly error?: { readonly kind: string; readonly message: string; readonly status: number };
+}
+
+/** An answer under way: its first event is there, the rest is pulled. */
+export interface Run {
+  /** `provider/model` that answers. */
+  readonly target: string;
+  readonly attempts: readonly Attempt[];
+  readonly cache: CacheStatus;
+  /** Further response headers that stages ask for (`x-ratelimit-…`, `x-tidegate-predicted-ttft-ms`), lower-case. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly events: AsyncIterable<CompletionEvent>;
+}

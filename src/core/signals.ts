@@ -1,0 +1,46 @@
+import { GatewayError } from './errors.ts';
+
+/** A signal that aborts with the client's, or with `timeout` after `ms`; `ms` of 0 or less means no deadline. */
+export function withDeadline(
+  signal: AbortSignal,
+  ms: number | undefined,
+  what: string,
+): { signal: AbortSignal; clear: () => void } {
+  if (!ms || ms <= 0) return { signal, clear: () => {} };
+  const controller = new AbortController();
+  const timer = setTimeout(() => {
+    controller.abort(new GatewayError('timeout', `${what} took longer than ${ms} ms.`));
+  }, ms);
+  return { signal: AbortSignal.any([signal, controller.signal]), clear: () => clearTimeout(timer) };
+}
+
+/** The reason a signal aborted, as the error to throw: ours if one was given, else `cancelled`. */
+export function abortError(signal: AbortSignal): GatewayError {
+  const reason: unknown = signal.reason;
+  if (reason instanceof GatewayError) return reason;
+  return new GatewayError('cancelled', 'The client closed the request.', { cause: reason });
+}
+
+/** Throws the abort's reason if the signal has aborted. */
+export function throwIfAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw abortError(signal);
+}
+
+/** Resolves after `ms`, or rejects at once when the signal aborts. */
+export function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(abortError(signal));
+      return;
+    }
+    const onAbort = () => {
+      clearTimeout(timer);
+      reject(abortError(signal));
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    }, ms);
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+}

@@ -1,0 +1,216 @@
+import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from './event.ts';
+import type { ReasoningBlock, ToolCall } from './request.ts';
+
+/**
+ * Pulls the first item, so that a failure before it is still an exception; the returned iterable starts with it again.
+ * Closing the returned iterable closes the source.
+ */
+export async function prime<T>(source: AsyncIterable<T>): Promise<AsyncIterable<T>> {
+  const iterator = source[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  let pending: IteratorResult<T> | undefined = first;
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next: () => {
+        if (!pending) return iterator.next();
+        const result = pending;
+        pending = undefined;
+        return Promise.resolve(result);
+      },
+      return: async (value?: unknown) => {
+        await iterator.return?.(value);
+        return { done: true, value: undefined };
+      },
+    }),
+  };
+}
+
+/** Calls `see` with each item on its way, `end` exactly once: with the error, or undefined when complete or abandoned. */
+export async function* tap<T>(
+  source: AsyncIterable<T>,
+  see: (item: T) => void,
+  end: (error: unknown, complete: boolean) => void = () => {},
+): AsyncGenerator<T> {
+  let complete = false;
+  let failure: unknown;
+  try {
+    for await (const item of source) {
+      see(item);
+      yield item;
+    }
+    complete = true;
+  } catch (error) {
+    failure = error;
+    throw error;
+  } finally {
+    end(failure, complete);
+  }
+}
+
+/** One whole choice, as the events told it. */
+export interface CollectedChoice {
+  readonly text: string;
+  readonly reasoning: readonly ReasoningBlock[];
+  readonly refusal: string | undefined;
+  readonly toolCalls: readonly ToolCall[];
+  readonly annotations: readonly unknown[];
+  readonly logprobs: readonly TokenLogprob[] | undefined;
+  readonly finishReason: FinishReason | undefined;
+  readonly stopSequence: string | undefined;
+  readonly detail: string | undefined;
+}
+
+export interface Collected {
+  readonly choices: readonly CollectedChoice[];
+  readonly usage: Usage | undefined;
+  readonly upstream: { readonly id?: string; readonly model?: string; readonly fingerprint?: string };
+  /** The body, where the answer passed through as bytes. */
+  readonly wire: Uint8Array | undefined;
+}
+
+interface OpenChoice {
+  text: string;
+  reasoning: ReasoningBlock[];
+  reasoningOpen: boolean;
+  refusal: string | undefined;
+  toolCalls: { id: string; kind: 'function' | 'custom'; name: string; arguments: string }[];
+  annotations: unknown[];
+  logprobs: TokenLogprob[] | undefined;
+  finishReason: FinishReason | undefined;
+  stopSequence: string | undefined;
+  detail: string | undefined;
+}
+
+/** Builds the whole answer from its events: push each, then `result`. The only way from a stream to a body. */
+export function createCollector(): { push(event: CompletionEvent): void; result(): Collected } {
+  const choices: OpenChoice[] = [];
+  const wire: Uint8Array[] = [];
+  let usage: Usage | undefined;
+  let upstream: Collected['upstream'] = {};
+
+  const open = (index: number): OpenChoice => {
+    for (let i = choices.length; i <= index; i++) {
+      choices.push({
+        text: '',
+        reasoning: [],
+        reasoningOpen: false,
+        refusal: undefined,
+        toolCalls: [],
+        annotations: [],
+        logprobs: undefined,
+        finishReason: undefined,
+        stopSequence: undefined,
+        detail: undefined,
+      });
+    }
+    return choices[index] as OpenChoice; // just made
+  };
+
+  return {
+    push(event) {
+      switch (event.type) {
+        case 'start': {
+          const { type: _, ...rest } = event;
+          upstream = rest;
+          return;
+        }
+        case 'text-delta': {
+          const choice = open(event.choice);
+          choice.text += event.text;
+          if (event.logprobs) {
+            choice.logprobs ??= [];
+            choice.logprobs.push(...event.logprobs);
+          }
+          return;
+        }
+        case 'reasoning-delta': {
+          const choice = open(event.choice);
+          const last = choice.reasoning.at(-1);
+          if (choice.reasoningOpen && last) {
+            choice.reasoning[choice.reasoning.length - 1] = { ...last, text: last.text + event.text };
+          } else {
+            choice.reasoning.push({ text: event.text });
+            choice.reasoningOpen = true;
+          }
+          return;
+        }
+        case 'reasoning-end': {
+          const choice = open(event.choice);
+          const { type: _, choice: __, ...rest } = event;
+          const last = choice.reasoningOpen ? choice.reasoning.pop() : undefined;
+          choice.reasoning.push({ text: last?.text ?? '', ...rest });
+          choice.reasoningOpen = false;
+          return;
+        }
+        case 'refusal-delta': {
+          const choice = open(event.choice);
+          choice.refusal = (choice.refusal ?? '') + event.text;
+          return;
+        }
+        case 'tool-call-start':
+          open(event.choice).toolCalls[event.index] = {
+            id: event.id,
+            kind: event.kind,
+            name: event.name,
+            arguments: '',
+          };
+          return;
+        case 'tool-call-delta': {
+          const call = open(event.choice).toolCalls[event.index];
+          if (call) call.arguments += event.arguments;
+          return;
+        }
+        case 'annotation':
+          open(event.choice).annotations.push(event.annotation);
+          return;
+        case 'finish': {
+          const choice = open(event.choice);
+          choice.finishReason = event.reason;
+          choice.stopSequence = event.stopSequence;
+          choice.detail = event.detail;
+          return;
+        }
+        case 'usage':
+          usage = event.usage;
+          return;
+        case 'wire':
+          wire.push(event.bytes);
+          return;
+        case 'progress':
+        case 'takeover':
+          return;
+        default:
+          event satisfies never;
+      }
+    },
+    result: () => ({
+      choices: choices.map(({ reasoningOpen: _, ...choice }) => ({
+        ...choice,
+        toolCalls: choice.toolCalls.filter(Boolean),
+      })),
+      usage,
+      upstream,
+      wire: wire.length > 0 ? concatBytes(wire) : undefined,
+    }),
+  };
+}
+
+/** Drains the events into one whole answer; throws what the stream throws. */
+export async function collect(events: AsyncIterable<CompletionEvent>): Promise<Collected> {
+  const collector = createCollector();
+  for await (const event of events) collector.push(event);
+  return collector.result();
+}
+
+export function concatBytes(pieces: readonly Uint8Array[]): Uint8Array {
+  if (pieces.length === 1 && pieces[0]) return pieces[0];
+  let length = 0;
+  for (const piece of pieces) length += piece.length;
+  const whole = new Uint8Array(length);
+  let offset = 0;
+  for (const piece of pieces) {
+    whole.set(piece, offset);
+    offset += piece.length;
+  }
+  return whole;
+}
