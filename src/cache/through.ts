@@ -1,0 +1,11 @@
+import type { ChatRequest } from '../core/request.ts';
+import type { Route } from '../core/route.ts';
+import type { RequestContext, Run } from '../core/run.ts';
+
+/** Stored answers, and one generation for many equal requests. */
+export interface ResponseCache {
+  /** The stored run, or `produce`'s, kept while it passes. Keeps what the provider said, before filters. */
+  through(request: ChatRequest, route: Route, context: RequestContext, produce: () => Promise<Run>): Promise<Run>;
+}
+
+export const noCache: ResponseCache = { through: (_request, _route, _context, produce) => produce() };

@@ -1,0 +1,20 @@
+import type { CompletionEvent } from '../core/event.ts';
+import type { ChatRequest } from '../core/request.ts';
+import type { Route } from '../core/route.ts';
+import type { RequestContext } from '../core/run.ts';
+
+/** Input and output filters of routes. */
+export interface Filters {
+  /** Runs the route's input filters. Throws content_blocked. A request whose answer must be read comes back `readable`. */
+  apply(request: ChatRequest, route: Route, context: RequestContext): Promise<Filtered>;
+}
+
+export interface Filtered {
+  readonly request: ChatRequest;
+  /** The answer's filters, made for this one request. */
+  output(events: AsyncIterable<CompletionEvent>): AsyncIterable<CompletionEvent>;
+}
+
+export const noFilters: Filters = {
+  apply: async (request) => ({ request, output: (events) => events }),
+};

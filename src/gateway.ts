@@ -1,0 +1,75 @@
+import type { ResponseCache } from './cache/through.ts';
+import type { CallOptions } from './core/provider.ts';
+import type { ChatRequest } from './core/request.ts';
+import type { Route, Routing, Target } from './core/route.ts';
+import type { RequestContext, Run } from './core/run.ts';
+import type { Filters } from './filters/index.ts';
+import type { Recorder } from './observability/record.ts';
+import type { Policy } from './policy/admit.ts';
+import type { Prompts } from './prompts/render.ts';
+
+/** The stages of a request's way; each is one room of src/, built by a composition root. */
+export interface GatewayDeps {
+  readonly policy: Policy;
+  readonly prompts: Prompts;
+  readonly routing: Routing;
+  readonly filters: Filters;
+  readonly cache: ResponseCache;
+  readonly record: Recorder;
+}
+
+export interface Gateway {
+  /** Resolves when the answer has begun (its first event is there); throws GatewayError when none will. */
+  stream(request: ChatRequest, context: RequestContext): Promise<Run>;
+  /** A call that is answered as a whole: embeddings, rerank, tokens. `use` picks the provider's method. */
+  call<T>(call: WholeCall<T>, context: RequestContext): Promise<{ readonly target: string; readonly value: T }>;
+  /** Public model names that this caller may use. */
+  models(context: RequestContext): readonly Route[];
+}
+
+export interface WholeCall<T> {
+  readonly model: string;
+  /** Tokens that it will cost, for limits; an estimate where not known. */
+  readonly tokens: number;
+  /** Undefined where the target is not able to. */
+  use(target: Target, options: CallOptions): Promise<T> | undefined;
+  /** Tokens that it did cost. */
+  spent(value: T): number;
+}
+
+/** The whole product in one function: the way of a request. Cache inside, filters outside. */
+export function createGateway({ policy, prompts, routing, filters, cache, record }: GatewayDeps): Gateway {
+  return {
+    stream: (asked, context) =>
+      record.stream(asked, context, async () => {
+        const route = routing.find(asked.model); // throws model_not_found
+        const prompted = prompts.render(asked, route); // throws invalid_request, naming the variable
+        const admitted = await policy.admit(prompted, route, context); // throws forbidden | rate_limited | budget_exceeded
+        try {
+          const filtered = await filters.apply(admitted.request, route, context); // throws content_blocked
+          const run = await cache.through(filtered.request, route, context, () =>
+            routing.attempt(route, filtered.request, context),
+          );
+          const events = admitted.meter(filtered.output(run.events));
+          return { ...run, events, headers: { ...run.headers, ...admitted.headers } };
+        } catch (error) {
+          admitted.release();
+          throw error;
+        }
+      }),
+    call: ({ model, tokens, use, spent }, context) =>
+      record.call(model, context, async () => {
+        const route = routing.find(model);
+        const admitted = await policy.admitTokens(tokens, route, context);
+        try {
+          const answer = await routing.call(route, context, use);
+          admitted.settle(spent(answer.value));
+          return answer;
+        } catch (error) {
+          admitted.settle(0);
+          throw error;
+        }
+      }),
+    models: (context) => routing.routes().filter((route) => policy.mayUse(route, context.caller)),
+  };
+}

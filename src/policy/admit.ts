@@ -1,0 +1,53 @@
+import { GatewayError } from '../core/errors.ts';
+import type { CompletionEvent } from '../core/event.ts';
+import type { ChatRequest } from '../core/request.ts';
+import type { Route } from '../core/route.ts';
+import type { Caller, RequestContext } from '../core/run.ts';
+
+/** Who may ask for what, and how much of it. */
+export interface Policy {
+  /** Throws unauthorized. Headers are lower-case; null without any key when the gateway is open. */
+  authenticate(headers: Readonly<Record<string, string>>): Promise<Caller>;
+  /** Counts and reserves before anything is spent. Throws forbidden | rate_limited | budget_exceeded. */
+  admit(request: ChatRequest, route: Route, context: RequestContext): Promise<Admission>;
+  /** The same for calls that answer as a whole. */
+  admitTokens(tokens: number, route: Route, context: RequestContext): Promise<TokenAdmission>;
+  mayUse(route: Route, caller: Caller): boolean;
+}
+
+export interface Admission {
+  readonly request: ChatRequest;
+  /** `x-ratelimit-…`, as OpenAI sends them. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Passes the events on, cuts them at a limit's edge, and settles the reservation when they end, whichever way. */
+  meter(events: AsyncIterable<CompletionEvent>): AsyncIterable<CompletionEvent>;
+  /** Gives the reservation back when no answer began. */
+  release(): void;
+}
+
+export interface TokenAdmission {
+  readonly headers: Readonly<Record<string, string>>;
+  settle(tokens: number): void;
+}
+
+/** The policy of a gateway without keys and limits: everybody is `caller`. */
+export function openPolicy(caller: Caller): Policy {
+  const mayUse = (route: Route, who: Caller) => !who.models || who.models.includes(route.name);
+  const check = (route: Route, who: Caller) => {
+    if (!mayUse(route, who)) {
+      throw new GatewayError('forbidden', `This key may not use the model '${route.name}'.`, { param: 'model' });
+    }
+  };
+  return {
+    authenticate: async () => caller,
+    async admit(request, route, context) {
+      check(route, context.caller);
+      return { request, headers: {}, meter: (events) => events, release: () => {} };
+    },
+    async admitTokens(_tokens, route, context) {
+      check(route, context.caller);
+      return { headers: {}, settle: () => {} };
+    },
+    mayUse,
+  };
+}
