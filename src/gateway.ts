@@ -41,17 +41,18 @@ export interface WholeCall<T> {
 export function createGateway({ policy, prompts, routing, filters, cache, record }: GatewayDeps): Gateway {
   return {
     stream: (asked, context) =>
-      record.stream(asked, context, async () => {
+      record.stream(asked, context, async (timed) => {
         const route = routing.find(asked.model); // throws model_not_found
         const prompted = prompts.render(asked, route); // throws invalid_request, naming the variable
-        const admitted = await policy.admit(prompted, route, context); // throws forbidden | rate_limited | budget_exceeded
+        const admitted = await timed('admission', policy.admit(prompted, route, context)); // throws forbidden | rate_limited | budget_exceeded
         try {
-          const filtered = await filters.apply(admitted.request, route, context); // throws content_blocked
+          const filtered = await timed('input-filters', filters.apply(admitted.request, route, context)); // throws content_blocked
           const run = await cache.through(filtered.request, route, context, () =>
             routing.attempt(route, filtered.request, context),
           );
           const events = admitted.meter(filtered.output(run.events));
-          return { ...run, events, headers: { ...run.headers, ...admitted.headers } };
+          const decisions = () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])];
+          return { ...run, events, decisions, headers: { ...run.headers, ...admitted.headers } };
         } catch (error) {
           admitted.release();
           throw error;

@@ -1,3 +1,5 @@
+import type { Attempt, Decision } from './run.ts';
+
 /**
  * Everything that can go wrong on a request's way, by kind. `retryable`: the same request to the same or the next
  * target may succeed. `blame`: whose fault it is; only `upstream` counts against a target's circuit breaker.
@@ -228,6 +230,9 @@ export interface ErrorDetails {
   readonly status?: number | undefined;
   /** The OpenAI `type` where it differs from the kind's own. */
   readonly type?: string | undefined;
+  /** The calls that failed before this was thrown, and what stages decided, for the request's record. */
+  readonly attempts?: readonly Attempt[] | undefined;
+  readonly decisions?: readonly Decision[] | undefined;
 }
 
 /** The one error of the gateway. `message` tells the caller what to change and never holds a key, a prompt or an answer. */
@@ -238,6 +243,8 @@ export class GatewayError extends Error {
   readonly status: number;
   readonly type: string;
   readonly retryAfterMs: number | undefined;
+  readonly attempts: readonly Attempt[];
+  readonly decisions: readonly Decision[];
 
   constructor(kind: ErrorKind, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -248,6 +255,8 @@ export class GatewayError extends Error {
     this.status = details.status ?? table[kind].status;
     this.type = details.type ?? table[kind].type;
     this.retryAfterMs = details.retryAfterMs;
+    this.attempts = details.attempts ?? [];
+    this.decisions = details.decisions ?? [];
   }
 
   get retryable(): boolean {

@@ -1,5 +1,8 @@
-import type { FinishReason, Usage } from './event.ts';
-import type { Attempt, CacheStatus } from './run.ts';
+import type { CompletionEvent, FinishReason, Usage } from './event.ts';
+import type { ChatRequest, PromptReference } from './request.ts';
+import type { Attempt, CacheStatus, Decision, RequestContext, Run } from './run.ts';
+
+export type { Decision } from './run.ts';
 
 /** One wide record per request, made when it has ended, whichever way. Holds no prompt, answer or key. */
 export interface RequestRecord {
@@ -21,7 +24,11 @@ export interface RequestRecord {
   readonly ttftMs?: number;
   /** (end − first token) ÷ (tokens − 1), where there were at least two tokens. */
   readonly tpotMs?: number;
+  /** Time until the answer began, less the attempts: what the gateway itself added. */
+  readonly overheadMs?: number;
   readonly usage?: Usage;
+  /** US dollars, where the target's price is known. */
+  readonly costUsd?: number;
   readonly finishReasons: readonly FinishReason[];
   /** `ok`, or the error's kind; `cancelled` when the client left. */
   readonly outcome: string;
@@ -31,14 +38,29 @@ export interface RequestRecord {
   readonly metadata?: Readonly<Record<string, string>>;
   /** What stages decided, by stage: filters, cache, routing, limits. Small and bounded. */
   readonly decisions: readonly Decision[];
+  /** What took how long before the answer began, in order. */
+  readonly stages: readonly Stage[];
+  /** The library prompt that was rendered, without its variables. */
+  readonly prompt?: Pick<PromptReference, 'id' | 'version'>;
 }
 
-export interface Decision {
-  readonly stage: string;
+/** One timed step of a request; monotonic milliseconds as in `RequestContext.startedMs`. */
+export interface Stage {
   readonly name: string;
-  readonly action: string;
-  readonly detail?: string;
+  readonly startedMs: number;
+  readonly durationMs: number;
 }
 
 /** Takes records: log, metrics, ledger. Must not throw and must not wait. */
 export type RecordSink = (record: RequestRecord) => void;
+
+/** Follows one request while it is under way. Must not throw and must not wait; `event` runs for every delta. */
+export interface RequestWatch {
+  answered?(run: Run, nowMs: number): void;
+  event?(event: CompletionEvent, nowMs: number): void;
+  /** Exactly once, with the record that the sinks get. */
+  ended(record: RequestRecord): void;
+}
+
+/** Asked once per request: the live board, traces, quality. Undefined: not interested in this one. */
+export type Watcher = (request: ChatRequest, context: RequestContext) => RequestWatch | undefined;

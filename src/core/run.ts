@@ -46,6 +46,14 @@ export interface Attempt {
   readonly error?: { readonly kind: string; readonly message: string; readonly status: number };
 }
 
+/** What a stage decided about a request, for its record: small and bounded, and never text of a prompt or an answer. */
+export interface Decision {
+  readonly stage: string;
+  readonly name: string;
+  readonly action: string;
+  readonly detail?: string;
+}
+
 /** An answer under way: its first event is there, the rest is pulled. */
 export interface Run {
   /** `provider/model` that answers. */
@@ -55,4 +63,6 @@ export interface Run {
   /** Further response headers that stages ask for (`x-ratelimit-…`, `x-tidegate-predicted-ttft-ms`), lower-case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly events: AsyncIterable<CompletionEvent>;
+  /** What the stages decided so far; read again when the stream has ended. */
+  readonly decisions?: () => readonly Decision[];
 }

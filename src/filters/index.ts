@@ -1,7 +1,7 @@
 import type { CompletionEvent } from '../core/event.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
-import type { RequestContext } from '../core/run.ts';
+import type { Decision, RequestContext } from '../core/run.ts';
 
 /** Input and output filters of routes. */
 export interface Filters {
@@ -13,6 +13,8 @@ export interface Filtered {
   readonly request: ChatRequest;
   /** The answer's filters, made for this one request. */
   output(events: AsyncIterable<CompletionEvent>): AsyncIterable<CompletionEvent>;
+  /** What the filters did so far, on the way in and out; for the request's record. */
+  readonly decisions?: () => readonly Decision[];
 }
 
 export const noFilters: Filters = {

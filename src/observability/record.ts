@@ -1,14 +1,13 @@
 import { type Clock, systemClock } from '../core/clock.ts';
 import { toGatewayError } from '../core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../core/event.ts';
-import type { RecordSink, RequestRecord } from '../core/record.ts';
+import type { RecordSink, RequestRecord, RequestWatch, Stage, Watcher } from '../core/record.ts';
 import type { ChatRequest } from '../core/request.ts';
-import type { RequestContext, Run } from '../core/run.ts';
-import { tap } from '../core/streams.ts';
+import type { Attempt, RequestContext, Run } from '../core/run.ts';
 
 export interface Recorder {
   /** Runs the request and, when its stream has ended, gives one record to every sink. */
-  stream(request: ChatRequest, context: RequestContext, run: () => Promise<Run>): Promise<Run>;
+  stream(request: ChatRequest, context: RequestContext, run: (stage: Timed) => Promise<Run>): Promise<Run>;
   call<T extends { readonly target: string }>(
     model: string,
     context: RequestContext,
@@ -16,25 +15,36 @@ export interface Recorder {
   ): Promise<T>;
 }
 
+/** Waits for a stage's result and notes how long it took. */
+export type Timed = <T>(name: string, work: Promise<T>) => Promise<T>;
+
+export interface RecorderOptions {
+  readonly watchers?: readonly Watcher[];
+  /** US dollars of what a target used; undefined where its price is not known. */
+  readonly priceOf?: (target: string, usage: Usage) => number | undefined;
+}
+
 const visible = (event: CompletionEvent) =>
   event.type !== 'start' && event.type !== 'progress' && event.type !== 'usage';
 
-/** One wide record per request; `sinks` are log, metrics and ledger. */
-export function createRecorder(sinks: readonly RecordSink[], clock: Clock = systemClock): Recorder {
-  const emit = (record: RequestRecord) => {
+/** One wide record per request; `sinks` are log, metrics and ledger, `watchers` follow it while it is under way. */
+export function createRecorder(
+  sinks: readonly RecordSink[],
+  clock: Clock = systemClock,
+  { watchers = [], priceOf }: RecorderOptions = {},
+): Recorder {
+  const emit = (record: RequestRecord, watches: readonly RequestWatch[] = []) => {
+    for (const watch of watches) watch.ended(record);
     for (const sink of sinks) sink(record);
   };
-  const begin = (model: string, { requestId, endpoint, caller, startedMs }: RequestContext) => {
-    const startedAt = clock.wall() - (clock.now() - startedMs);
-    return {
-      requestId,
-      endpoint,
-      model,
-      startedAt,
-      callerId: caller.id,
-      ...(caller.team !== undefined && { team: caller.team }),
-    };
-  };
+  const begin = (model: string, { requestId, endpoint, caller, startedMs }: RequestContext) => ({
+    requestId,
+    endpoint,
+    model,
+    startedAt: clock.wall() - (clock.now() - startedMs),
+    callerId: caller.id,
+    ...(caller.team !== undefined && { team: caller.team }),
+  });
   const failed = (error: unknown) => {
     const { kind, status, message } = toGatewayError(error);
     return { outcome: kind, status, errorMessage: message };
@@ -42,27 +52,50 @@ export function createRecorder(sinks: readonly RecordSink[], clock: Clock = syst
 
   return {
     async stream(request, context, produce) {
+      const watches: RequestWatch[] = [];
+      for (const watcher of watchers) {
+        const watch = watcher(request, context);
+        if (watch) watches.push(watch);
+      }
+      const stages: Stage[] = [];
+      const { promptTemplate } = request;
       const base = {
         ...begin(request.model, context),
         stream: request.stream,
+        stages,
         ...(request.user !== undefined && { user: request.user }),
         ...(request.metadata !== undefined && { metadata: request.metadata }),
+        ...(promptTemplate && {
+          prompt: {
+            id: promptTemplate.id,
+            ...(promptTemplate.version !== undefined && { version: promptTemplate.version }),
+          },
+        }),
       };
+      const timed: Timed = async (name, work) => {
+        const startedMs = clock.now();
+        try {
+          return await work;
+        } finally {
+          stages.push({ name, startedMs, durationMs: clock.now() - startedMs });
+        }
+      };
+
       let run: Run;
       try {
-        run = await produce();
+        run = await produce(timed);
       } catch (error) {
-        emit({
-          ...base,
-          attempts: [],
-          cache: 'bypass',
-          durationMs: clock.now() - context.startedMs,
-          finishReasons: [],
-          decisions: [],
-          ...failed(error),
-        });
+        const { attempts, decisions } = toGatewayError(error);
+        const durationMs = clock.now() - context.startedMs;
+        const overheadMs = durationMs - spentIn(attempts);
+        const rest = { attempts, decisions, durationMs, overheadMs, cache: 'bypass' as const, finishReasons: [] };
+        emit({ ...base, ...rest, ...failed(error) }, watches);
         throw error;
       }
+
+      const answeredMs = clock.now();
+      for (const watch of watches) watch.answered?.(run, answeredMs);
+      const observers = watches.filter((watch) => watch.event !== undefined);
       let firstMs: number | undefined;
       let usage: Usage | undefined;
       const finishReasons: FinishReason[] = [];
@@ -70,29 +103,34 @@ export function createRecorder(sinks: readonly RecordSink[], clock: Clock = syst
         if (firstMs === undefined && visible(event)) firstMs = clock.now();
         if (event.type === 'usage') usage = event.usage;
         else if (event.type === 'finish') finishReasons.push(event.reason);
+        if (observers.length > 0) {
+          const nowMs = clock.now();
+          for (const watch of observers) watch.event?.(event, nowMs);
+        }
       };
-      const end = (error: unknown, complete: boolean) => {
+      const end = (outcome: ReturnType<typeof failed> | { outcome: string; status: number }) => {
         const now = clock.now();
         const tokens = usage?.completionTokens ?? 0;
-        emit({
+        const stored = run.cache === 'hit' || run.cache === 'stale' || run.cache === 'coalesced';
+        const costUsd = usage && (stored ? 0 : priceOf?.(run.target, usage));
+        const record: RequestRecord = {
           ...base,
           target: run.target,
           attempts: run.attempts,
           cache: run.cache,
           durationMs: now - context.startedMs,
+          overheadMs: answeredMs - context.startedMs - spentIn(run.attempts),
           ...(firstMs !== undefined && { ttftMs: firstMs - context.startedMs }),
           ...(firstMs !== undefined && tokens > 1 && { tpotMs: (now - firstMs) / (tokens - 1) }),
           ...(usage && { usage }),
+          ...(costUsd !== undefined && { costUsd }),
           finishReasons,
-          decisions: [],
-          ...(complete
-            ? { outcome: 'ok', status: 200 }
-            : error
-              ? failed(error)
-              : { outcome: 'cancelled', status: 499 }),
-        });
+          decisions: run.decisions?.() ?? [],
+          ...outcome,
+        };
+        emit(record, watches);
       };
-      return { ...run, events: tap(run.events, see, end) };
+      return { ...run, events: observed(run.events, see, end, failed) };
     },
 
     async call(model, context, produce) {
@@ -103,21 +141,66 @@ export function createRecorder(sinks: readonly RecordSink[], clock: Clock = syst
         cache: 'bypass' as const,
         finishReasons: [],
         decisions: [],
+        stages: [],
       };
       try {
         const answer = await produce();
-        emit({
-          ...base,
-          target: answer.target,
-          durationMs: clock.now() - context.startedMs,
-          outcome: 'ok',
-          status: 200,
-        });
+        emit({ ...base, target: answer.target, durationMs: clock.now() - context.startedMs, ...done });
         return answer;
       } catch (error) {
         emit({ ...base, durationMs: clock.now() - context.startedMs, ...failed(error) });
         throw error;
       }
+    },
+  };
+}
+
+const spentIn = (attempts: readonly Attempt[]) => attempts.reduce((sum, { durationMs }) => sum + durationMs, 0);
+
+const done = { outcome: 'ok', status: 200 };
+const left = { outcome: 'cancelled', status: 499 };
+
+/**
+ * The events as they come, seen on their way; `end` runs exactly once. An iterator by hand, because a generator that is
+ * closed before its first pull never runs its `finally`, and such a request must be recorded too.
+ */
+function observed<T, O>(
+  source: AsyncIterable<T>,
+  see: (item: T) => void,
+  end: (outcome: O | typeof done) => void,
+  failed: (error: unknown) => O,
+): AsyncIterable<T> {
+  let open = true;
+  const finish = (outcome: O | typeof done) => {
+    if (!open) return;
+    open = false;
+    end(outcome);
+  };
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = source[Symbol.asyncIterator]();
+      return {
+        async next() {
+          let result: IteratorResult<T>;
+          try {
+            result = await iterator.next();
+          } catch (error) {
+            finish(failed(error));
+            throw error;
+          }
+          if (result.done) finish(done);
+          else see(result.value);
+          return result;
+        },
+        async return(value?: unknown) {
+          try {
+            await iterator.return?.(value);
+          } finally {
+            finish(left);
+          }
+          return { done: true, value: undefined };
+        },
+      };
     },
   };
 }
