@@ -1,0 +1,113 @@
+import { GatewayError } from '../core/errors.ts';
+import { concatBytes } from '../core/streams.ts';
+
+/** Bytes held for a reader that lags behind; beyond, the socket is paused. */
+const highWaterBytes = 64 * 1024;
+/** How long an abandoned body may still come to its end, so that its connection can be used again. */
+const drainMs = 50;
+
+export interface BodySource {
+  pause(): void;
+  resume(): void;
+  /** Closes the socket; the source must then call `fail` or `end`. */
+  abort(reason: Error): void;
+}
+
+/**
+ * The bytes of one answer between the socket that pushes them and the reader that pulls them. Chunks that came while
+ * nobody pulled are handed over as one, so that a busy reader pays once for many. Nothing is ever dropped but after
+ * `return`.
+ */
+export class PulledBody implements AsyncIterableIterator<Uint8Array> {
+  readonly #source: BodySource;
+  #queue: Uint8Array[] = [];
+  #queuedBytes = 0;
+  #paused = false;
+  #ended = false;
+  #abandoned = false;
+  #error: Error | undefined;
+  #waiting: { resolve: (result: IteratorResult<Uint8Array>) => void; reject: (error: Error) => void } | undefined;
+
+  constructor(source: BodySource) {
+    this.#source = source;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#waiting) {
+      const { resolve } = this.#waiting;
+      this.#waiting = undefined;
+      resolve({ value: chunk, done: false });
+      return;
+    }
+    this.#queuedBytes += chunk.length;
+    if (this.#abandoned) {
+      if (this.#queuedBytes > highWaterBytes) this.#source.abort(abandoned());
+      return;
+    }
+    this.#queue.push(chunk);
+    if (this.#queuedBytes > highWaterBytes && !this.#paused) {
+      this.#paused = true;
+      this.#source.pause();
+    }
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#waiting?.resolve({ value: undefined, done: true });
+    this.#waiting = undefined;
+  }
+
+  fail(error: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#waiting) {
+      this.#waiting.reject(error);
+      this.#waiting = undefined;
+    } else if (!this.#abandoned) {
+      this.#error = error;
+    }
+  }
+
+  next(): Promise<IteratorResult<Uint8Array>> {
+    if (this.#queue.length > 0) {
+      const value = concatBytes(this.#queue);
+      this.#queue = [];
+      this.#queuedBytes = 0;
+      if (this.#paused) {
+        this.#paused = false;
+        this.#source.resume();
+      }
+      return Promise.resolve({ value, done: false });
+    }
+    if (this.#error) {
+      const error = this.#error;
+      this.#error = undefined;
+      return Promise.reject(error);
+    }
+    if (this.#ended || this.#abandoned) return Promise.resolve({ value: undefined, done: true });
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+    });
+  }
+
+  /** Gives the body up: what is left may end by itself for a moment (the connection lives on), then the socket is closed. */
+  return(): Promise<IteratorResult<Uint8Array>> {
+    this.#abandoned = true;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#error = undefined;
+    if (!this.#ended) {
+      if (this.#paused) this.#source.resume();
+      setTimeout(() => {
+        if (!this.#ended) this.#source.abort(abandoned());
+      }, drainMs);
+    }
+    return Promise.resolve({ value: undefined, done: true });
+  }
+}
+
+const abandoned = () => new GatewayError('cancelled', 'The rest of the answer was not wanted.');
