@@ -36,6 +36,7 @@ const rooms: Record<string, readonly string[]> = {
   edge: ['core', 'policy', 'routing', 'cache', 'filters', 'observability', 'ledger', 'wire'],
   dashboard: ['core'],
   gateway: ['core', 'policy', 'routing', 'cache', 'filters', 'prompts', 'observability'],
+  'config-text': ['core', 'config', 'routing'],
   config: ['core', 'config-values', 'policy', 'routing', 'cache', 'filters', 'prompts', 'ledger', 'observability'],
   providers: ['core', 'wire', 'transport', 'engine', 'models', 'config-values'],
   http: ['core', 'wire', 'gateway', 'policy', 'observability'],
@@ -82,7 +83,7 @@ test('Hono stays in http, zod at the edges of the system', () => {
         (name) =>
           (/^(hono|@hono)\b/.test(name) && !/^(http|node|worker|edge)$/.test(roomOf(file))) ||
           (name === 'zod' &&
-            !/^(config|config-values|wire|providers|http|engine|cli|models|ledger|prompts|filters|policy|routing)$/.test(
+            !/^(config|config-values|config-text|wire|providers|http|engine|cli|models|ledger|prompts|filters|policy|routing)$/.test(
               roomOf(file),
             )),
       )

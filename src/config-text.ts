@@ -1,0 +1,99 @@
+import { isMap, LineCounter, parseDocument, visit } from 'yaml';
+import type { z } from 'zod';
+import { type Config, configSchema } from './config.ts';
+import { nearestNames } from './routing/nearest.ts';
+
+/** A configuration that can't be used: each problem names its line and field. */
+export class ConfigError extends Error {
+  readonly problems: readonly string[];
+  constructor(file: string, problems: readonly string[]) {
+    super(`${file} can't be used:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+/** Where `${…}` in the text is filled in from; only roots have these. */
+export interface Secrets {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** For `${file:PATH}`; absent where there are no files. */
+  readonly readFile?: (path: string) => string;
+}
+
+/** Checks a configuration's text. Throws ConfigError with lines and fields; `name` is what the error calls it. */
+export function parseConfig(text: string, name: string, secrets: Secrets): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const lineAt = (offset: number | undefined) => (offset === undefined ? '' : `line ${lines.linePos(offset).line}: `);
+  const problems = document.errors.map((error) => `${lineAt(error.pos[0])}${error.message}`);
+  if (problems.length > 0) throw new ConfigError(name, problems);
+
+  visit(document, {
+    Scalar(_key, node) {
+      if (typeof node.value !== 'string' || !node.value.includes('${')) return;
+      try {
+        node.value = fillIn(node.value, secrets);
+      } catch (error) {
+        problems.push(`${lineAt(node.range?.[0])}${error instanceof Error ? error.message : String(error)}`);
+      }
+    },
+  });
+  if (problems.length > 0) throw new ConfigError(name, problems);
+
+  const result = configSchema.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
+  if (result.success) return result.data;
+  const lineOf = (path: readonly PropertyKey[]): string => {
+    for (let length = path.length; length > 0; length--) {
+      const parent = document.getIn(path.slice(0, length - 1), true);
+      const pair = isMap(parent) ? parent.items.find(({ key }) => String(key) === String(path[length - 1])) : undefined;
+      const node = (pair?.key ?? document.getIn(path.slice(0, length), true)) as
+        | { range?: readonly number[] }
+        | undefined;
+      if (node?.range) return lineAt(node.range[0]);
+    }
+    return '';
+  };
+  throw new ConfigError(
+    name,
+    result.error.issues.flatMap((issue) => describe(issue, lineOf)),
+  );
+}
+
+function describe(issue: z.core.$ZodIssue, lineOf: (path: readonly PropertyKey[]) => string): readonly string[] {
+  const field = issue.path.map(String).join('.');
+  if (issue.code !== 'unrecognized_keys') return [`${lineOf(issue.path)}${field || 'the file'}: ${issue.message}`];
+  const known = knownKeys(issue.path);
+  return issue.keys.map((key) => {
+    const near = nearestNames(key, known, 1)[0];
+    const hint = near ? `; did you mean '${near}'?` : known.length > 0 ? `; known are ${known.join(', ')}` : '';
+    return `${lineOf([...issue.path, key])}${[...issue.path.map(String), key].join('.')}: there is no such setting${hint}`;
+  });
+}
+
+/** The names the schema knows at a path, for "did you mean". */
+function knownKeys(path: readonly PropertyKey[]): readonly string[] {
+  type Json = { properties?: Record<string, Json>; additionalProperties?: Json | boolean; items?: Json; $ref?: string };
+  let node: Json | undefined = configSchema.toJSONSchema({ io: 'input', unrepresentable: 'any' }) as Json;
+  for (const key of path) {
+    node =
+      node?.properties?.[String(key)] ??
+      node?.items ??
+      (typeof node?.additionalProperties === 'object' ? node.additionalProperties : undefined);
+  }
+  return Object.keys(node?.properties ?? {}).filter((key) => key !== '$schema');
+}
+
+/** `${NAME}`, `${env:NAME}`, `${NAME:-default}` and `${file:/run/secrets/x}`. Throws where a name is not set. */
+function fillIn(text: string, { env, readFile }: Secrets): string {
+  return text.replace(/\$\{([^}]+)\}/g, (_, name: string) => {
+    if (name.startsWith('file:')) {
+      if (!readFile) throw new Error('there are no files here; use a secret of the environment');
+      return readFile(name.slice('file:'.length)).trim();
+    }
+    const [key = '', fallback] = name.replace(/^env:/, '').split(/:-/, 2);
+    const value = env[key] ?? fallback;
+    if (value === undefined)
+      throw new Error(`the environment variable ${key} is not set; set it, or write \${${key}:-default}`);
+    return value;
+  });
+}

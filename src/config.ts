@@ -1,0 +1,103 @@
+import { z } from 'zod';
+import { bytes, duration } from './config-values.ts';
+
+/** Where a request may go: a local model by name or path, or a provider's model. */
+const target = z
+  .strictObject({
+    local: z.string().min(1).optional().describe('A model of the catalogue, of the cache, or the path of a GGUF file.'),
+    provider: z.string().min(1).optional().describe('A name under `providers`.'),
+    model: z.string().min(1).optional().describe("The provider's own name of the model; the public name if absent."),
+    weight: z.number().min(0).default(1).describe('Share of the traffic among its siblings.'),
+  })
+  .refine((value) => (value.local === undefined) !== (value.provider === undefined), {
+    message: 'a target names either `local` or `provider`',
+  });
+
+const model = z
+  .strictObject({
+    targets: z.array(target).min(1).describe('Who serves this name, first choice first.'),
+  })
+  .describe('A public model name and who serves it.');
+
+const server = z
+  .strictObject({
+    host: z.string().min(1).default('127.0.0.1').describe('The address to listen on; beyond loopback only with keys.'),
+    port: z.int().min(0).max(65535).default(8787).describe('The port; 0 takes a free one.'),
+    maxBodyBytes: bytes.default(32 * 1024 * 1024).describe('Larger request bodies are refused with 413.'),
+    heartbeat: duration.default(10_000).describe('A stream that is silent for so long sends a comment.'),
+    drain: duration.default(10_000).describe('How long running streams may go on after SIGTERM.'),
+    slowReader: duration.default(60_000).describe('A reader that takes nothing for so long is dropped.'),
+    origins: z
+      .array(z.string())
+      .optional()
+      .describe(
+        'Origins that web pages may call from: exact ones, `loopback`, or `*`. Loopback alone without keys, all with keys.',
+      ),
+    hosts: z
+      .array(z.string())
+      .optional()
+      .describe(
+        'Host names that requests may carry; `loopback` for this machine. Loopback alone without keys, all with keys.',
+      ),
+  })
+  .describe('The HTTP server.');
+
+const engine = z
+  .strictObject({
+    slots: z.int().min(1).max(256).default(8).describe('How many sequences one model decodes at once.'),
+    contextTokens: z
+      .int()
+      .min(128)
+      .optional()
+      .describe("Most tokens of prompt and answer together; the model's own limit, at most 8192, if absent."),
+    threads: z
+      .int()
+      .min(1)
+      .optional()
+      .describe('Compute threads; measured from the cores this process may use if absent.'),
+    gpu: z.enum(['auto', 'cuda', 'metal', 'vulkan', 'off']).default('auto').describe('Where to compute.'),
+    gpuLayers: z.int().min(0).optional().describe('Layers on the GPU; as many as fit if absent.'),
+    batchTokens: z.int().min(32).default(512).describe('Most tokens in one forward pass.'),
+    flashAttention: z.boolean().default(false).describe('Flash attention, where the model supports it.'),
+    kvCache: z
+      .strictObject({
+        memory: bytes.default(1024 ** 3).describe('Idle conversations kept in memory; 0 keeps none.'),
+        disk: bytes.default(0).describe('And on disk, across restarts; 0 keeps none.'),
+        type: z.enum(['f16', 'q8_0', 'q4_0']).default('f16').describe('Precision of keys and values.'),
+      })
+      .prefault({})
+      .describe('The KV cache of idle conversations.'),
+    queue: z
+      .int()
+      .min(0)
+      .default(256)
+      .describe('Most waiting requests; more are refused with 429 and a true retry-after.'),
+    keepAlive: duration.optional().describe('Unload a model after so much idle time; never if absent.'),
+    maxModels: z
+      .int()
+      .min(1)
+      .default(4)
+      .describe('Most models in memory at once; the least recently used one is unloaded.'),
+    memory: bytes.optional().describe('Most memory for all models together; half of what the machine has if absent.'),
+  })
+  .describe('The local engine.');
+
+/** `tidegate.yaml`. All of it is optional. */
+export const configSchema = z
+  .strictObject({
+    $schema: z.string().optional().describe('For editors only.'),
+    server: server.prefault({}),
+    engine: engine.prefault({}),
+    providers: z
+      .record(z.string().regex(/^[\w-]+$/), z.looseObject({ type: z.string() }))
+      .default({})
+      .describe('Upstreams by name.'),
+    models: z
+      .record(z.string().min(1), model)
+      .default({ smollm2: { targets: [{ local: 'smollm2-135m-instruct', weight: 1 }] } })
+      .describe('Public model names. A name not listed here is a 404.'),
+  })
+  .describe('The configuration of Tidegate.');
+
+export type Config = z.infer<typeof configSchema>;
+export type EngineConfig = Config['engine'];

@@ -1,0 +1,53 @@
+import { describe, expect, test } from 'vitest';
+import { ConfigError, parseConfig } from '../src/config-text.ts';
+
+const parse = (text: string, env: Record<string, string> = {}) => parseConfig(text, 'tidegate.yaml', { env });
+const problemsOf = (text: string) => {
+  try {
+    parse(text);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+};
+
+describe('the configuration', () => {
+  test('may be empty: the default model on loopback', () => {
+    const config = parse('');
+    expect(config.server).toMatchObject({ host: '127.0.0.1', port: 8787 });
+    expect(config.models['smollm2']?.targets[0]?.local).toBe('smollm2-135m-instruct');
+  });
+
+  test('fills in secrets and reads durations and sizes', () => {
+    const config = parse(
+      'providers:\n  up: { type: openai, apiKey: "${KEY}" }\nserver: { heartbeat: 5s, maxBodyBytes: 2MiB }\n',
+      { KEY: 'sk-1' },
+    );
+    expect(config.providers['up']).toMatchObject({ apiKey: 'sk-1' });
+    expect(config.server).toMatchObject({ heartbeat: 5000, maxBodyBytes: 2 * 1024 * 1024 });
+  });
+
+  test.each([
+    { name: 'broken YAML', text: 'server: {', problem: /^line 1: / },
+    { name: 'a wrong type', text: 'server:\n  port: high\n', problem: /^line 2: server\.port: / },
+    {
+      name: 'an unknown setting',
+      text: 'server:\n  prot: 1\n',
+      problem: /^line 2: server\.prot: .*did you mean 'port'/,
+    },
+    {
+      name: 'a secret that is not set',
+      text: 'providers:\n  a: { type: openai, apiKey: "${NOPE}" }\n',
+      problem: /^line 2: .*NOPE is not set/,
+    },
+    {
+      name: 'a target that names nothing',
+      text: 'models:\n  a:\n    targets:\n      - { weight: 1 }\n',
+      problem: /^line 4: .*local.*provider/,
+    },
+    { name: 'a bad duration', text: 'server: { drain: soon }\n', problem: /500ms/ },
+  ])('refuses $name with its line and field', ({ text, problem }) => {
+    expect(problemsOf(text).join('\n')).toMatch(problem);
+  });
+});
