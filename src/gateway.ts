@@ -42,15 +42,16 @@ export function createGateway({ policy, prompts, routing, filters, cache, record
   return {
     stream: (asked, context) =>
       record.stream(asked, context, async (timed) => {
-        const route = routing.find(asked.model); // throws model_not_found
-        const prompted = prompts.render(asked, route); // throws invalid_request, naming the variable
-        const admitted = await timed('admission', policy.admit(prompted, route, context)); // throws forbidden | rate_limited | budget_exceeded
+        const wanted = routing.find(asked.model); // throws model_not_found
+        const prompted = prompts.render(asked, wanted); // throws invalid_request, naming the variable
+        const admitted = await timed('admission', policy.admit(prompted, wanted, context)); // throws forbidden | rate_limited | budget_exceeded
+        const { route } = admitted; // another than wanted where a budget says so
         try {
           const filtered = await timed('input-filters', filters.apply(admitted.request, route, context)); // throws content_blocked
-          const run = await cache.through(filtered.request, route, context, () =>
-            routing.attempt(route, filtered.request, context),
+          const run = await cache.through(filtered.request, route, context, (signal) =>
+            routing.attempt(route, filtered.request, { ...context, signal }),
           );
-          const events = admitted.meter(filtered.output(run.events));
+          const events = admitted.meter(filtered.output(run.events), run);
           const decisions = () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])];
           return { ...run, events, decisions, headers: { ...run.headers, ...admitted.headers } };
         } catch (error) {

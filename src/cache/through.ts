@@ -4,8 +4,16 @@ import type { RequestContext, Run } from '../core/run.ts';
 
 /** Stored answers, and one generation for many equal requests. */
 export interface ResponseCache {
-  /** The stored run, or `produce`'s, kept while it passes. Keeps what the provider said, before filters. */
-  through(request: ChatRequest, route: Route, context: RequestContext, produce: () => Promise<Run>): Promise<Run>;
+  /**
+   * The stored run, or `produce`'s, kept while it passes. Keeps what the provider said, before filters. `produce` gets
+   * the signal to obey: the caller's own, or one that aborts when the last of several readers has left.
+   */
+  through(
+    request: ChatRequest,
+    route: Route,
+    context: RequestContext,
+    produce: (signal: AbortSignal) => Promise<Run>,
+  ): Promise<Run>;
 }
 
-export const noCache: ResponseCache = { through: (_request, _route, _context, produce) => produce() };
+export const noCache: ResponseCache = { through: (_request, _route, context, produce) => produce(context.signal) };

@@ -228,6 +228,8 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number | undefined;
   /** Status an upstream answered, handed on where it is a client error. */
   readonly status?: number | undefined;
+  /** Response headers that belong to the refusal (`x-ratelimit-…`), lower-case. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** The OpenAI `type` where it differs from the kind's own. */
   readonly type?: string | undefined;
   /** The calls that failed before this was thrown, and what stages decided, for the request's record. */
@@ -245,6 +247,7 @@ export class GatewayError extends Error {
   readonly retryAfterMs: number | undefined;
   readonly attempts: readonly Attempt[];
   readonly decisions: readonly Decision[];
+  readonly headers: Readonly<Record<string, string>> | undefined;
 
   constructor(kind: ErrorKind, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -257,6 +260,7 @@ export class GatewayError extends Error {
     this.retryAfterMs = details.retryAfterMs;
     this.attempts = details.attempts ?? [];
     this.decisions = details.decisions ?? [];
+    this.headers = details.headers;
   }
 
   get retryable(): boolean {

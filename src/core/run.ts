@@ -12,10 +12,20 @@ export interface Caller {
   /** Allowed model names and endpoints; absent means all. */
   readonly models?: readonly string[];
   readonly endpoints?: readonly string[];
+  /** The key's own limits, instead of the configured defaults. */
+  readonly limits?: CallerLimits;
   /** The most urgent class this caller may ask for. */
   readonly priority?: Priority;
   /** Isolation of KV and response cache: equal tenants may share, others never. */
   readonly tenant: string;
+}
+
+/** What one caller, team or model may use; absent means unlimited. */
+export interface CallerLimits {
+  readonly requestsPerMinute?: number;
+  readonly tokensPerMinute?: number;
+  /** Answers under way at once. */
+  readonly streams?: number;
 }
 
 export const anonymous: Caller = { id: 'anonymous', role: 'admin', tags: [], tenant: 'anonymous' };

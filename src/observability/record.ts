@@ -3,7 +3,7 @@ import { toGatewayError } from '../core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../core/event.ts';
 import type { RecordSink, RequestRecord, RequestWatch, Stage, Watcher } from '../core/record.ts';
 import type { ChatRequest } from '../core/request.ts';
-import type { Attempt, Decision, RequestContext, Run } from '../core/run.ts';
+import type { Attempt, RequestContext, Run } from '../core/run.ts';
 
 export interface Recorder {
   /** Runs the request and, when its stream has ended, gives one record to every sink. */
@@ -22,7 +22,15 @@ export interface RecorderOptions {
   readonly watchers?: readonly Watcher[];
   /** US dollars of what a target used; undefined where its price is not known. */
   readonly priceOf?: (target: string, usage: Usage) => number | undefined;
+  readonly durable?: DurableSink;
 }
+
+/**
+ * Writes the record of an answered request where a crash cannot take it (the ledger's write-ahead file). Awaited before
+ * the last of the answer is given out, so that what a client got whole is never missing from the books; a rejection
+ * ends the answer as an error instead. Of an answer that broke or was left it is told too, but nobody waits.
+ */
+export type DurableSink = (record: RequestRecord) => Promise<void>;
 
 const visible = (event: CompletionEvent) =>
   event.type !== 'start' && event.type !== 'progress' && event.type !== 'usage';
@@ -31,7 +39,7 @@ const visible = (event: CompletionEvent) =>
 export function createRecorder(
   sinks: readonly RecordSink[],
   clock: Clock = systemClock,
-  { watchers = [], priceOf }: RecorderOptions = {},
+  { watchers = [], priceOf, durable }: RecorderOptions = {},
 ): Recorder {
   const emit = (record: RequestRecord, watches: readonly RequestWatch[] = []) => {
     for (const watch of watches) watch.ended(record);
@@ -42,7 +50,6 @@ export function createRecorder(
     endpoint,
     model,
     startedAt: clock.wall() - (clock.now() - startedMs),
-    startedMs,
     callerId: caller.id,
     ...(caller.team !== undefined && { team: caller.team }),
   });
@@ -100,14 +107,10 @@ export function createRecorder(
       let firstMs: number | undefined;
       let usage: Usage | undefined;
       const finishReasons: FinishReason[] = [];
-      const takeovers: Decision[] = [];
       const see = (event: CompletionEvent) => {
         if (firstMs === undefined && visible(event)) firstMs = clock.now();
         if (event.type === 'usage') usage = event.usage;
         else if (event.type === 'finish') finishReasons.push(event.reason);
-        else if (event.type === 'takeover') {
-          takeovers.push({ stage: 'routing', name: event.target, action: 'takeover' });
-        }
         if (observers.length > 0) {
           const nowMs = clock.now();
           for (const watch of observers) watch.event?.(event, nowMs);
@@ -130,15 +133,26 @@ export function createRecorder(
           ...(usage && { usage }),
           ...(costUsd !== undefined && { costUsd }),
           finishReasons,
-          decisions: [...(run.decisions?.() ?? []), ...takeovers],
+          decisions: run.decisions?.() ?? [],
           ...outcome,
         };
         emit(record, watches);
+        return durable?.(record);
       };
-      return { ...run, events: observed(run.events, see, end, failed) };
+      // Bytes that pass through hold the answer's own end (`[DONE]`, `message_stop`): kept until the record is safe.
+      const isLast = (event: CompletionEvent) =>
+        durable !== undefined && event.type === 'wire' && finishReasons.length >= request.choices;
+      return {
+        ...run,
+        events: observed(run.events, see, end, failed, isLast),
+      };
     },
 
-    async call(model, context, produce) {
+    async call<T extends { readonly target: string }>(
+      model: string,
+      context: RequestContext,
+      produce: () => Promise<T>,
+    ) {
       const base = {
         ...begin(model, context),
         stream: false,
@@ -148,14 +162,17 @@ export function createRecorder(
         decisions: [],
         stages: [],
       };
+      let answer: T;
       try {
-        const answer = await produce();
-        emit({ ...base, target: answer.target, durationMs: clock.now() - context.startedMs, ...done });
-        return answer;
+        answer = await produce();
       } catch (error) {
         emit({ ...base, durationMs: clock.now() - context.startedMs, ...failed(error) });
         throw error;
       }
+      const record = { ...base, target: answer.target, durationMs: clock.now() - context.startedMs, ...done };
+      emit(record);
+      await durable?.(record);
+      return answer;
     },
   };
 }
@@ -166,42 +183,55 @@ const done = { outcome: 'ok', status: 200 };
 const left = { outcome: 'cancelled', status: 499 };
 
 /**
- * The events as they come, seen on their way; `end` runs exactly once. An iterator by hand, because a generator that is
- * closed before its first pull never runs its `finally`, and such a request must be recorded too.
+ * The events as they come, seen on their way; `end` runs exactly once, and what it promises is awaited before a clean
+ * end is told. An iterator by hand, because a generator that is closed before its first pull never runs its `finally`,
+ * and such a request must be recorded too.
  */
 function observed<T, O>(
   source: AsyncIterable<T>,
   see: (item: T) => void,
-  end: (outcome: O | typeof done) => void,
+  end: (outcome: O | typeof done) => Promise<void> | undefined,
   failed: (error: unknown) => O,
+  isLast: (item: T) => boolean,
 ): AsyncIterable<T> {
   let open = true;
-  const finish = (outcome: O | typeof done) => {
-    if (!open) return;
+  const held: T[] = [];
+  const finish = (outcome: O | typeof done): Promise<void> | undefined => {
+    if (!open) return undefined;
     open = false;
-    end(outcome);
+    return end(outcome);
+  };
+  const abandon = (outcome: O | typeof done) => {
+    finish(outcome)?.catch(() => {}); // nobody waits; the sink itself tells of its trouble
   };
   return {
     [Symbol.asyncIterator]() {
       const iterator = source[Symbol.asyncIterator]();
       return {
         async next() {
-          let result: IteratorResult<T>;
-          try {
-            result = await iterator.next();
-          } catch (error) {
-            finish(failed(error));
-            throw error;
+          for (;;) {
+            let result: IteratorResult<T>;
+            try {
+              result = await iterator.next();
+            } catch (error) {
+              abandon(failed(error));
+              throw error;
+            }
+            if (result.done) {
+              await finish(done);
+              const value = held.shift();
+              return value === undefined ? result : { done: false, value };
+            }
+            see(result.value);
+            if (!isLast(result.value)) return result;
+            held.push(result.value);
           }
-          if (result.done) finish(done);
-          else see(result.value);
-          return result;
         },
         async return(value?: unknown) {
           try {
             await iterator.return?.(value);
           } finally {
-            finish(left);
+            abandon(left);
           }
           return { done: true, value: undefined };
         },

@@ -2,7 +2,7 @@ import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent } from '../core/event.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
-import type { Caller, RequestContext } from '../core/run.ts';
+import type { Caller, RequestContext, Run } from '../core/run.ts';
 
 /** Who may ask for what, and how much of it. */
 export interface Policy {
@@ -17,10 +17,12 @@ export interface Policy {
 
 export interface Admission {
   readonly request: ChatRequest;
+  /** The route to take: the one asked for, or a cheaper one where a budget's policy says so. */
+  readonly route: Route;
   /** `x-ratelimit-…`, as OpenAI sends them. */
   readonly headers: Readonly<Record<string, string>>;
   /** Passes the events on, cuts them at a limit's edge, and settles the reservation when they end, whichever way. */
-  meter(events: AsyncIterable<CompletionEvent>): AsyncIterable<CompletionEvent>;
+  meter(events: AsyncIterable<CompletionEvent>, run: Run): AsyncIterable<CompletionEvent>;
   /** Gives the reservation back when no answer began. */
   release(): void;
 }
@@ -42,7 +44,7 @@ export function openPolicy(caller: Caller): Policy {
     authenticate: async () => caller,
     async admit(request, route, context) {
       check(route, context.caller);
-      return { request, headers: {}, meter: (events) => events, release: () => {} };
+      return { request, route, headers: {}, meter: (events) => events, release: () => {} };
     },
     async admitTokens(_tokens, route, context) {
       check(route, context.caller);

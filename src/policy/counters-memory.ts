@@ -1,0 +1,172 @@
+import { type Clock, systemClock } from '../core/clock.ts';
+import {
+  type Change,
+  type Claim,
+  type CounterState,
+  type Counters,
+  type Reservation,
+  windowPieces,
+} from './counters.ts';
+
+const kept = windowPieces + 1;
+
+interface Window {
+  readonly pieces: Float64Array;
+  readonly pieceMs: number;
+  /** Number of the newest piece since the clock's beginning. */
+  newest: number;
+  sum: number;
+}
+
+interface Budget {
+  spent: number;
+  endsAt: number;
+}
+
+/** Counters of one process. All of it is synchronous, so nothing can come between the check and the taking. */
+export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}): Counters {
+  const windows = new Map<string, Window>();
+  const budgets = new Map<string, Budget>();
+  const slots = new Map<string, Set<string>>();
+  let sweptAt = clock.now();
+
+  const windowOf = (key: string, pieceMs: number, now: number): Window => {
+    const piece = Math.floor(now / pieceMs);
+    let window = windows.get(key);
+    if (!window) {
+      window = { pieces: new Float64Array(kept), pieceMs, newest: piece, sum: 0 };
+      windows.set(key, window);
+    }
+    for (let n = Math.max(window.newest + 1, piece - kept + 1); n <= piece; n++) {
+      window.sum -= window.pieces[n % kept] ?? 0;
+      window.pieces[n % kept] = 0;
+    }
+    window.newest = Math.max(window.newest, piece);
+    return window;
+  };
+
+  /** When so much will have left the window. */
+  const untilFreed = (window: Window, amount: number, pieceMs: number, now: number): number => {
+    let freed = 0;
+    for (let n = window.newest - kept + 1; n <= window.newest; n++) {
+      if (n < 0) continue;
+      freed += window.pieces[n % kept] ?? 0;
+      if (freed >= amount) return (n + kept) * pieceMs - now;
+    }
+    return kept * pieceMs;
+  };
+
+  const budgetOf = (claim: Claim & { kind: 'budget' }, now: number): Budget => {
+    let budget = budgets.get(claim.key);
+    if (!budget) {
+      budget = { spent: claim.initial, endsAt: now + claim.endsInMs };
+      budgets.set(claim.key, budget);
+    }
+    return budget;
+  };
+
+  /** What a claim finds: how much is taken, and when there would be room for it; 0 means now. */
+  const look = (claim: Claim, now: number): { used: number; waitMs: number; resetMs: number } => {
+    switch (claim.kind) {
+      case 'rate': {
+        const pieceMs = claim.windowMs / windowPieces;
+        const window = windowOf(claim.key, pieceMs, now);
+        const over = window.sum + claim.amount - claim.limit;
+        return {
+          used: window.sum,
+          waitMs: over > 0 ? untilFreed(window, over, pieceMs, now) : 0,
+          resetMs: window.sum > 0 ? untilFreed(window, window.sum, pieceMs, now) : 0,
+        };
+      }
+      case 'budget': {
+        const budget = budgetOf(claim, now);
+        const fits = budget.spent + claim.amount <= claim.limit;
+        return {
+          used: budget.spent,
+          waitMs: fits ? 0 : Math.max(1, budget.endsAt - now),
+          resetMs: budget.endsAt - now,
+        };
+      }
+      case 'slots': {
+        const used = slots.get(claim.key)?.size ?? 0;
+        return { used, waitMs: used < claim.limit ? 0 : 1000, resetMs: 0 };
+      }
+      default:
+        return claim satisfies never;
+    }
+  };
+
+  const take = (claim: Claim, now: number): void => {
+    if (claim.kind === 'rate') {
+      const window = windowOf(claim.key, claim.windowMs / windowPieces, now);
+      window.pieces[window.newest % kept] = (window.pieces[window.newest % kept] ?? 0) + claim.amount;
+      window.sum += claim.amount;
+    } else if (claim.kind === 'budget') budgetOf(claim, now).spent += claim.amount;
+    else {
+      const holders = slots.get(claim.key) ?? new Set();
+      slots.set(claim.key, holders.add(claim.holder));
+    }
+  };
+
+  const sweep = (now: number): void => {
+    if (now - sweptAt < 60_000) return;
+    sweptAt = now;
+    for (const [key, budget] of budgets) if (budget.endsAt < now) budgets.delete(key);
+    for (const [key, { newest, pieceMs }] of windows) if ((newest + kept) * pieceMs < now) windows.delete(key);
+  };
+
+  const apply = (at: number, change: Change, now: number): CounterState => {
+    switch (change.kind) {
+      case 'rate': {
+        const pieceMs = change.windowMs / windowPieces;
+        const window = windowOf(change.key, pieceMs, now);
+        const piece = window.newest;
+        // What comes back belongs to the time it was taken at, and is gone with it; what comes on top is spent now.
+        const then = change.amount < 0 ? Math.floor(at / pieceMs) : piece;
+        if (then > piece - kept) {
+          window.pieces[then % kept] = (window.pieces[then % kept] ?? 0) + change.amount;
+          window.sum += change.amount;
+        }
+        return { limit: 0, remaining: 0, resetMs: 0 };
+      }
+      case 'budget': {
+        const budget = budgets.get(change.key);
+        if (budget) budget.spent += change.amount;
+        const spent = budget?.spent ?? 0;
+        return { limit: change.limit, remaining: change.limit - spent, resetMs: (budget?.endsAt ?? now) - now };
+      }
+      case 'slots': {
+        const holders = slots.get(change.key);
+        holders?.delete(change.holder);
+        if (holders?.size === 0) slots.delete(change.key);
+        return { limit: 0, remaining: 0, resetMs: 0 };
+      }
+      default:
+        return change satisfies never;
+    }
+  };
+
+  return {
+    reserve(claims): Reservation {
+      const now = clock.now();
+      sweep(now);
+      const found = claims.map((claim) => look(claim, now));
+      let refused: { index: number; retryAfterMs: number } | undefined;
+      for (const [index, { waitMs }] of found.entries()) {
+        if (waitMs > (refused?.retryAfterMs ?? 0)) refused = { index, retryAfterMs: Math.ceil(waitMs) };
+      }
+      if (!refused) for (const claim of claims) take(claim, now);
+      const states = claims.map((claim, i) => {
+        const { used, resetMs } = found[i] ?? { used: 0, resetMs: 0 };
+        const taken = refused || claim.kind === 'slots' ? 0 : claim.amount;
+        const full = claim.kind === 'rate' && taken > 0 ? claim.windowMs + claim.windowMs / windowPieces : resetMs;
+        return { limit: claim.limit, remaining: Math.max(0, claim.limit - used - taken), resetMs: full };
+      });
+      return { states, at: now, ...(refused && { refused }) };
+    },
+    settle(at, changes) {
+      const now = clock.now();
+      return changes.map((change) => apply(at, change, now));
+    },
+  };
+}

@@ -1,0 +1,24 @@
+/** How keys are turned into what is stored and looked up: SHA-256, or HMAC-SHA-256 with the operator's pepper. 64 hex digits. */
+export type Digest = (secret: string) => string | Promise<string>;
+
+/** Web Crypto; runs everywhere, some 30 µs per call. Node uses `digest.node.ts`, which does not leave the thread. */
+export function webDigest(pepper?: string): Digest {
+  const encoder = new TextEncoder();
+  if (!pepper) return async (secret) => hex(await crypto.subtle.digest('SHA-256', encoder.encode(secret)));
+  const algorithm = { name: 'HMAC', hash: 'SHA-256' };
+  const key = crypto.subtle.importKey('raw', encoder.encode(pepper), algorithm, false, ['sign']);
+  return async (secret) => hex(await crypto.subtle.sign('HMAC', await key, encoder.encode(secret)));
+}
+
+function hex(bytes: ArrayBuffer): string {
+  let text = '';
+  for (const byte of new Uint8Array(bytes)) text += byte.toString(16).padStart(2, '0');
+  return text;
+}
+
+/** Compares two digests in a time that depends on their length only. */
+export function equalDigests(a: string, b: string): boolean {
+  let difference = a.length ^ b.length;
+  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i % (b.length || 1));
+  return difference === 0;
+}
