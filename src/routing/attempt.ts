@@ -3,7 +3,7 @@ import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { Route, Routing, Target } from '../core/route.ts';
 import type { Attempt, RequestContext } from '../core/run.ts';
 import { prime } from '../core/streams.ts';
-import { nearestNames } from './nearest.ts';
+import { nearestNames } from '../core/nearest.ts';
 
 /** A route and the targets that serve it, first choice first. */
 export interface RoutedModel extends Route {
