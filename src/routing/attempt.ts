@@ -1,9 +1,9 @@
 import { type Clock, systemClock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
+import { nearestNames } from '../core/nearest.ts';
 import type { Route, Routing, Target } from '../core/route.ts';
 import type { Attempt, RequestContext } from '../core/run.ts';
 import { prime } from '../core/streams.ts';
-import { nearestNames } from '../core/nearest.ts';
 
 /** A route and the targets that serve it, first choice first. */
 export interface RoutedModel extends Route {
