@@ -1,7 +1,7 @@
 import { isMap, LineCounter, parseDocument, visit } from 'yaml';
 import type { z } from 'zod';
 import { type Config, configSchema } from './config.ts';
-import { nearestNames } from './routing/nearest.ts';
+import { nearestNames } from './core/nearest.ts';
 
 /** A configuration that can't be used: each problem names its line and field. */
 export class ConfigError extends Error {
