@@ -19,6 +19,8 @@ export interface RequestRecord {
   readonly stream: boolean;
   /** Unix milliseconds at the request's first byte. */
   readonly startedAt: number;
+  /** The same moment on the clock of `attempts` and `stages`. */
+  readonly startedMs: number;
   readonly durationMs: number;
   /** Time to the first event that the client could see; absent when there was none. */
   readonly ttftMs?: number;

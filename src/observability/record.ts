@@ -3,7 +3,7 @@ import { toGatewayError } from '../core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../core/event.ts';
 import type { RecordSink, RequestRecord, RequestWatch, Stage, Watcher } from '../core/record.ts';
 import type { ChatRequest } from '../core/request.ts';
-import type { Attempt, RequestContext, Run } from '../core/run.ts';
+import type { Attempt, Decision, RequestContext, Run } from '../core/run.ts';
 
 export interface Recorder {
   /** Runs the request and, when its stream has ended, gives one record to every sink. */
@@ -50,6 +50,7 @@ export function createRecorder(
     endpoint,
     model,
     startedAt: clock.wall() - (clock.now() - startedMs),
+    startedMs,
     callerId: caller.id,
     ...(caller.team !== undefined && { team: caller.team }),
   });
@@ -107,10 +108,14 @@ export function createRecorder(
       let firstMs: number | undefined;
       let usage: Usage | undefined;
       const finishReasons: FinishReason[] = [];
+      const takeovers: Decision[] = [];
       const see = (event: CompletionEvent) => {
         if (firstMs === undefined && visible(event)) firstMs = clock.now();
         if (event.type === 'usage') usage = event.usage;
         else if (event.type === 'finish') finishReasons.push(event.reason);
+        else if (event.type === 'takeover') {
+          takeovers.push({ stage: 'routing', name: event.target, action: 'takeover' });
+        }
         if (observers.length > 0) {
           const nowMs = clock.now();
           for (const watch of observers) watch.event?.(event, nowMs);
@@ -133,7 +138,7 @@ export function createRecorder(
           ...(usage && { usage }),
           ...(costUsd !== undefined && { costUsd }),
           finishReasons,
-          decisions: run.decisions?.() ?? [],
+          decisions: [...(run.decisions?.() ?? []), ...takeovers],
           ...outcome,
         };
         emit(record, watches);

@@ -1,0 +1,310 @@
+import { randomId } from '../../core/clock.ts';
+import { type ErrorKind, GatewayError } from '../../core/errors.ts';
+import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
+import { isJsonObject, type Json, type JsonObject } from '../../core/json.ts';
+
+/**
+ * Reads an upstream's chat stream, loosely: only what we use, nulls allowed, and repairs what is surely meant (missing
+ * tool index or id, whole or object arguments, repeated names and roles, usage anywhere, either name for reasoning).
+ * An error object inside the stream is thrown. One decoder per stream; `end` after the last chunk gives the usage, or
+ * throws upstream_failed if the answer never finished.
+ */
+export interface ChatChunkDecoder {
+  push(chunk: unknown): CompletionEvent[];
+  end(): CompletionEvent[];
+  /** Every choice begun has its finish reason. */
+  readonly finished: boolean;
+}
+
+interface Call {
+  readonly index: number;
+  /** The upstream's own index, where it gave one. */
+  readonly slot: number | undefined;
+  id: string | undefined;
+  name: string;
+  /** Arguments that came before the name. */
+  early: string;
+  readonly kind: 'function' | 'custom';
+  started: boolean;
+}
+
+interface Choice {
+  readonly calls: Call[];
+  finished: boolean;
+}
+
+export function createChatChunkDecoder(): ChatChunkDecoder {
+  const choices = new Map<number, Choice>();
+  let started = false;
+  let usage: Usage | undefined;
+
+  const callDeltas = (index: number, choice: Choice, delta: JsonObject, out: CompletionEvent[]) => {
+    const legacy = objectOf(delta['function_call']);
+    const raw = Array.isArray(delta['tool_calls']) ? (delta['tool_calls'] as readonly Json[]) : []; // by isArray
+    const pieces = legacy ? [{ index: 0, function: legacy } as JsonObject, ...raw] : raw;
+    for (const piece of pieces) {
+      if (!isJsonObject(piece)) continue;
+      const body = objectOf(piece['function']) ?? objectOf(piece['custom']) ?? {};
+      const call = callOf(choice.calls, piece, body);
+      const name = stringOf(body['name']);
+      if (!call.started && name && call.name === '') call.name = name;
+      const argument = argumentText(body['arguments'] ?? body['input']);
+      if (!call.started && call.name === '') {
+        call.early += argument;
+        continue;
+      }
+      if (!call.started) {
+        call.started = true;
+        call.id ??= randomId('call_');
+        const { id, kind } = call;
+        out.push({ type: 'tool-call-start', choice: index, index: call.index, id, name: call.name, kind });
+      }
+      const text = call.early + argument;
+      call.early = '';
+      if (text !== '') out.push({ type: 'tool-call-delta', choice: index, index: call.index, arguments: text });
+    }
+  };
+
+  const choiceDelta = (raw: JsonObject, out: CompletionEvent[]) => {
+    const index = numberOf(raw['index']) ?? 0;
+    const choice = choices.get(index) ?? { calls: [], finished: false };
+    choices.set(index, choice);
+    const delta = objectOf(raw['delta']) ?? objectOf(raw['message']) ?? {};
+    if (!choice.finished) {
+      const reasoning = reasoningText(delta);
+      if (reasoning !== '') out.push({ type: 'reasoning-delta', choice: index, text: reasoning });
+      const text = contentText(delta['content']) || stringOf(raw['text']) || '';
+      const logprobs = decodeLogprobs(objectOf(raw['logprobs']));
+      if (text !== '' || logprobs) {
+        out.push({ type: 'text-delta', choice: index, text, ...(logprobs ? { logprobs } : {}) });
+      }
+      const refusal = stringOf(delta['refusal']);
+      if (refusal) out.push({ type: 'refusal-delta', choice: index, text: refusal });
+      callDeltas(index, choice, delta, out);
+      const annotations = delta['annotations'];
+      if (Array.isArray(annotations)) {
+        for (const annotation of annotations as readonly Json[])
+          out.push({ type: 'annotation', choice: index, annotation }); // by isArray
+      }
+    }
+    const reason = stringOf(raw['finish_reason']);
+    if (reason && !choice.finished) {
+      choice.finished = true;
+      const calls = choice.calls.filter((call) => call.started).length;
+      out.push({ type: 'finish', choice: index, reason: decodeFinishReason(reason, calls) });
+    }
+  };
+
+  return {
+    get finished() {
+      return choices.size > 0 && [...choices.values()].every((choice) => choice.finished);
+    },
+    push(chunk) {
+      if (!isJsonObject(chunk)) throw malformed();
+      const failure = upstreamErrorIn(chunk);
+      if (failure) throw failure;
+      const out: CompletionEvent[] = [];
+      if (!started) {
+        started = true;
+        const [id, model, fingerprint] = [chunk['id'], chunk['model'], chunk['system_fingerprint']].map(stringOf);
+        out.push({
+          type: 'start',
+          ...(id ? { id } : {}),
+          ...(model ? { model } : {}),
+          ...(fingerprint ? { fingerprint } : {}),
+        });
+      }
+      usage = decodeUsage(chunk) ?? usage;
+      const raw = chunk['choices'];
+      if (Array.isArray(raw)) for (const one of raw) if (isJsonObject(one)) choiceDelta(one, out);
+      return out;
+    },
+    end() {
+      if (!this.finished) {
+        throw new GatewayError('upstream_failed', 'The upstream ended its answer without a finish reason.');
+      }
+      return usage ? [{ type: 'usage', usage }] : [];
+    },
+  };
+}
+
+/** A whole chat completion as the same events that a stream of it would have given. */
+export function decodeChatCompletion(body: unknown): CompletionEvent[] {
+  const decoder = createChatChunkDecoder();
+  return [...decoder.push(body), ...decoder.end()];
+}
+
+const malformed = () => new GatewayError('upstream_failed', 'The upstream sent something that is no chat completion.');
+
+/** The call a delta belongs to: by index, by id, else the last one; a new id under an old index is a new call. */
+function callOf(calls: Call[], piece: JsonObject, body: JsonObject): Call {
+  const slot = numberOf(piece['index']);
+  const id = stringOf(piece['id']) || undefined;
+  const known =
+    slot === undefined
+      ? id === undefined
+        ? calls.at(-1)
+        : calls.find((call) => call.id === id)
+      : calls.findLast((call) => call.slot === slot);
+  const isNew =
+    !known ||
+    (id !== undefined && known.id !== undefined && known.id !== id && known.started) ||
+    // without index and id: a second name begins a second call
+    (slot === undefined && id === undefined && known.started && Boolean(stringOf(body['name'])));
+  if (!isNew) {
+    if (!known.started) known.id ??= id;
+    return known;
+  }
+  const call: Call = {
+    index: calls.length,
+    slot,
+    id,
+    name: '',
+    early: '',
+    kind: piece['type'] === 'custom' || isJsonObject(piece['custom']) ? 'custom' : 'function',
+    started: false,
+  };
+  calls.push(call);
+  return call;
+}
+
+function decodeFinishReason(reason: string, calls: number): FinishReason {
+  switch (reason) {
+    case 'length':
+    case 'max_tokens':
+      return 'length';
+    case 'content_filter':
+      return 'content-filter';
+    case 'error':
+      throw new GatewayError('upstream_failed', 'The upstream reported an error as the finish reason.');
+    default: // stop, tool_calls, function_call, eos, end_turn …
+      return calls > 0 ? 'tool-calls' : 'stop';
+  }
+}
+
+const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+const numberOf = (value: unknown): number | undefined =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 1024 ? value : undefined;
+const objectOf = (value: unknown): JsonObject | undefined => (isJsonObject(value) ? value : undefined);
+const argumentText = (value: unknown): string =>
+  typeof value === 'string' ? value : isJsonObject(value) ? JSON.stringify(value) : '';
+
+/** Text, or the text parts of a list (Mistral, some vLLM builds). */
+function contentText(content: unknown): string {
+  if (typeof content === 'string') return content;
+  if (!Array.isArray(content)) return '';
+  return content
+    .map((part) => (isJsonObject(part) && part['type'] === 'text' ? (stringOf(part['text']) ?? '') : ''))
+    .join('');
+}
+
+function reasoningText(delta: JsonObject): string {
+  const plain = stringOf(delta['reasoning_content']) || stringOf(delta['reasoning']);
+  if (plain) return plain;
+  const parts = Array.isArray(delta['content']) ? (delta['content'] as readonly Json[]) : []; // by isArray
+  return parts
+    .map((part) => (isJsonObject(part) && part['type'] === 'thinking' ? thinkingText(part['thinking']) : ''))
+    .join('');
+}
+const thinkingText = (value: unknown): string => stringOf(value) ?? contentText(value);
+
+function decodeLogprobs(logprobs: JsonObject | undefined): TokenLogprob[] | undefined {
+  const content = logprobs?.['content'];
+  if (!Array.isArray(content)) return undefined;
+  const tokens = content.filter(isJsonObject).map((entry) => ({
+    ...tokenOf(entry),
+    top: (Array.isArray(entry['top_logprobs']) ? entry['top_logprobs'] : []).filter(isJsonObject).map(tokenOf),
+  }));
+  return tokens.length > 0 ? tokens : undefined;
+}
+
+function tokenOf(entry: JsonObject): { token: string; logprob: number; bytes: number[] | null } {
+  const { token, logprob, bytes } = entry;
+  return {
+    token: stringOf(token) ?? '',
+    logprob: typeof logprob === 'number' ? logprob : -9999,
+    bytes: Array.isArray(bytes) ? bytes.filter((byte): byte is number => typeof byte === 'number') : null,
+  };
+}
+
+/** Usage wherever servers put it: the chunk, Groq's `x_groq`, a choice (Moonshot). */
+function decodeUsage(chunk: JsonObject): Usage | undefined {
+  const choices = Array.isArray(chunk['choices']) ? (chunk['choices'] as readonly Json[]) : []; // by isArray
+  const raw =
+    objectOf(chunk['usage']) ??
+    objectOf(objectOf(chunk['x_groq'])?.['usage']) ??
+    objectOf(objectOf(choices[0])?.['usage']);
+  if (!raw) return undefined;
+  const count = (value: unknown): number | undefined =>
+    typeof value === 'number' && Number.isFinite(value) && value >= 0 ? Math.floor(value) : undefined;
+  const promptTokens = count(raw['prompt_tokens']);
+  const completionTokens = count(raw['completion_tokens']);
+  if (promptTokens === undefined && completionTokens === undefined) return undefined;
+  const prompt = objectOf(raw['prompt_tokens_details']) ?? {};
+  const completion = objectOf(raw['completion_tokens_details']) ?? {};
+  const details = {
+    cachedTokens: count(prompt['cached_tokens']) ?? count(raw['prompt_cache_hit_tokens']),
+    cacheWriteTokens: count(prompt['cache_write_tokens']),
+    reasoningTokens: count(completion['reasoning_tokens']),
+    acceptedPredictionTokens: count(completion['accepted_prediction_tokens']),
+    rejectedPredictionTokens: count(completion['rejected_prediction_tokens']),
+  };
+  return {
+    promptTokens: promptTokens ?? 0,
+    completionTokens: completionTokens ?? 0,
+    ...Object.fromEntries(Object.entries(details).filter(([, value]) => value !== undefined)),
+  };
+}
+
+/** An error object where a completion was due: `{error: {…}}`, `{error: "…"}`, or vLLM's `{object: "error"}`. */
+export function upstreamErrorIn(body: JsonObject): GatewayError | undefined {
+  const { error } = body;
+  if (error === undefined || error === null || error === false) {
+    return body['object'] === 'error' ? upstreamError(undefined, body) : undefined;
+  }
+  return upstreamError(undefined, isJsonObject(error) ? error : { message: error });
+}
+
+/**
+ * An upstream's refusal in our words. `status` is its HTTP status, if that is how it came. The upstream's message is
+ * handed on only where it speaks about the client's request; all else could hold its secrets.
+ */
+export function upstreamError(status: number | undefined, error: JsonObject, retryAfterMs?: number): GatewayError {
+  const code = typeof error['code'] === 'number' ? undefined : stringOf(error['code']) || undefined;
+  const effective =
+    status ?? numberOf(error['status']) ?? (typeof error['code'] === 'number' ? error['code'] : undefined) ?? 0;
+  const type = stringOf(error['type']);
+  const kind = errorKind(effective, code, type);
+  const words = stringOf(error['message'])?.slice(0, 2000);
+  const ofClient = kind === 'upstream_rejected' || kind === 'context_length_exceeded';
+  const param = stringOf(error['param']) || undefined;
+  return new GatewayError(kind, ofClient && words ? words : upstreamWords(kind), {
+    ...(ofClient && kind === 'upstream_rejected' ? { code, param, status: clientStatus(effective) } : {}),
+    retryAfterMs,
+  });
+}
+
+const clientStatus = (status: number): number => (status >= 400 && status < 500 ? status : 400);
+
+function upstreamWords(kind: ErrorKind): string {
+  switch (kind) {
+    case 'upstream_unauthorized':
+      return 'The upstream refused the gateway’s credentials.';
+    case 'upstream_rate_limited':
+      return 'The upstream limits the request rate; try again later.';
+    case 'timeout':
+      return 'The upstream took too long.';
+    default:
+      return 'The upstream failed to answer.';
+  }
+}
+
+function errorKind(status: number, code: string | undefined, type: string | undefined): ErrorKind {
+  if (code === 'context_length_exceeded' || type === 'exceed_context_size_error') return 'context_length_exceeded';
+  if (status === 401 || status === 403 || code === 'invalid_api_key') return 'upstream_unauthorized';
+  if (status === 429 || code === 'rate_limit_exceeded' || code === 'insufficient_quota') return 'upstream_rate_limited';
+  if (status === 408 || status === 504) return 'timeout';
+  if (status >= 400 && status < 500) return 'upstream_rejected';
+  if (status === 0 && type === 'invalid_request_error') return 'upstream_rejected';
+  return 'upstream_failed';
+}

@@ -1,0 +1,166 @@
+import type { Json, JsonObject } from '../../core/json.ts';
+import type { ChatRequest, Message, Part, ResponseFormat, Tool, ToolChoice } from '../../core/request.ts';
+import { encodeToolCall } from './encode.ts';
+
+export interface UpstreamChatOptions {
+  /** Old servers know only `max_tokens`, OpenAI's reasoning models only `max_completion_tokens`. */
+  readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
+  /** Servers that know no `developer` role. */
+  readonly developerAsSystem?: boolean;
+}
+
+/** Our request as an OpenAI chat body for an upstream: always a stream with usage, since all inside is a stream. */
+export function encodeChatRequest(request: ChatRequest, options: UpstreamChatOptions = {}): JsonObject {
+  const { sampling, reasoning } = request;
+  const field = options.maxTokensField ?? 'max_tokens';
+  return {
+    // What we don't model reaches an upstream of the client's own dialect; another dialect's fields would only confuse it.
+    ...(request.dialect === 'openai-chat' ? request.extensions : {}),
+    model: request.model,
+    messages: request.messages.map((message) => encodeMessage(message, options)),
+    ...optional('temperature', sampling.temperature),
+    ...optional('top_p', sampling.topP),
+    ...optional('top_k', sampling.topK),
+    ...optional('min_p', sampling.minP),
+    ...optional('seed', sampling.seed),
+    ...optional('frequency_penalty', sampling.frequencyPenalty),
+    ...optional('presence_penalty', sampling.presencePenalty),
+    ...optional('repetition_penalty', sampling.repeatPenalty),
+    ...optional('logit_bias', sampling.logitBias),
+    ...optional(field, request.maxTokens),
+    ...(request.stop.length > 0 ? { stop: request.stop } : {}),
+    ...(request.choices > 1 ? { n: request.choices } : {}),
+    ...encodeTools(request),
+    ...encodeResponseFormat(request.responseFormat),
+    ...(request.logprobs
+      ? { logprobs: true, ...(request.logprobs.top > 0 ? { top_logprobs: request.logprobs.top } : {}) }
+      : {}),
+    ...optional('reasoning_effort', reasoning?.effort),
+    ...(request.prediction === undefined ? {} : { prediction: { type: 'content', content: request.prediction } }),
+    ...optional('prompt_cache_key', request.promptCacheKey),
+    ...optional('user', request.user),
+    ...optional('service_tier', request.serviceTier),
+    ...(request.continueFinalMessage ? { continue_final_message: true, add_generation_prompt: false } : {}),
+    stream: true,
+    stream_options: { include_usage: true },
+  };
+}
+
+const optional = (name: string, value: Json | undefined): JsonObject => (value === undefined ? {} : { [name]: value });
+
+function encodeTools({ tools, toolChoice, parallelToolCalls }: ChatRequest): JsonObject {
+  if (tools.length === 0) return {};
+  return {
+    tools: tools.map(encodeTool),
+    ...(toolChoice === 'auto' ? {} : { tool_choice: encodeToolChoice(toolChoice, tools) }),
+    ...(parallelToolCalls ? {} : { parallel_tool_calls: false }),
+  };
+}
+
+function encodeTool(tool: Tool): JsonObject {
+  const description = optional('description', tool.description);
+  if (tool.kind === 'custom') {
+    return { type: 'custom', custom: { name: tool.name, ...description, ...optional('format', tool.format) } };
+  }
+  return {
+    type: 'function',
+    function: {
+      name: tool.name,
+      ...description,
+      ...optional('parameters', tool.parameters),
+      ...optional('strict', tool.strict),
+    },
+  };
+}
+
+function encodeToolChoice(choice: ToolChoice, tools: readonly Tool[]): Json {
+  if (typeof choice === 'string') return choice;
+  const named = (name: string): JsonObject =>
+    tools.find((tool) => tool.name === name)?.kind === 'custom'
+      ? { type: 'custom', custom: { name } }
+      : { type: 'function', function: { name } };
+  if (choice.type === 'named') return named(choice.name);
+  return { type: 'allowed_tools', allowed_tools: { mode: choice.mode, tools: choice.names.map(named) } };
+}
+
+function encodeResponseFormat(format: ResponseFormat): JsonObject {
+  switch (format.type) {
+    case 'text':
+      return {};
+    case 'json-object':
+      return { response_format: { type: 'json_object' } };
+    case 'json-schema': {
+      const { name, schema, strict, description } = format;
+      return {
+        response_format: {
+          type: 'json_schema',
+          json_schema: { name, schema, ...optional('strict', strict), ...optional('description', description) },
+        },
+      };
+    }
+    case 'grammar':
+      return { grammar: format.grammar };
+    default:
+      return format satisfies never;
+  }
+}
+
+function encodeMessage(message: Message, options: UpstreamChatOptions): JsonObject {
+  const name = 'name' in message ? optional('name', message.name) : {};
+  switch (message.role) {
+    case 'system':
+    case 'developer':
+      return {
+        role: options.developerAsSystem ? 'system' : message.role,
+        content: encodeContent(message.content),
+        ...name,
+      };
+    case 'user':
+      return { role: 'user', content: encodeContent(message.content), ...name };
+    case 'tool':
+      return { role: 'tool', tool_call_id: message.toolCallId, content: encodeContent(message.content) };
+    case 'assistant': {
+      const reasoning = message.reasoning?.map((block) => block.text).join('') ?? '';
+      const calls = message.toolCalls;
+      return {
+        role: 'assistant',
+        content: message.content.length === 0 && calls.length > 0 ? null : encodeContent(message.content),
+        ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+        ...optional('refusal', message.refusal),
+        ...(calls.length > 0 ? { tool_calls: calls.map(encodeToolCall) } : {}),
+        ...name,
+      };
+    }
+    default:
+      return message satisfies never;
+  }
+}
+
+/** A plain string where that says it all: every server reads it. */
+function encodeContent(content: readonly Part[]): Json {
+  const plain = content.every((part) => part.type === 'text' && part.cacheControl === undefined);
+  if (plain && content.length <= 1) return content.map((part) => (part.type === 'text' ? part.text : '')).join('');
+  return content.map(encodePart);
+}
+
+function encodePart(part: Part): JsonObject {
+  switch (part.type) {
+    case 'text':
+      return { type: 'text', text: part.text, ...optional('cache_control', part.cacheControl) };
+    case 'image':
+      return { type: 'image_url', image_url: { url: part.url, ...optional('detail', part.detail) } };
+    case 'audio':
+      return { type: 'input_audio', input_audio: { data: part.data, format: part.format } };
+    case 'file':
+      return {
+        type: 'file',
+        file: {
+          ...optional('file_data', part.data),
+          ...optional('file_id', part.fileId),
+          ...optional('filename', part.filename),
+        },
+      };
+    default:
+      return part satisfies never;
+  }
+}
