@@ -56,6 +56,8 @@ export interface ChatRequest {
   /** The client's dialect, and its fields that we do not model: they reach an upstream of the same dialect. */
   readonly dialect: Dialect;
   readonly extensions: JsonObject;
+  /** How the client wants its answer written (usage chunk, echoed settings): read by its dialect's encoder and nobody else. */
+  readonly answer?: JsonObject;
   /** The client's own body, present only while no stage needs to read or change the text. */
   readonly wire?: WireRequest;
 }

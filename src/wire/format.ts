@@ -14,9 +14,9 @@ export interface WireFormat {
   /** Throws GatewayError invalid_request that names the field at fault. */
   decode(body: JsonObject, source: RequestSource): ChatRequest;
   encodeStream(answer: AnswerMeta): StreamEncoder;
-  encodeWhole(answer: Collected, meta: AnswerMeta): JsonObject;
+  encodeWhole(answer: Collected, meta: AnswerMeta): object;
   /** The body of an HTTP error. */
-  encodeError(error: GatewayError, requestId: string): JsonObject;
+  encodeError(error: GatewayError, requestId: string): object;
 }
 
 export interface RequestSource {

@@ -10,25 +10,10 @@ import type {
   Tool,
   ToolChoice,
 } from '../../core/request.ts';
+import type { RequestSource } from '../format.ts';
 import { parseBody } from '../validate.ts';
 import { decodeMessages } from './messages.ts';
 import { type ChatBody, chatRequestSchema, type ToolBody } from './schema.ts';
-
-/** What came with the body. */
-export interface RequestOrigin {
-  /** The exact bytes of the body, kept for an upstream of the same dialect. */
-  readonly bytes?: Uint8Array;
-  /** All request headers, lower-case. */
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-/** How the client wants its answer written; not the generation's business. */
-export interface AnswerOptions {
-  readonly includeUsage: boolean;
-  readonly includeObfuscation: boolean;
-  /** The deprecated `functions` were used: calls go back as `function_call`. */
-  readonly legacyFunctions: boolean;
-}
 
 /** Fields that the vocabulary holds; everything else a client sends travels in `extensions`. */
 const modelled = new Set(
@@ -41,7 +26,7 @@ const modelled = new Set(
 );
 
 /** An OpenAI chat request as our own. Throws invalid_request with OpenAI's code and the path of the field at fault. */
-export function decodeChatRequest(body: unknown, origin: RequestOrigin = {}): ChatRequest {
+export function decodeChatRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
   const chat = parseBody(chatRequestSchema, body);
   const tools = decodeTools(chat);
   const messages = decodeMessages(chat.messages);
@@ -68,7 +53,7 @@ export function decodeChatRequest(body: unknown, origin: RequestOrigin = {}): Ch
       : { prediction: typeof prediction === 'string' ? prediction : prediction.map((part) => part.text).join('') }),
     continueFinalMessage: chat.continue_final_message ?? (last?.role === 'assistant' && last.prefix === true),
     stream: chat.stream ?? false,
-    priority: priorityOf(origin.headers),
+    priority: priorityOf(source.headers),
     ...(chat.prompt_cache_key == null ? {} : { promptCacheKey: chat.prompt_cache_key }),
     ...(user == null ? {} : { user }),
     ...(chat.metadata == null ? {} : { metadata: chat.metadata }),
@@ -77,30 +62,26 @@ export function decodeChatRequest(body: unknown, origin: RequestOrigin = {}): Ch
     ...decodePromptReference(chat.prompt),
     dialect: 'openai-chat',
     extensions: extensionsOf(body, modelled),
-    wire: wireOf('openai-chat', body, origin),
-  };
-}
-
-/** `stream_options` and the like of a body that `decodeChatRequest` accepted. */
-export function chatAnswerOptions(body: unknown): AnswerOptions {
-  const { stream_options: options, functions } = isJsonObject(body) ? body : {};
-  return {
-    includeUsage: isJsonObject(options) && options['include_usage'] === true,
-    includeObfuscation: isJsonObject(options) && options['include_obfuscation'] === true,
-    legacyFunctions: Array.isArray(functions) && functions.length > 0,
+    answer: {
+      includeUsage: chat.stream_options?.include_usage === true,
+      includeObfuscation: chat.stream_options?.include_obfuscation === true,
+      // the deprecated `functions` were used: calls go back as `function_call`
+      legacyFunctions: (chat.functions ?? []).length > 0,
+    },
+    wire: wireOf('openai-chat', body, source),
   };
 }
 
 export function wireOf(
   dialect: ChatRequest['dialect'],
   body: unknown,
-  origin: RequestOrigin,
+  source: RequestSource,
 ): NonNullable<ChatRequest['wire']> {
   return {
     dialect,
     body: isJsonObject(body) ? body : {},
-    ...(origin.bytes ? { bytes: origin.bytes } : {}),
-    headers: dialectHeaders(origin.headers ?? {}),
+    ...(source.bytes ? { bytes: source.bytes } : {}),
+    headers: dialectHeaders(source.headers),
   };
 }
 
@@ -126,8 +107,8 @@ export function extensionsOf(body: unknown, known: ReadonlySet<string>): JsonObj
   return rest;
 }
 
-export function priorityOf(headers: Readonly<Record<string, string>> | undefined): Priority {
-  const value = headers?.['x-tidegate-priority'];
+export function priorityOf(headers: Readonly<Record<string, string>>): Priority {
+  const value = headers['x-tidegate-priority'];
   if (value === undefined || value === '') return 'normal';
   if (value === 'interactive' || value === 'normal' || value === 'batch') return value;
   throw new GatewayError(

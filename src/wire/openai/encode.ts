@@ -2,8 +2,8 @@ import { randomId } from '../../core/clock.ts';
 import type { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
 import type { Collected, CollectedChoice } from '../../core/streams.ts';
-import type { StreamEncoder } from '../encoder.ts';
-import { encodeSse, sseDone, sseHeaders, ssePing } from '../sse.ts';
+import type { StreamEncoder } from '../format.ts';
+import { encodeSse, sseDone } from '../sse.ts';
 import { encodeError } from './errors.ts';
 import { encodeUsage } from './usage.ts';
 
@@ -89,8 +89,6 @@ export function createChatEncoder(answer: ChatAnswer): StreamEncoder {
   };
 
   return {
-    contentType: sseHeaders['content-type'],
-    ping: ssePing,
     push(event) {
       switch (event.type) {
         case 'start':
@@ -137,8 +135,9 @@ export function createChatEncoder(answer: ChatAnswer): StreamEncoder {
         case 'reasoning-end':
         case 'progress':
         case 'takeover':
-        case 'wire':
           return '';
+        case 'wire':
+          return event.bytes;
         default:
           return event satisfies never;
       }
@@ -147,7 +146,7 @@ export function createChatEncoder(answer: ChatAnswer): StreamEncoder {
       if (!answer.includeUsage || !usage) return sseDone;
       return `${encodeSse(`${headOf()}],"usage":${JSON.stringify(encodeUsage(usage))}}`)}${sseDone}`;
     },
-    fail: (error) => encodeChatFailure(error),
+    error: encodeChatFailure,
   };
 }
 

@@ -146,7 +146,7 @@ test('an impossible log-probability is a number that JSON has', () => {
 
 test('a failure is an error object and no clean end', () => {
   const encoder = createChatEncoder(answer);
-  expect(encoder.fail(new GatewayError('upstream_failed', 'It broke.'))).toBe(
+  expect(encoder.error(new GatewayError('upstream_failed', 'It broke.'))).toBe(
     'data: {"error":{"message":"It broke.","type":"server_error","param":null,"code":"upstream_error"}}\n\n',
   );
 });
