@@ -7,6 +7,10 @@ export type { Decision } from './run.ts';
 /** One wide record per request, made when it has ended, whichever way. Holds no prompt, answer or key. */
 export interface RequestRecord {
   readonly requestId: string;
+  /** What the answer's id ends with, and the upstream's own id of it; feedback names an answer by either. */
+  readonly answerId?: string;
+  readonly upstreamId?: string;
+  readonly traceId?: string;
   readonly endpoint: string;
   readonly callerId: string;
   readonly team?: string;
@@ -26,6 +30,8 @@ export interface RequestRecord {
   readonly ttftMs?: number;
   /** (end − first token) ÷ (tokens − 1), where there were at least two tokens. */
   readonly tpotMs?: number;
+  /** Of the time after the first event: how much the encoder and the reader took, not the model. */
+  readonly readerMs?: number;
   /** Time until the answer began, less the attempts: what the gateway itself added. */
   readonly overheadMs?: number;
   readonly usage?: Usage;

@@ -1,5 +1,6 @@
 import type { CompletionEvent } from './event.ts';
 import type { Priority } from './request.ts';
+import type { TraceContext } from './trace.ts';
 
 /** Who asks: the holder of a key, or the anonymous caller of an open gateway. */
 export interface Caller {
@@ -42,6 +43,9 @@ export interface RequestContext {
   readonly startedMs: number;
   /** Request headers that stages read (`x-tidegate-*`, `traceparent`, `idempotency-key`, `cache-control`), lower-case. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The part after the prefix of the answer's id (`chatcmpl-…`, `resp_…`, `msg_…`); feedback names an answer by it. */
+  readonly answerId?: string;
+  readonly trace?: TraceContext;
 }
 
 export type CacheStatus = 'hit' | 'miss' | 'bypass' | 'coalesced' | 'stale';

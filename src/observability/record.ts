@@ -45,8 +45,10 @@ export function createRecorder(
     for (const watch of watches) watch.ended(record);
     for (const sink of sinks) sink(record);
   };
-  const begin = (model: string, { requestId, endpoint, caller, startedMs }: RequestContext) => ({
+  const begin = (model: string, { requestId, endpoint, caller, startedMs, answerId, trace }: RequestContext) => ({
     requestId,
+    ...(answerId !== undefined && { answerId }),
+    ...(trace && { traceId: trace.traceId }),
     endpoint,
     model,
     startedAt: clock.wall() - (clock.now() - startedMs),
@@ -66,7 +68,10 @@ export function createRecorder(
         const watch = watcher(request, context);
         if (watch) watches.push(watch);
       }
-      const stages: Stage[] = [];
+      const enteredMs = clock.now();
+      const stages: Stage[] = [
+        { name: 'decode', startedMs: context.startedMs, durationMs: enteredMs - context.startedMs },
+      ];
       const { promptTemplate } = request;
       const base = {
         ...begin(request.model, context),
@@ -107,11 +112,13 @@ export function createRecorder(
       const observers = watches.filter((watch) => watch.event !== undefined);
       let firstMs: number | undefined;
       let usage: Usage | undefined;
+      let upstreamId: string | undefined;
       const finishReasons: FinishReason[] = [];
       const takeovers: Decision[] = [];
       const see = (event: CompletionEvent) => {
         if (firstMs === undefined && visible(event)) firstMs = clock.now();
         if (event.type === 'usage') usage = event.usage;
+        else if (event.type === 'start') upstreamId = event.id;
         else if (event.type === 'finish') finishReasons.push(event.reason);
         else if (event.type === 'takeover') {
           takeovers.push({ stage: 'routing', name: event.target, action: 'takeover' });
@@ -121,7 +128,7 @@ export function createRecorder(
           for (const watch of observers) watch.event?.(event, nowMs);
         }
       };
-      const end = (outcome: ReturnType<typeof failed> | { outcome: string; status: number }) => {
+      const end = (outcome: Outcome, readerMs: number) => {
         const now = clock.now();
         const tokens = usage?.completionTokens ?? 0;
         const stored = run.cache === 'hit' || run.cache === 'stale' || run.cache === 'coalesced';
@@ -132,9 +139,11 @@ export function createRecorder(
           attempts: run.attempts,
           cache: run.cache,
           durationMs: now - context.startedMs,
-          overheadMs: answeredMs - context.startedMs - spentIn(run.attempts),
+          overheadMs: Math.max(0, answeredMs - context.startedMs - spentIn(run.attempts)),
           ...(firstMs !== undefined && { ttftMs: firstMs - context.startedMs }),
           ...(firstMs !== undefined && tokens > 1 && { tpotMs: (now - firstMs) / (tokens - 1) }),
+          readerMs,
+          ...(upstreamId !== undefined && { upstreamId }),
           ...(usage && { usage }),
           ...(costUsd !== undefined && { costUsd }),
           finishReasons,
@@ -149,7 +158,7 @@ export function createRecorder(
         durable !== undefined && event.type === 'wire' && finishReasons.length >= request.choices;
       return {
         ...run,
-        events: observed(run.events, see, end, failed, isLast),
+        events: observed(run.events, clock, see, end, failed, isLast),
       };
     },
 
@@ -184,29 +193,37 @@ export function createRecorder(
 
 const spentIn = (attempts: readonly Attempt[]) => attempts.reduce((sum, { durationMs }) => sum + durationMs, 0);
 
-const done = { outcome: 'ok', status: 200 };
-const left = { outcome: 'cancelled', status: 499 };
+interface Outcome {
+  readonly outcome: string;
+  readonly status: number;
+  readonly errorMessage?: string;
+}
+const done: Outcome = { outcome: 'ok', status: 200 };
+const left: Outcome = { outcome: 'cancelled', status: 499 };
 
 /**
  * The events as they come, seen on their way; `end` runs exactly once, and what it promises is awaited before a clean
  * end is told. An iterator by hand, because a generator that is closed before its first pull never runs its `finally`,
  * and such a request must be recorded too.
  */
-function observed<T, O>(
+function observed<T>(
   source: AsyncIterable<T>,
+  clock: Clock,
   see: (item: T) => void,
-  end: (outcome: O | typeof done) => Promise<void> | undefined,
-  failed: (error: unknown) => O,
+  end: (outcome: Outcome, readerMs: number) => Promise<void> | undefined,
+  failed: (error: unknown) => Outcome,
   isLast: (item: T) => boolean,
 ): AsyncIterable<T> {
   let open = true;
+  let givenMs: number | undefined;
+  let readerMs = 0;
   const held: T[] = [];
-  const finish = (outcome: O | typeof done): Promise<void> | undefined => {
+  const finish = (outcome: Outcome): Promise<void> | undefined => {
     if (!open) return undefined;
     open = false;
-    return end(outcome);
+    return end(outcome, readerMs);
   };
-  const abandon = (outcome: O | typeof done) => {
+  const abandon = (outcome: Outcome) => {
     finish(outcome)?.catch(() => {}); // nobody waits; the sink itself tells of its trouble
   };
   return {
@@ -214,6 +231,7 @@ function observed<T, O>(
       const iterator = source[Symbol.asyncIterator]();
       return {
         async next() {
+          if (givenMs !== undefined) readerMs += clock.now() - givenMs;
           for (;;) {
             let result: IteratorResult<T>;
             try {
@@ -228,7 +246,10 @@ function observed<T, O>(
               return value === undefined ? result : { done: false, value };
             }
             see(result.value);
-            if (!isLast(result.value)) return result;
+            if (!isLast(result.value)) {
+              givenMs = clock.now();
+              return result;
+            }
             held.push(result.value);
           }
         },

@@ -46,7 +46,7 @@ test('a whole answer is recorded once, with its times, its tokens and its price'
       attempts: [expect.objectContaining({ target: 'up/m', durationMs: 40 })],
     }),
   ]);
-  expect(records[0]?.stages.map(({ name }) => name)).toEqual(['admission', 'input-filters']);
+  expect(records[0]?.stages.map(({ name }) => name)).toEqual(['decode', 'admission', 'input-filters']);
 });
 
 test.each([
