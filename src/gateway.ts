@@ -1,4 +1,5 @@
 import type { ResponseCache } from './cache/through.ts';
+import { GatewayError } from './core/errors.ts';
 import type { CallOptions } from './core/provider.ts';
 import type { ChatRequest } from './core/request.ts';
 import type { Route, Routing, Target } from './core/route.ts';
@@ -23,8 +24,10 @@ export interface Gateway {
   stream(request: ChatRequest, context: RequestContext): Promise<Run>;
   /** A call that is answered as a whole: embeddings, rerank, tokens. `use` picks the provider's method. */
   call<T>(call: WholeCall<T>, context: RequestContext): Promise<{ readonly target: string; readonly value: T }>;
-  /** Public model names that this caller may use. */
+  /** Public models that this caller may use. */
   models(context: RequestContext): readonly Route[];
+  /** One of them; throws model_not_found, also for a name the caller may not use. */
+  model(name: string, context: RequestContext): Route;
 }
 
 export interface WholeCall<T> {
@@ -73,5 +76,10 @@ export function createGateway({ policy, prompts, routing, filters, cache, record
         }
       }),
     models: (context) => routing.routes().filter((route) => policy.mayUse(route, context.caller)),
+    model(name, context) {
+      const route = routing.find(name);
+      if (policy.mayUse(route, context.caller)) return route;
+      throw new GatewayError('model_not_found', `The model '${name}' does not exist.`, { param: 'model' });
+    },
   };
 }

@@ -1,0 +1,68 @@
+import { Hono } from 'hono';
+import { GatewayError } from '../core/errors.ts';
+import { encodeError } from '../wire/openai/errors.ts';
+import { openaiChat } from '../wire/openai/format.ts';
+import { preflightHeaders } from './cors.ts';
+import { endpoint } from './endpoint.ts';
+import { type AppContext, type AppEnv, type HttpDeps, headersOf } from './env.ts';
+import { generation } from './generation.ts';
+import { type Health, live, ready } from './routes/health.ts';
+import { type DescribeModel, getModel, listModels } from './routes/models.ts';
+
+export interface AppDeps extends HttpDeps {
+  readonly describeModel: DescribeModel;
+  readonly health: () => Health;
+  /** Routes that only some roots have (dashboard, metrics, admin). */
+  readonly routes?: readonly RouteEntry[];
+}
+
+export type Handler = (c: AppContext) => Promise<Response>;
+/** Method, path, handler. A path under `/v1/` also answers without it: people forget it in base URLs. */
+export type RouteEntry = readonly [method: 'GET' | 'POST' | 'DELETE', path: string, handler: Handler];
+
+/** All routes, in one table. */
+function routes(deps: AppDeps): readonly RouteEntry[] {
+  return [
+    ['POST', '/v1/chat/completions', generation(deps, openaiChat)],
+    ['GET', '/v1/models', listModels(deps, deps.describeModel)],
+    ['GET', '/v1/models/:id{.+}', getModel(deps, deps.describeModel)],
+    ['GET', '/health', ready(deps, deps.health)],
+    ['GET', '/health/live', live(deps)],
+    ['GET', '/health/ready', ready(deps, deps.health)],
+    ...(deps.routes ?? []),
+  ];
+}
+
+export function createApp(deps: AppDeps): Hono<AppEnv> {
+  const app = new Hono<AppEnv>();
+  const methods = new Map<string, string[]>();
+  for (const [method, path, handler] of routes(deps)) {
+    for (const alias of path.startsWith('/v1/') ? [path, path.slice('/v1'.length)] : [path]) {
+      app.on(method, alias, handler);
+      methods.set(alias, [...(methods.get(alias) ?? []), method]);
+    }
+  }
+  const { origins } = deps.options;
+  app.options('*', (c) => new Response(null, { status: 204, headers: preflightHeaders(headersOf(c), origins) }));
+  for (const [path, allowed] of methods) app.all(path, methodNotAllowed(deps, allowed));
+  app.notFound(endpoint(deps, encodeError, (c) => Promise.reject(unknownUrl(c)), { authenticated: false }));
+  return app;
+}
+
+function unknownUrl(c: AppContext): GatewayError {
+  const path = c.req.path.slice(0, 200);
+  return new GatewayError('not_found', `Unknown request URL: ${c.req.method} ${path}.`, { code: 'unknown_url' });
+}
+
+function methodNotAllowed(deps: AppDeps, allowed: readonly string[]): Handler {
+  const allow = allowed.join(', ');
+  return endpoint(
+    deps,
+    encodeError,
+    async (c, { json }) => {
+      const error = new GatewayError('method_not_allowed', `${c.req.method} is not allowed here; use ${allow}.`);
+      json(encodeError(error), error.status, { allow });
+    },
+    { authenticated: false },
+  );
+}

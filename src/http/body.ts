@@ -1,0 +1,82 @@
+import { GatewayError } from '../core/errors.ts';
+import { isJsonObject, type JsonObject } from '../core/json.ts';
+import { concatBytes } from '../core/streams.ts';
+import { type AppContext, headersOf } from './env.ts';
+
+/** Deeper JSON is refused before it is parsed: nothing a client means is nested like that. */
+const maxDepth = 128;
+
+/** The body, at most `maxBytes` of it; throws payload_too_large as soon as more is announced or has come. */
+export async function readBody(c: AppContext, maxBytes: number): Promise<Uint8Array> {
+  const headers = headersOf(c);
+  const tooLarge = () =>
+    new GatewayError('payload_too_large', `The request body is larger than ${maxBytes} bytes.`, {
+      code: 'request_too_large',
+    });
+  if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
+  if (headers['content-encoding'] && headers['content-encoding'] !== 'identity') {
+    throw new GatewayError('unsupported_media_type', 'Send the request body without content-encoding.');
+  }
+  const source: AsyncIterable<Uint8Array> | null = c.env?.incoming ?? c.req.raw.body;
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for await (const piece of source ?? []) {
+      length += piece.length;
+      if (length > maxBytes) throw tooLarge();
+      pieces.push(piece);
+    }
+  } catch (error) {
+    if (error instanceof GatewayError) throw error;
+    throw new GatewayError('cancelled', 'The request body broke off.', { cause: error });
+  }
+  return concatBytes(pieces);
+}
+
+/** The body as a JSON object. Throws invalid_request where it is not one, or nested too deeply. */
+export function parseJsonObject(bytes: Uint8Array): JsonObject {
+  if (bytes.length === 0) {
+    throw new GatewayError('invalid_request', 'The request has no body; send a JSON object.', { code: 'missing_body' });
+  }
+  checkDepth(bytes);
+  let value: unknown;
+  try {
+    value = JSON.parse(utf8.decode(bytes));
+  } catch (error) {
+    const detail = error instanceof SyntaxError ? positionOf(error.message) : 'it is not UTF-8';
+    throw new GatewayError('invalid_request', `The request body is not valid JSON: ${detail}.`, {
+      code: 'invalid_json',
+    });
+  }
+  if (!isJsonObject(value)) {
+    throw new GatewayError('invalid_request', 'The request body must be a JSON object.', { code: 'invalid_type' });
+  }
+  return value as JsonObject; // JSON.parse makes nothing else
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** V8 quotes the text around the error; only the position is kept, a prompt must not get into errors. */
+function positionOf(message: string): string {
+  const position = /position (\d+)/.exec(message);
+  return position ? `unexpected text at position ${position[1]}` : 'unexpected end of text';
+}
+
+function checkDepth(bytes: Uint8Array): void {
+  let depth = 0;
+  let inString = false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (inString) {
+      if (byte === 0x5c) i++;
+      else if (byte === 0x22) inString = false;
+    } else if (byte === 0x22) inString = true;
+    else if (byte === 0x7b || byte === 0x5b) {
+      if (++depth > maxDepth) {
+        throw new GatewayError('invalid_request', `The request body is nested deeper than ${maxDepth} levels.`, {
+          code: 'invalid_json',
+        });
+      }
+    } else if (byte === 0x7d || byte === 0x5d) depth--;
+  }
+}

@@ -1,0 +1,98 @@
+import { randomId, systemClock } from '../core/clock.ts';
+import { GatewayError, toGatewayError } from '../core/errors.ts';
+import type { RequestContext } from '../core/run.ts';
+import { withDeadline } from '../core/signals.ts';
+import { errorHeaders } from '../wire/openai/errors.ts';
+import { shuttingDown } from './active.ts';
+import { corsHeaders, isLoopbackHost } from './cors.ts';
+import { type AppContext, type HttpDeps, headersOf } from './env.ts';
+import { respond, type Sink } from './sink.ts';
+
+/** One request inside a route: who asks, how to answer. */
+export interface Exchange {
+  readonly context: RequestContext;
+  readonly sink: Sink;
+  /** Headers that every answer of this request carries. */
+  readonly headers: Readonly<Record<string, string>>;
+  json(body: unknown, status?: number, headers?: Readonly<Record<string, string>>): void;
+}
+
+/** How a failure before the answer's first byte is told; each dialect has its own envelope. */
+export type ErrorBody = (error: GatewayError, requestId: string) => object;
+
+/**
+ * Wraps a route: request id, host check, authentication, deadline, error envelope. No Hono middleware, because what it
+ * would set on a `Response` never reaches node's own response on the hot path.
+ */
+export function endpoint(
+  deps: HttpDeps,
+  errorBody: ErrorBody,
+  handle: (c: AppContext, exchange: Exchange) => Promise<void>,
+  { authenticated = true }: { readonly authenticated?: boolean } = {},
+): (c: AppContext) => Promise<Response> {
+  return (c) => {
+    const startedMs = systemClock.now();
+    const asked = headersOf(c);
+    const requestId = requestIdOf(asked['x-request-id']);
+    const headers = {
+      'x-request-id': requestId,
+      'request-id': requestId,
+      ...corsHeaders(asked['origin'], deps.options.origins),
+    };
+    return respond(c, deps.options.slowReaderMs, async (sink) => {
+      const json: Exchange['json'] = (body, status = 200, more = {}) => {
+        const text = JSON.stringify(body);
+        sink.start(status, {
+          ...headers,
+          ...more,
+          'content-type': 'application/json',
+          'content-length': String(utf8Length(text)),
+        });
+        sink.end(text);
+      };
+      const deadline = withDeadline(sink.signal, timeoutOf(asked['x-tidegate-timeout-ms']), 'The request');
+      deps.active.add(sink);
+      try {
+        if (authenticated && deps.active.closing) throw shuttingDown();
+        checkHost(asked['host'], deps.options.hosts);
+        const caller = await deps.policy.authenticate(authenticated ? asked : {});
+        const context = { requestId, caller, signal: deadline.signal, endpoint: c.req.path, startedMs, headers: asked };
+        await handle(c, { context, sink, headers, json });
+      } catch (thrown) {
+        const error = toGatewayError(thrown);
+        if (sink.started || sink.gone) sink.destroy();
+        else json(errorBody(error, requestId), error.status, errorHeaders(error));
+        if (error.kind === 'internal') throw thrown;
+      } finally {
+        deadline.clear();
+        deps.active.delete(sink);
+      }
+    });
+  };
+}
+
+function requestIdOf(given: string | undefined): string {
+  return given && /^[\w.:-]{1,128}$/.test(given) ? given : randomId('req_');
+}
+
+function timeoutOf(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const ms = Number(value);
+  if (!Number.isFinite(ms) || ms <= 0) return undefined;
+  return Math.min(ms, 24 * 3600_000);
+}
+
+function checkHost(host: string | undefined, allowed: readonly string[]): void {
+  if (allowed.length === 0 || host === undefined) return;
+  const name = host.replace(/:\d+$/, '').toLowerCase();
+  if (allowed.includes(name) || (allowed.includes('loopback') && isLoopbackHost(name))) return;
+  throw new GatewayError(
+    'forbidden',
+    `This gateway does not answer for the host '${name.slice(0, 100)}'; add it to server.hosts.`,
+  );
+}
+
+const encoder = new TextEncoder();
+function utf8Length(text: string): number {
+  return encoder.encode(text).length;
+}

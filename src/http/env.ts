@@ -1,0 +1,70 @@
+import type { Context } from 'hono';
+import type { Gateway } from '../gateway.ts';
+import type { Policy } from '../policy/admit.ts';
+import type { ActiveRequests } from './active.ts';
+
+/** The part of node:http's IncomingMessage that we use, so that this room stays edge-safe. */
+export interface NodeRequest extends AsyncIterable<Uint8Array> {
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly complete: boolean;
+}
+
+/** The part of node:http's ServerResponse that we use. */
+export interface NodeResponse {
+  readonly writableFinished: boolean;
+  readonly headersSent: boolean;
+  readonly destroyed: boolean;
+  writeHead(status: number, headers: Readonly<Record<string, string>>): unknown;
+  write(chunk: string | Uint8Array): boolean;
+  end(chunk?: string | Uint8Array): unknown;
+  destroy(): unknown;
+  cork(): void;
+  uncork(): void;
+  once(event: 'close' | 'drain', listener: () => void): unknown;
+  off(event: 'close' | 'drain', listener: () => void): unknown;
+}
+
+/** Present on Node only, given by @hono/node-server; at the edge `c.env` holds the bindings instead. */
+export interface NodeBindings {
+  readonly incoming?: NodeRequest;
+  readonly outgoing?: NodeResponse;
+}
+
+export type AppEnv = { Bindings: NodeBindings };
+export type AppContext = Context<AppEnv>;
+
+/** What every route needs. */
+export interface HttpDeps {
+  readonly gateway: Gateway;
+  readonly policy: Policy;
+  readonly active: ActiveRequests;
+  readonly options: HttpOptions;
+}
+
+export interface HttpOptions {
+  readonly maxBodyBytes: number;
+  /** A stream that is silent for so long sends a comment. */
+  readonly heartbeatMs: number;
+  /** A reader that takes nothing for so long is dropped. */
+  readonly slowReaderMs: number;
+  /** Origins that browsers may call from; `*` for all, `loopback` for pages served on this machine. */
+  readonly origins: readonly string[];
+  /** Host names that requests may carry; empty for all. Guards an open gateway against DNS rebinding. */
+  readonly hosts: readonly string[];
+}
+
+export const defaultHttpOptions: HttpOptions = {
+  maxBodyBytes: 32 * 1024 * 1024,
+  heartbeatMs: 10_000,
+  slowReaderMs: 60_000,
+  origins: ['loopback'],
+  hosts: [],
+};
+
+/** Request headers, lower-case, without building a web `Headers` on Node. */
+export function headersOf(c: AppContext): Readonly<Record<string, string>> {
+  const { incoming } = c.env ?? {};
+  if (!incoming) return Object.fromEntries(c.req.raw.headers);
+  // Node joins repeated headers already, except set-cookie, which no client sends.
+  return incoming.headers as Readonly<Record<string, string>>;
+}

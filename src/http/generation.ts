@@ -1,0 +1,134 @@
+import { randomId } from '../core/clock.ts';
+import { toGatewayError } from '../core/errors.ts';
+import type { ChatRequest } from '../core/request.ts';
+import type { RequestContext, Run } from '../core/run.ts';
+import { collect } from '../core/streams.ts';
+import type { AnswerMeta, WireFormat } from '../wire/format.ts';
+import { parseJsonObject, readBody } from './body.ts';
+import { type Exchange, endpoint } from './endpoint.ts';
+import { type AppContext, type HttpDeps, headersOf } from './env.ts';
+
+/** A route that generates: the same for every dialect, only the format differs. */
+export function generation(deps: HttpDeps, format: WireFormat): (c: AppContext) => Promise<Response> {
+  return endpoint(deps, format.encodeError, async (c, exchange) => {
+    const bytes = await readBody(c, deps.options.maxBodyBytes);
+    const request = format.decode(parseJsonObject(bytes), { bytes, headers: headersOf(c) });
+    await answer(deps, format, request, exchange);
+  });
+}
+
+/** Sends the answer to a decoded request, streamed or whole. */
+export async function answer(
+  deps: HttpDeps,
+  format: WireFormat,
+  request: ChatRequest,
+  exchange: Exchange,
+): Promise<void> {
+  const prioritised = withPriority(request, exchange.context);
+  const running = deps.gateway.stream(prioritised, exchange.context);
+  if (request.stream) await sendStream(deps, format, prioritised, running, exchange);
+  else await sendWhole(format, prioritised, await running, exchange);
+}
+
+async function sendWhole(format: WireFormat, request: ChatRequest, run: Run, exchange: Exchange): Promise<void> {
+  const collected = await collect(run.events);
+  const headers = { ...exchange.headers, ...runHeaders(run, exchange.context) };
+  if (collected.wire) {
+    exchange.sink.start(200, {
+      ...headers,
+      'content-type': 'application/json',
+      'content-length': String(collected.wire.length),
+    });
+    exchange.sink.end(collected.wire);
+    return;
+  }
+  exchange.json(format.encodeWhole(collected, metaOf(request, run, exchange.context)), 200, headers);
+}
+
+/**
+ * The first event decides: a failure before it is an HTTP status. A request that has to wait longer than a heartbeat
+ * for it gets its head and comments meanwhile, and a failure then is the stream's last event.
+ */
+async function sendStream(
+  deps: HttpDeps,
+  format: WireFormat,
+  request: ChatRequest,
+  running: Promise<Run>,
+  { context, sink, headers }: Exchange,
+): Promise<void> {
+  const { heartbeatMs } = deps.options;
+  const head = {
+    ...headers,
+    'content-type': format.streamType,
+    'cache-control': 'no-cache',
+    'x-accel-buffering': 'no',
+  };
+  let waiting: ReturnType<typeof setTimeout> | undefined;
+  let lastWriteMs = performance.now();
+  const beat = () => {
+    const silentMs = performance.now() - lastWriteMs;
+    if (silentMs >= heartbeatMs && format.ping !== undefined) {
+      if (!sink.started) sink.start(200, head);
+      lastWriteMs = performance.now();
+      void sink.write(format.ping);
+    }
+    waiting = setTimeout(beat, Math.max(1, heartbeatMs - (performance.now() - lastWriteMs)));
+  };
+  waiting = setTimeout(beat, heartbeatMs);
+
+  let encoder: ReturnType<WireFormat['encodeStream']> | undefined;
+  try {
+    const run = await running;
+    encoder = format.encodeStream(metaOf(request, run, context));
+    if (!sink.started) sink.start(200, { ...head, ...runHeaders(run, context) });
+    for await (const event of run.events) {
+      const chunk = encoder.push(event);
+      if (chunk.length === 0) continue;
+      lastWriteMs = performance.now();
+      const slow = sink.write(chunk);
+      if (slow) await slow;
+      if (sink.gone) break;
+    }
+    sink.end(encoder.end());
+  } catch (thrown) {
+    if (!sink.started) throw thrown;
+    const error = toGatewayError(thrown);
+    if (sink.gone) sink.destroy();
+    else sink.end((encoder ?? format.encodeStream(metaOf(request, undefined, context))).error(error));
+    if (error.kind === 'internal') throw thrown;
+  } finally {
+    clearTimeout(waiting);
+  }
+}
+
+function metaOf(request: ChatRequest, run: Run | undefined, context: RequestContext): AnswerMeta {
+  return {
+    id: randomId(''),
+    requestId: context.requestId,
+    request,
+    createdAt: Math.floor(Date.now() / 1000),
+    target: run?.target ?? '',
+  };
+}
+
+function runHeaders(run: Run, context: RequestContext): Readonly<Record<string, string>> {
+  let upstreamMs = 0;
+  for (const attempt of run.attempts) upstreamMs += attempt.durationMs;
+  const totalMs = performance.now() - context.startedMs;
+  return {
+    ...run.headers,
+    'x-tidegate-target': run.target,
+    'x-tidegate-attempts': String(run.attempts.length),
+    'x-tidegate-cache': run.cache,
+    'x-tidegate-overhead-ms': Math.max(0, totalMs - upstreamMs).toFixed(2),
+  };
+}
+
+/** `x-tidegate-priority` may lower or raise the class, up to what the caller's key allows. */
+function withPriority(request: ChatRequest, { headers, caller }: RequestContext): ChatRequest {
+  const order = ['batch', 'normal', 'interactive'] as const;
+  const asked = order.find((name) => name === headers['x-tidegate-priority']);
+  if (!asked) return request;
+  const cap = caller.priority ?? 'interactive';
+  return { ...request, priority: order.indexOf(asked) > order.indexOf(cap) ? cap : asked };
+}

@@ -1,0 +1,156 @@
+import { GatewayError } from '../core/errors.ts';
+import type { AppContext, NodeResponse } from './env.ts';
+
+/** Where an answer is written: node's response itself on Node (no `Response`, no web stream), a ReadableStream at the edge. */
+export interface Sink {
+  /** Aborts when the client leaves before the end, stops reading for too long, or by `abort`. */
+  readonly signal: AbortSignal;
+  /** True when there is nobody left to write to. */
+  readonly gone: boolean;
+  abort(reason: GatewayError): void;
+  readonly started: boolean;
+  start(status: number, headers: Readonly<Record<string, string>>): void;
+  /** A promise when the reader is slow: wait for it before the next write. */
+  write(chunk: string | Uint8Array): Promise<void> | undefined;
+  end(chunk?: string | Uint8Array): void;
+  /** Breaks the connection, where a clean end would look like success. */
+  destroy(): void;
+}
+
+/** Tells @hono/node-server that the handler has written the response itself. */
+const alreadySent = new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
+
+/** Lets `work` write the answer. What it throws before `start` is thrown; afterwards it has to tell the client itself. */
+export function respond(c: AppContext, slowReaderMs: number, work: (sink: Sink) => Promise<void>): Promise<Response> {
+  const { outgoing } = c.env ?? {};
+  return outgoing ? respondOnNode(outgoing, slowReaderMs, work) : respondAtEdge(c, slowReaderMs, work);
+}
+
+async function respondOnNode(
+  outgoing: NodeResponse,
+  slowReaderMs: number,
+  work: (sink: Sink) => Promise<void>,
+): Promise<Response> {
+  const client = new AbortController();
+  let corked = false;
+  const onClose = () => {
+    if (!outgoing.writableFinished) client.abort(new GatewayError('cancelled', 'The client closed the connection.'));
+  };
+  outgoing.once('close', onClose);
+
+  const drained = () =>
+    new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        outgoing.off('drain', done);
+        outgoing.off('close', done);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        client.abort(new GatewayError('cancelled', 'The client stopped reading.'));
+        outgoing.destroy();
+      }, slowReaderMs);
+      outgoing.once('drain', done);
+      outgoing.once('close', done);
+    });
+
+  await work({
+    signal: client.signal,
+    abort: (reason) => client.abort(reason),
+    get gone() {
+      return outgoing.destroyed;
+    },
+    get started() {
+      return outgoing.headersSent;
+    },
+    start: (status, headers) => void outgoing.writeHead(status, headers),
+    write(chunk) {
+      if (outgoing.destroyed) return undefined;
+      if (!corked) {
+        // All that is written in one turn of the event loop leaves in one packet, the head included.
+        corked = true;
+        outgoing.cork();
+        queueMicrotask(() => {
+          corked = false;
+          outgoing.uncork();
+        });
+      }
+      return outgoing.write(chunk) ? undefined : drained();
+    },
+    end: (chunk) => void outgoing.end(chunk),
+    destroy: () => void outgoing.destroy(),
+  });
+  return alreadySent;
+}
+
+function respondAtEdge(c: AppContext, slowReaderMs: number, work: (sink: Sink) => Promise<void>): Promise<Response> {
+  const left = new AbortController();
+  const encoder = new TextEncoder();
+  let stream: ReadableStreamDefaultController<Uint8Array> | undefined;
+  let wake: (() => void) | undefined;
+  let ended = false;
+  let gone = false;
+
+  return new Promise<Response>((resolve, reject) => {
+    const body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          stream = controller;
+        },
+        pull: () => wake?.(),
+        cancel: () => {
+          gone = true;
+          if (!ended) left.abort(new GatewayError('cancelled', 'The client closed the connection.'));
+          wake?.();
+        },
+      },
+      { highWaterMark: 64 * 1024, size: (chunk) => chunk?.byteLength ?? 0 },
+    );
+    const bytesOf = (chunk: string | Uint8Array) => (typeof chunk === 'string' ? encoder.encode(chunk) : chunk);
+    const drained = () =>
+      new Promise<void>((resume) => {
+        const timer = setTimeout(() => {
+          gone = true;
+          left.abort(new GatewayError('cancelled', 'The client stopped reading.'));
+          wake?.();
+        }, slowReaderMs);
+        wake = () => {
+          clearTimeout(timer);
+          wake = undefined;
+          resume();
+        };
+      });
+    let started = false;
+    const sink: Sink = {
+      signal: AbortSignal.any([c.req.raw.signal, left.signal]),
+      abort: (reason) => left.abort(reason),
+      get gone() {
+        return gone || c.req.raw.signal.aborted;
+      },
+      get started() {
+        return started;
+      },
+      start(status, headers) {
+        started = true;
+        resolve(new Response(body, { status, headers }));
+      },
+      write(chunk) {
+        if (ended || gone) return undefined;
+        stream?.enqueue(bytesOf(chunk));
+        return (stream?.desiredSize ?? 1) > 0 ? undefined : drained();
+      },
+      end(chunk) {
+        if (ended || gone) return;
+        if (chunk !== undefined && chunk.length > 0) stream?.enqueue(bytesOf(chunk));
+        ended = true;
+        stream?.close();
+      },
+      destroy() {
+        if (ended) return;
+        ended = true;
+        stream?.error(new Error('The answer broke off.'));
+      },
+    };
+    work(sink).catch(reject);
+  });
+}
