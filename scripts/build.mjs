@@ -1,0 +1,90 @@
+#!/usr/bin/env node
+// Bundles the sources into dist/. Run by bin/tidegate.mjs when they have changed, and before publishing.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const dist = join(root, 'dist');
+const stamp = join(dist, 'sources.sha256');
+
+/** Output name → source. What is not written yet is left out. */
+const entries = { main: 'src/cli/main.ts', 'engine-child': 'src/engine/child.ts' };
+const watched = ['src', 'providers', 'prompts', 'scripts/build.mjs', 'package.json'];
+const keptDays = 7;
+
+/** One hash over the path, size and time of every source: catches deleted files and older checkouts too. */
+function sourcesHash() {
+  const hash = createHash('sha256');
+  const add = (path) => {
+    const { size, mtimeMs } = statSync(join(root, path));
+    hash.update(`${path}\0${size}\0${mtimeMs}\n`);
+  };
+  for (const top of watched.filter((path) => existsSync(join(root, path)))) {
+    if (!statSync(join(root, top)).isDirectory()) add(top);
+    else {
+      for (const path of readdirSync(join(root, top), { recursive: true }).sort()) {
+        if (/\.\w+$/.test(path)) add(join(top, path));
+      }
+    }
+  }
+  return hash.digest('hex');
+}
+
+/** Builds if the sources differ from those of the last build; true if it did. */
+export async function buildIfChanged() {
+  const hash = sourcesHash();
+  const built = existsSync(stamp) && existsSync(join(dist, 'main.js')) ? readFileSync(stamp, 'utf8') : '';
+  if (built === hash) return false;
+  await build();
+  replace(stamp, hash);
+  return true;
+}
+
+/** Files are replaced one by one, pieces before those who import them, so a process that starts meanwhile finds a whole set. */
+export async function build() {
+  const esbuild = await import('esbuild').catch(() => {
+    throw new Error('The packages are not installed. Run "npm ci" first.');
+  });
+  const { outputFiles } = await esbuild.build({
+    entryPoints: Object.fromEntries(Object.entries(entries).filter(([, source]) => existsSync(join(root, source)))),
+    absWorkingDir: root,
+    outdir: dist,
+    bundle: true,
+    splitting: true, // a command loads only what it needs
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    packages: 'external',
+    sourcemap: true,
+    write: false,
+    logLevel: 'silent',
+    chunkNames: 'chunk-[hash]',
+    loader: { '.md': 'text', '.txt': 'text' },
+  });
+  mkdirSync(dist, { recursive: true });
+  const isEntry = ({ path }) => basename(path).replace(/\.js(\.map)?$/, '') in entries;
+  for (const file of [...outputFiles].sort((a, b) => Number(isEntry(a)) - Number(isEntry(b)))) {
+    mkdirSync(dirname(file.path), { recursive: true });
+    replace(file.path, file.contents);
+  }
+  removeOldChunks(new Set(outputFiles.map(({ path }) => basename(path))));
+}
+
+function replace(path, contents) {
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, contents);
+  renameSync(temporary, path);
+}
+
+/** A running server may still import pieces of its own build later, so they stay a while. */
+function removeOldChunks(current) {
+  const before = Date.now() - keptDays * 86_400_000;
+  for (const name of readdirSync(dist)) {
+    if (!/^chunk-|\.tmp$/.test(name) || current.has(name)) continue;
+    if (statSync(join(dist, name)).mtimeMs < before) rmSync(join(dist, name), { force: true });
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await build();

@@ -1,0 +1,8 @@
+import type { CommandFactory } from './cli.ts';
+import { models } from './models.ts';
+import { pull } from './pull.ts';
+
+/** Every subcommand, in the groups and the order of the help. A new one is a file in this folder and a line here. */
+export const commandGroups: readonly { readonly title: string; readonly commands: readonly CommandFactory[] }[] = [
+  { title: 'Models:', commands: [pull, models] },
+];

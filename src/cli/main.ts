@@ -1,0 +1,74 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { type Cli, CliError, processCli } from './cli.ts';
+import { commandGroups } from './commands.ts';
+
+/** Runs the command line; resolves with the exit code: 0 done, 1 failed, 2 wrongly called, 130 interrupted. */
+export async function main(args: readonly string[]): Promise<number> {
+  const interrupt = new AbortController();
+  let interrupts = 0;
+  const onSignal = (name: NodeJS.Signals) => {
+    interrupts++;
+    if (interrupts > 1) process.exit(name === 'SIGTERM' ? 143 : 130);
+    interrupt.abort(name);
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  const cli = processCli(interrupt.signal);
+  try {
+    const program = createProgram(cli);
+    if (args.length === 0) program.outputHelp();
+    else await program.parseAsync([...args], { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (interrupt.signal.aborted) return 130;
+    return report(cli, error);
+  }
+}
+
+export function createProgram(cli: Cli): Command {
+  const program = new Command('tidegate')
+    .description('One OpenAI-compatible address for local models and every provider.')
+    .version(packageVersion(), '-V, --version')
+    .showHelpAfterError('(add --help for what is possible)')
+    .helpCommand('help [command]', 'show the help of a command')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  tidegate serve                          serve http://127.0.0.1:8787/v1 with the default model
+  tidegate run smollm2 "Say hello."       answer one prompt
+  tidegate chat                           chat in the terminal
+  tidegate check                          look at this machine and the configuration`,
+    );
+  for (const { title, commands } of commandGroups) {
+    for (const create of commands) program.addCommand(create(cli).helpGroup(title));
+  }
+  settle(program, program, cli);
+  return program;
+}
+
+/** The same behaviour for every command, however deep: errors are thrown, colours are ours. */
+function settle(command: Command, program: Command, cli: Cli): void {
+  if (command !== program) command.copyInheritedSettings(program);
+  command.exitOverride().configureOutput({
+    writeOut: (text) => cli.stdout.write(text),
+    writeErr: (text) => cli.stderr.write(text),
+    outputError: (text, write) => write(text.replace(/^error:/, cli.paint.red('error:'))),
+  });
+  for (const child of command.commands) settle(child, program, cli);
+}
+
+function report(cli: Cli, error: unknown): number {
+  const message = error instanceof Error ? error.message : String(error);
+  cli.note(`${cli.paint.red('error:')} ${message}`);
+  if (cli.env['TIDEGATE_DEBUG'] && error instanceof Error) cli.note(error.stack ?? '');
+  else if (error instanceof Error && error.constructor === Error)
+    cli.note('(TIDEGATE_DEBUG=1 shows where it happened)');
+  return error instanceof CliError ? error.exitCode : 1;
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8'); // dist/main.js → the package
+  return (JSON.parse(text) as { version: string }).version; // our own file
+}
