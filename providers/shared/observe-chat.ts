@@ -1,0 +1,53 @@
+import { GatewayError } from '../../src/core/errors.ts';
+import type { CompletionEvent } from '../../src/core/event.ts';
+import { createChatChunkDecoder } from '../../src/wire/openai/upstream-answer.ts';
+import { sseDone } from '../../src/wire/sse.ts';
+import { parseEvent, type StreamObserver } from './pass-through.ts';
+
+export interface ChatObserverOptions {
+  /** How many choices were asked for. */
+  readonly choices: number;
+  /** The gateway asked for the usage, not the client: that chunk stays here. */
+  readonly dropUsage: boolean;
+}
+
+/** Watches a chat completion stream that passes by. */
+export function observeChat({ choices, dropUsage }: ChatObserverOptions): StreamObserver {
+  const decoder = createChatChunkDecoder();
+  let finished = 0;
+  let done = false;
+  const unfinished = () =>
+    new GatewayError('upstream_failed', 'The upstream ended its answer without a finish reason.');
+  return {
+    notable: (text) =>
+      notFinished.test(text) ||
+      text.includes('"usage":{') ||
+      text.includes('"usage": {') ||
+      text.includes('[DONE]') ||
+      text.includes('"error"'),
+    see(event) {
+      if (event.data === '[DONE]') {
+        if (finished === 0) throw unfinished();
+        done = true;
+        return { last: true };
+      }
+      const chunk = parseEvent(event);
+      const decoded = decoder.push(chunk); // throws for an error object
+      if (event.event === 'error') throw new GatewayError('upstream_failed', 'The upstream failed to answer.');
+      const events = decoded.filter(isObserved);
+      for (const { type } of events) if (type === 'finish') finished++;
+      const usageOnly = chunk['usage'] != null && Array.isArray(chunk['choices']) && chunk['choices'].length === 0;
+      return { events, drop: dropUsage && usageOnly };
+    },
+    end() {
+      if (!done && finished < choices) throw unfinished();
+      return { missing: done ? '' : sseDone, events: decoder.end() };
+    },
+  };
+}
+
+const notFinished = /"finish_reason":\s*"/;
+
+/** What is recorded of an answer that the client gets as bytes. */
+export const isObserved = ({ type }: CompletionEvent): boolean =>
+  type === 'start' || type === 'finish' || type === 'usage';

@@ -1,0 +1,255 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createProvider, createProviders, providerConfigSchema } from '../../providers/registry.ts';
+import { readable } from '../../src/core/request.ts';
+import {
+  chatStream,
+  chunk,
+  done,
+  errorJson,
+  type FaultyUpstream,
+  faults,
+  faultyUpstream,
+  finishChunk,
+  json,
+  oddities,
+  openaiServer,
+  sse,
+  usageChunk,
+} from '../faulty-upstream.ts';
+import { chatRequest, hear, never, transport } from './support.ts';
+
+let upstream: FaultyUpstream;
+beforeAll(async () => {
+  upstream = await faultyUpstream();
+});
+afterAll(() => upstream.close());
+
+const key = 'sk-test-0123456789abcdef';
+const provider = (more: object = {}) =>
+  createProvider(
+    'up',
+    providerConfigSchema.parse({ type: 'openai-compatible', baseUrl: upstream.baseUrl, apiKey: key, ...more }),
+    { transport },
+  );
+const hi = { model: 'm', stream: true, messages: [{ role: 'user' as const, content: 'hi' }] };
+const last = () => upstream.requests.at(-1);
+const ways = [
+  { way: 'passing through', of: chatRequest },
+  { way: 'translating', of: (body: object) => readable(chatRequest(body)) },
+];
+
+describe.each(ways)('$way', ({ of, way }) => {
+  test('sends key, model and messages, and hands text, finish and usage on', async () => {
+    upstream.answer(openaiServer(['Hel', 'lo']));
+    const heard = await hear(provider(), of(hi));
+    expect(last()?.path).toBe('/v1/chat/completions');
+    expect(last()?.headers.authorization).toBe(`Bearer ${key}`);
+    expect(last()?.json).toMatchObject({ model: 'm', stream: true, messages: hi.messages });
+    expect([heard.text, heard.finish, heard.usage]).toEqual([
+      'Hello',
+      ['stop'],
+      { promptTokens: 3, completionTokens: 2 },
+    ]);
+    expect(heard.error).toBeUndefined();
+  });
+
+  test.each(Object.entries(oddities))('reads a stream %s as a whole answer', async (_, answer) => {
+    upstream.answer(answer);
+    const heard = await hear(provider(), of(hi));
+    expect([heard.error, heard.text, heard.finish]).toEqual([undefined, 'Hello', ['stop']]);
+    if (way === 'passing through') expect(heard.wire.match(/\[DONE\]/g)).toHaveLength(1);
+  });
+
+  test.each(Object.entries(faults))('%s is an error', async (_, { answer, late }) => {
+    upstream.answer(answer);
+    const heard = await hear(provider(), of(hi));
+    expect(heard.error).toBeDefined();
+    expect(heard.error?.blame).toBe(heard.error?.kind === 'upstream_rejected' ? 'client' : 'upstream');
+    expect(heard.text).toBe(late ? 'Hello' : '');
+    expect(heard.finish).toEqual([]);
+    expect(heard.wire).not.toContain('[DONE]');
+    expect(heard.wire).not.toContain('boom');
+  });
+
+  test.each([
+    { status: 400, more: { param: 'temperature', code: 'invalid_value' }, kind: 'upstream_rejected', says: 'no good' },
+    { status: 400, more: { code: 'context_length_exceeded' }, kind: 'context_length_exceeded', says: 'no good' },
+    { status: 401, more: {}, kind: 'upstream_unauthorized', says: 'credentials' },
+    { status: 403, more: {}, kind: 'upstream_unauthorized', says: 'credentials' },
+    { status: 404, more: {}, kind: 'upstream_rejected', says: 'no good' },
+    { status: 408, more: {}, kind: 'timeout', says: '408' },
+    { status: 429, more: {}, kind: 'upstream_rate_limited', says: 'no good' },
+    { status: 500, more: {}, kind: 'upstream_failed', says: 'no good' },
+    { status: 529, more: {}, kind: 'upstream_failed', says: 'no good' },
+  ])('status $status $more.code is $kind', async ({ status, more, kind, says }) => {
+    upstream.answer(errorJson(status, `no good: ${key}`, more, { 'retry-after': '7' }));
+    const { error } = await hear(provider(), of(hi));
+    expect([error?.kind, error?.retryAfterMs]).toEqual([kind, 7000]);
+    expect(error?.message).toContain(says);
+    expect(error?.message).not.toContain('sk-test');
+    if (kind === 'upstream_rejected') expect(error?.status).toBe(status);
+    if ('param' in more) expect(error?.param).toBe('temperature');
+  });
+
+  test('a whole answer is read as well', async () => {
+    upstream.answer(openaiServer(['Hello']));
+    const heard = await hear(provider(), of({ ...hi, stream: false }));
+    expect([heard.text, heard.finish, heard.usage?.promptTokens]).toEqual(['Hello', ['stop'], 3]);
+  });
+
+  test('JSON where a stream was asked for is the answer all the same', async () => {
+    upstream.answer(json({ id: 'x', choices: [{ index: 0, message: { content: 'Hello' }, finish_reason: 'stop' }] }));
+    expect((await hear(provider(), of(hi))).text).toBe('Hello');
+  });
+});
+
+test('tool calls without index and with whole arguments become one call each', async () => {
+  upstream.answer({
+    body: [
+      sse(
+        chunk({ tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{"x":1}' } }] }),
+        chunk({ tool_calls: [{ id: 'b', type: 'function', function: { name: 'g', arguments: { y: 2 } } }] }),
+        finishChunk('tool_calls'),
+      ) + done,
+    ],
+  });
+  const { events, finish } = await hear(provider(), readable(chatRequest(hi)));
+  expect(events.filter(({ type }) => type.startsWith('tool-call'))).toEqual([
+    { type: 'tool-call-start', choice: 0, index: 0, id: 'a', name: 'f', kind: 'function' },
+    { type: 'tool-call-delta', choice: 0, index: 0, arguments: '{"x":1}' },
+    { type: 'tool-call-start', choice: 0, index: 1, id: 'b', name: 'g', kind: 'function' },
+    { type: 'tool-call-delta', choice: 0, index: 1, arguments: '{"y":2}' },
+  ]);
+  expect(finish).toEqual(['tool-calls']);
+});
+
+describe('passing through', () => {
+  test('the body is the client’s own text, but for the model', async () => {
+    upstream.answer(openaiServer(['a']));
+    const text =
+      '{ "seed": 12345678901234567890, "temperature": 1.0, "model": "public", "new_field": {"model": "x"}, "stream" : false,\n "messages": [{"role":"user","content":"say \\"model\\": \\"public\\""}] }';
+    const request = chatRequest({ ...hi, stream: false });
+    const wire = { dialect: 'openai-chat', body: JSON.parse(text), bytes: Buffer.from(text), headers: {} } as const;
+    await hear(provider(), { ...request, model: 'theirs', wire });
+    expect(last()?.text).toBe(text.replace('"model": "public", "new', '"model": "theirs", "new'));
+    await hear(provider(), { ...request, model: 'public', wire });
+    expect(last()?.text).toBe(text);
+  });
+
+  test('a client that did not ask for usage sees none, and it is recorded all the same', async () => {
+    upstream.answer(openaiServer(['a', 'b']));
+    const heard = await hear(provider(), chatRequest(hi));
+    expect(last()?.json.stream_options).toEqual({ include_usage: true });
+    expect(heard.wire).toBe(chatStream(['a', 'b']));
+    expect(heard.usage).toEqual({ promptTokens: 3, completionTokens: 2 });
+  });
+
+  test('a client that asked for usage gets the upstream’s bytes', async () => {
+    upstream.answer(openaiServer(['a', 'b']));
+    const heard = await hear(provider(), chatRequest({ ...hi, stream_options: { include_usage: true } }));
+    expect(heard.wire).toBe(chatStream(['a', 'b'], { usage: true }));
+  });
+
+  test('a server that refuses stream_options is not sent any', async () => {
+    upstream.answer(openaiServer(['a']));
+    await hear(provider({ oddities: { noStreamOptions: true } }), chatRequest(hi));
+    expect(last()?.text).toBe(JSON.stringify(hi));
+  });
+
+  test('all choices must finish', async () => {
+    upstream.answer({
+      body: [sse(chunk({ content: 'a' }), finishChunk('stop', 0), chunk({ content: 'b' }, {}, { index: 1 }))],
+    });
+    const heard = await hear(provider(), chatRequest({ ...hi, n: 2 }));
+    expect(heard.error?.kind).toBe('upstream_failed');
+  });
+
+  test('usage in every chunk is told once', async () => {
+    const counted = (n: number) => chunk({ content: 'a' }, { usage: { prompt_tokens: 3, completion_tokens: n } });
+    upstream.answer({ body: [sse(counted(1), counted(2), finishChunk(), usageChunk(3, 2)) + done] });
+    const { events } = await hear(provider(), chatRequest(hi));
+    expect(events.filter(({ type }) => type === 'usage')).toHaveLength(1);
+  });
+});
+
+test('what a target is not able to do is refused by name', async () => {
+  const { error } = await hear(provider({ type: 'groq', baseUrl: upstream.baseUrl }), chatRequest({ ...hi, n: 2 }));
+  expect([error?.kind, error?.status, error?.param]).toEqual(['unsupported', 400, 'n']);
+});
+
+test('a client that leaves closes the upstream’s socket', async () => {
+  upstream.answer({ body: [sse(chunk({ content: 'a' })), 'stall'] });
+  const before = upstream.requests.length;
+  const controller = new AbortController();
+  const hearing = hear(provider(), chatRequest(hi), controller.signal);
+  await upstream.received(before + 1);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  const start = performance.now();
+  controller.abort();
+  expect(((await upstream.requests[before]?.closed) ?? Number.POSITIVE_INFINITY) - start).toBeLessThan(100);
+  expect((await hearing).error?.kind).toBe('cancelled');
+});
+
+describe('keys and addresses of callers', () => {
+  const outcome = async (config: object, headers: Record<string, string>) => {
+    upstream.answer(openaiServer(['a']));
+    try {
+      for await (const event of provider(config).stream(chatRequest(hi), { signal: never, headers })) void event;
+    } catch (error) {
+      return error instanceof Error && 'kind' in error ? error.kind : error;
+    }
+    return last()?.headers.authorization;
+  };
+  const own = { 'x-tidegate-upstream-key': 'mine' };
+  const elsewhere = (url: string) => ({ ...own, 'x-tidegate-upstream-url': url });
+  test.each([
+    { name: 'are refused by default', config: {}, headers: own, gives: 'forbidden' },
+    { name: 'are used where allowed', config: { callerKeys: true }, headers: own, gives: 'Bearer mine' },
+    {
+      name: 'never mix: the gateway’s own authorization stays here',
+      config: {},
+      headers: { authorization: 'Bearer gateway' },
+      gives: `Bearer ${key}`,
+    },
+    {
+      name: 'an address needs a key of its own',
+      config: { callerHosts: ['a.example'] },
+      headers: { 'x-tidegate-upstream-url': 'https://a.example/v1' },
+      gives: 'forbidden',
+    },
+    {
+      name: 'an address must be allowed by name',
+      config: { callerHosts: ['a.example'] },
+      headers: elsewhere('https://b.example/v1'),
+      gives: 'forbidden',
+    },
+    {
+      name: 'an address never leads to this machine, allowed or not',
+      config: { callerHosts: ['127.0.0.1:9'] },
+      headers: elsewhere('http://127.0.0.1:9/v1'),
+      gives: 'forbidden',
+    },
+  ])('$name', async ({ config, headers, gives }) => {
+    expect(await outcome(config, headers)).toBe(gives);
+  });
+});
+
+test('replicas are providers of their own', () => {
+  const config = providerConfigSchema.parse({ type: 'vllm', replicas: ['http://a.example/v1', 'http://b.example/v1'] });
+  expect(createProviders('cluster', config, { transport }).map(({ name }) => name)).toEqual(['cluster#1', 'cluster#2']);
+});
+
+test.each([
+  { entry: { type: 'nonsense' } },
+  { entry: { type: 'openai', baseUrl: 'ftp://x' } },
+  { entry: { type: 'openai', baseUrl: 'https://user:secret@x.example/v1' } },
+  { entry: { type: 'openai', aplKey: 'typo' } },
+  { entry: { type: 'vllm', baseUrl: 'http://a.example', replicas: ['http://b.example'] } },
+])('the configuration $entry is refused', ({ entry }) => {
+  expect(providerConfigSchema.safeParse(entry).success).toBe(false);
+});
+
+test('lists the upstream’s models', async () => {
+  upstream.answer(json({ object: 'list', data: [{ id: 'a', max_model_len: 4096 }, { id: 'b' }] }));
+  expect(await provider().models?.({ signal: never })).toEqual([{ id: 'a', contextTokens: 4096 }, { id: 'b' }]);
+});
