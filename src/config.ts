@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { providerConfigSchema } from '../providers/registry.ts';
 import { bytes, duration } from './config-values.ts';
 
 /** Where a request may go: a local model by name or path, or a provider's model. */
@@ -89,7 +90,7 @@ export const configSchema = z
     server: server.prefault({}),
     engine: engine.prefault({}),
     providers: z
-      .record(z.string().regex(/^[\w-]+$/), z.looseObject({ type: z.string() }))
+      .record(z.string().regex(/^[\w-]+$/), providerConfigSchema)
       .default({})
       .describe('Upstreams by name.'),
     models: z
