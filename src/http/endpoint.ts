@@ -1,7 +1,9 @@
+import { routePath } from 'hono/route';
 import { randomId, systemClock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { RequestContext } from '../core/run.ts';
 import { withDeadline } from '../core/signals.ts';
+import { beginTrace } from '../core/trace.ts';
 import { errorHeaders } from '../wire/openai/errors.ts';
 import { shuttingDown } from './active.ts';
 import { corsHeaders, isLoopbackHost } from './cors.ts';
@@ -56,7 +58,16 @@ export function endpoint(
         if (authenticated && deps.active.closing) throw shuttingDown();
         checkHost(asked['host'], deps.options.hosts);
         const caller = await deps.policy.authenticate(authenticated ? asked : {});
-        const context = { requestId, caller, signal: deadline.signal, endpoint: c.req.path, startedMs, headers: asked };
+        const context: RequestContext = {
+          requestId,
+          caller,
+          signal: deadline.signal,
+          endpoint: c.req.path,
+          startedMs,
+          headers: asked,
+          answerId: randomId(''),
+          trace: beginTrace(asked, deps.options.traceRatio),
+        };
         await handle(c, { context, sink, headers, json });
       } catch (thrown) {
         const error = toGatewayError(thrown);
@@ -66,6 +77,7 @@ export function endpoint(
       } finally {
         deadline.clear();
         deps.active.delete(sink);
+        deps.observe?.({ route: routePath(c), method: c.req.method, status: sink.status });
       }
     });
   };

@@ -1,5 +1,6 @@
 import type { Context } from 'hono';
 import type { Gateway } from '../gateway.ts';
+import type { HttpSample } from '../observability/metrics.ts';
 import type { Policy } from '../policy/admit.ts';
 import type { ActiveRequests } from './active.ts';
 
@@ -12,6 +13,7 @@ export interface NodeRequest extends AsyncIterable<Uint8Array> {
 /** The part of node:http's ServerResponse that we use. */
 export interface NodeResponse {
   readonly writableFinished: boolean;
+  readonly statusCode: number;
   readonly headersSent: boolean;
   readonly destroyed: boolean;
   writeHead(status: number, headers: Readonly<Record<string, string>>): unknown;
@@ -39,9 +41,13 @@ export interface HttpDeps {
   readonly policy: Policy;
   readonly active: ActiveRequests;
   readonly options: HttpOptions;
+  /** Told of every answered request, for the metrics. */
+  readonly observe?: (request: HttpSample) => void;
 }
 
 export interface HttpOptions {
+  /** Share of new traces that are sampled; all if absent. A client's own decision holds. */
+  readonly traceRatio?: number;
   readonly maxBodyBytes: number;
   /** A stream that is silent for so long sends a comment. */
   readonly heartbeatMs: number;

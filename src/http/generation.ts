@@ -103,7 +103,7 @@ async function sendStream(
 
 function metaOf(request: ChatRequest, run: Run | undefined, context: RequestContext): AnswerMeta {
   return {
-    id: randomId(''),
+    id: context.answerId ?? randomId(''),
     requestId: context.requestId,
     request,
     createdAt: Math.floor(Date.now() / 1000),

@@ -9,6 +9,8 @@ export interface Sink {
   readonly gone: boolean;
   abort(reason: GatewayError): void;
   readonly started: boolean;
+  /** As started; 499 where nothing was. */
+  readonly status: number;
   start(status: number, headers: Readonly<Record<string, string>>): void;
   /** A promise when the reader is slow: wait for it before the next write. */
   write(chunk: string | Uint8Array): Promise<void> | undefined;
@@ -62,6 +64,9 @@ async function respondOnNode(
     },
     get started() {
       return outgoing.headersSent;
+    },
+    get status() {
+      return outgoing.headersSent ? outgoing.statusCode : 499;
     },
     start: (status, headers) => void outgoing.writeHead(status, headers),
     write(chunk) {
@@ -121,6 +126,7 @@ function respondAtEdge(c: AppContext, slowReaderMs: number, work: (sink: Sink) =
         };
       });
     let started = false;
+    let answered = 499;
     const sink: Sink = {
       signal: AbortSignal.any([c.req.raw.signal, left.signal]),
       abort: (reason) => left.abort(reason),
@@ -130,8 +136,12 @@ function respondAtEdge(c: AppContext, slowReaderMs: number, work: (sink: Sink) =
       get started() {
         return started;
       },
+      get status() {
+        return answered;
+      },
       start(status, headers) {
         started = true;
+        answered = status;
         resolve(new Response(body, { status, headers }));
       },
       write(chunk) {

@@ -4,6 +4,7 @@ import { nearestNames } from '../core/nearest.ts';
 import type { Route, Routing, Target } from '../core/route.ts';
 import type { Attempt, RequestContext } from '../core/run.ts';
 import { prime } from '../core/streams.ts';
+import { upstreamHeaders } from '../core/trace.ts';
 
 /** A route and the targets that serve it, first choice first. */
 export interface RoutedModel extends Route {
@@ -34,7 +35,9 @@ export function createRouting(models: readonly RoutedModel[], clock: Clock = sys
       for (const target of find(route.name).targets) {
         const startedMs = clock.now();
         try {
-          const events = await prime(target.provider.stream({ ...request, model: target.model }, optionsOf(context)));
+          const events = await prime(
+            target.provider.stream({ ...request, model: target.model }, optionsOf(context, attempts.length)),
+          );
           attempts.push({ target: target.name, startedMs, durationMs: clock.now() - startedMs });
           return { target: target.name, attempts, cache: 'bypass', headers: {}, events };
         } catch (error) {
@@ -53,7 +56,7 @@ export function createRouting(models: readonly RoutedModel[], clock: Clock = sys
     },
     async call(route, context, use) {
       for (const target of find(route.name).targets) {
-        const value = use(target, optionsOf(context));
+        const value = use(target, optionsOf(context, 0));
         if (value) return { target: target.name, value: await value };
       }
       throw new GatewayError('unsupported', `The model '${route.name}' cannot do this.`, { param: 'model' });
@@ -61,4 +64,8 @@ export function createRouting(models: readonly RoutedModel[], clock: Clock = sys
   };
 }
 
-const optionsOf = (context: RequestContext) => ({ signal: context.signal, tenant: context.caller.tenant });
+const optionsOf = (context: RequestContext, attempt: number) => ({
+  signal: context.signal,
+  tenant: context.caller.tenant,
+  headers: upstreamHeaders(context, attempt),
+});
