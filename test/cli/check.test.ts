@@ -1,0 +1,64 @@
+import { writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { tidegate } from './run-cli.ts';
+
+let home: string;
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'tidegate-home-'));
+});
+afterAll(() => rm(home, { recursive: true, force: true }));
+
+interface Finding {
+  readonly what: string;
+  readonly state: string;
+  readonly found: string;
+  readonly advice?: string;
+}
+
+async function check(yaml: string | undefined) {
+  if (yaml !== undefined) writeFileSync(join(home, 'tidegate.yaml'), yaml);
+  const run = await tidegate(['check', '--json'], { env: { HOME: home }, cwd: home });
+  const findings = JSON.parse(run.stdout) as Finding[]; // what --json prints
+  return { code: run.code, of: (what: string) => findings.find((finding) => finding.what.startsWith(what)) };
+}
+
+test('a machine without configuration and model is told what serve will do', async () => {
+  const { of } = await check(undefined);
+  expect(of('node')?.found).toContain(process.version);
+  expect(of('cpu')?.found).toMatch(/\d+ of \d+ cores/);
+  expect(of('memory')?.found).toMatch(/free of/);
+  expect(of('config')).toMatchObject({ state: 'ok', found: expect.stringMatching(/no tidegate\.yaml/) });
+  expect(of('model smollm2')).toMatchObject({ state: 'warn', advice: expect.stringMatching(/tidegate pull/) });
+});
+
+test('a port in use is found before serving', async () => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await new Promise((ready) => taken.once('listening', ready));
+  const address = taken.address();
+  const port = typeof address === 'object' ? address?.port : 0;
+  const { of, code } = await check(`server: { port: ${port} }\n`);
+  taken.close();
+  expect(of('port')).toMatchObject({ state: 'fail', advice: expect.stringMatching(/--port/) });
+  expect(code).toBe(1);
+});
+
+const files = [
+  { name: 'a wrong value', yaml: 'server:\n  port: many\n', found: /line 2.*server\.port/ },
+  { name: 'an unknown field', yaml: 'server: { prot: 1 }\n', found: /prot.*port/s },
+  { name: 'no YAML at all', yaml: 'server: [', found: /line 1/ },
+];
+test.each(files)('a configuration with $name is refused with its line', async ({ yaml, found }) => {
+  const { of, code } = await check(yaml);
+  expect(of('config')).toMatchObject({ state: 'fail', found: expect.stringMatching(found) });
+  expect(code).toBe(1);
+});
+
+test('a model file that is no GGUF is found before serving', async () => {
+  writeFileSync(join(home, 'bad.gguf'), 'not a model');
+  const { of } = await check(`server: { port: 0 }\nmodels: { m: { targets: [{ local: ./bad.gguf }] } }\n`);
+  expect(of('model ./bad.gguf')).toMatchObject({ state: 'fail', found: expect.stringMatching(/not a GGUF/) });
+});
