@@ -81,15 +81,18 @@ async function sendStream(
     const run = await running;
     encoder = format.encodeStream(metaOf(request, run, context));
     if (!sink.started) sink.start(200, { ...head, ...runHeaders(run, context) });
+    let passing = false; // the upstream's own bytes go out: what is told beside them is for the record only
     for await (const event of run.events) {
-      const chunk = encoder.push(event);
+      if (event.type === 'wire') passing = true;
+      else if (event.type === 'takeover') passing = false;
+      const chunk = event.type === 'wire' ? event.bytes : passing ? '' : encoder.push(event);
       if (chunk.length === 0) continue;
       lastWriteMs = performance.now();
       const slow = sink.write(chunk);
       if (slow) await slow;
       if (sink.gone) break;
     }
-    sink.end(encoder.end());
+    sink.end(passing ? undefined : encoder.end());
   } catch (thrown) {
     if (!sink.started) throw thrown;
     const error = toGatewayError(thrown);

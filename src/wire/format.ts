@@ -37,9 +37,9 @@ export interface AnswerMeta {
   readonly target: string;
 }
 
-/** One answer's stream. Each method gives text to send, maybe empty; `wire` events give bytes. */
+/** One answer's stream, as text to send, maybe empty. `wire` events never come here: their bytes are sent as they are. */
 export interface StreamEncoder {
-  push(event: CompletionEvent): string | Uint8Array;
+  push(event: CompletionEvent): string;
   /** After the last event, and only then: what marks the stream complete. */
   end(): string;
   /** Instead of `end`: the failure as the stream's last event. */

@@ -136,8 +136,8 @@ export function createChatEncoder(answer: ChatAnswer): StreamEncoder {
         case 'progress':
         case 'takeover':
           return '';
-        case 'wire':
-          return event.bytes;
+        case 'wire': // http sends these bytes itself
+          return '';
         default:
           return event satisfies never;
       }
