@@ -56,7 +56,8 @@ export function createGateway({ policy, prompts, routing, filters, cache, record
           );
           const events = admitted.meter(filtered.output(run.events), run);
           const decisions = () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])];
-          return { ...run, events, decisions, headers: { ...run.headers, ...admitted.headers } };
+          const spent = () => admitted.spent?.();
+          return { ...run, events, decisions, spent, headers: { ...run.headers, ...admitted.headers } };
         } catch (error) {
           admitted.release();
           throw error;

@@ -1,4 +1,4 @@
-import type { CompletionEvent } from './event.ts';
+import type { CompletionEvent, Usage } from './event.ts';
 import type { Priority } from './request.ts';
 import type { TraceContext } from './trace.ts';
 
@@ -79,4 +79,6 @@ export interface Run {
   readonly events: AsyncIterable<CompletionEvent>;
   /** What the stages decided so far; read again when the stream has ended. */
   readonly decisions?: () => readonly Decision[];
+  /** What was used as far as counted on the way: for the record of a stream that broke before its usage. */
+  readonly spent?: () => Usage | undefined;
 }

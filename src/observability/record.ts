@@ -130,6 +130,7 @@ export function createRecorder(
       };
       const end = (outcome: Outcome, readerMs: number) => {
         const now = clock.now();
+        usage ??= run.spent?.();
         const tokens = usage?.completionTokens ?? 0;
         const stored = run.cache === 'hit' || run.cache === 'stale' || run.cache === 'coalesced';
         const costUsd = usage && (stored ? 0 : priceOf?.(run.target, usage));

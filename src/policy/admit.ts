@@ -1,5 +1,5 @@
 import { GatewayError } from '../core/errors.ts';
-import type { CompletionEvent } from '../core/event.ts';
+import type { CompletionEvent, Usage } from '../core/event.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
 import type { Caller, RequestContext, Run } from '../core/run.ts';
@@ -23,6 +23,8 @@ export interface Admission {
   readonly headers: Readonly<Record<string, string>>;
   /** Passes the events on, cuts them at a limit's edge, and settles the reservation when they end, whichever way. */
   meter(events: AsyncIterable<CompletionEvent>, run: Run): AsyncIterable<CompletionEvent>;
+  /** What the answer used as far as counted here: for the books, where a stream broke before telling. */
+  spent?(): Usage | undefined;
   /** Gives the reservation back when no answer began. */
   release(): void;
 }

@@ -1,0 +1,58 @@
+import { createRemoteJWKSet, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import { GatewayError } from '../core/errors.ts';
+import type { Caller } from '../core/run.ts';
+import type { KeysConfig } from './config.ts';
+
+export type JwtOptions = NonNullable<KeysConfig['jwt']>;
+
+/**
+ * Bearer tokens of one identity provider. Issuer, audience, expiry and subject are demanded, only asymmetric signatures
+ * are believed, and nothing is cached across tokens: a collision would hand one person another's rights.
+ */
+export function createJwtVerifier(
+  { issuer, audience, jwks, algorithms, teamClaim, roleClaim, modelsClaim }: JwtOptions,
+  keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(jwks), { timeoutDuration: 3000 }),
+): (token: string) => Promise<Caller> {
+  return async (token) => {
+    try {
+      const { payload } = await jwtVerify(token, keys, {
+        issuer,
+        audience,
+        algorithms: [...algorithms],
+        requiredClaims: ['sub', 'exp'],
+        clockTolerance: 5,
+      });
+      const id = `jwt:${payload.sub}`;
+      const team = payload[teamClaim];
+      const models = payload[modelsClaim];
+      return {
+        id,
+        role: payload[roleClaim] === 'admin' ? 'admin' : 'caller',
+        tags: [],
+        tenant: id,
+        ...(typeof payload['email'] === 'string' && { name: payload['email'] }),
+        ...(typeof team === 'string' && { team }),
+        ...(Array.isArray(models) && { models: models.filter((model) => typeof model === 'string') }),
+      };
+    } catch (cause) {
+      const code = codeOf(cause);
+      if (code === 'ERR_JWT_EXPIRED') {
+        throw new GatewayError('unauthorized', 'This token has expired.', { cause, code: 'expired_api_key' });
+      }
+      if (code === 'ERR_JWKS_TIMEOUT' || code === undefined) {
+        throw new GatewayError('unavailable', "The identity provider's keys cannot be fetched just now.", {
+          cause,
+          retryAfterMs: 2000,
+        });
+      }
+      throw new GatewayError('unauthorized', 'This token is not valid here.', { cause });
+    }
+  };
+}
+
+/** jose's own code; undefined where the failure is not about the token (the network). */
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('ERR_J')
+    ? error.code
+    : undefined;
+}

@@ -1,0 +1,158 @@
+import { LRUCache } from 'lru-cache';
+import { type Clock, systemClock } from '../core/clock.ts';
+import { GatewayError } from '../core/errors.ts';
+import { anonymous, type Caller } from '../core/run.ts';
+import type { KeyRecord } from '../ledger/key-record.ts';
+import { credentialOf } from './credential.ts';
+import { type Digest, equalDigests } from './digest.ts';
+
+export interface KeyringOptions {
+  readonly digest: Digest;
+  /** Keys of the configuration, which no store can take away. */
+  readonly fixed?: readonly KeyRecord[];
+  /** Where the other keys are kept. */
+  readonly store?: KeyStore;
+  /** Bearer tokens of an identity provider. */
+  readonly jwt?: (token: string) => Promise<Caller>;
+  /** `auto`: open until there is a key or an identity provider. */
+  readonly required?: boolean | 'auto';
+  /** How long a key is believed before it is looked up again: the longest that a revocation takes to be seen. */
+  readonly freshMs?: number;
+  /** How long a key seen before is still believed while the store is lost; 0 refuses at once. */
+  readonly graceMs?: number;
+  /** Who shares KV and prefixes: nobody, or the keys of one team. */
+  readonly isolation?: 'key' | 'team';
+  readonly clock?: Clock;
+}
+
+/** The part of the ledger that a keyring reads. */
+export interface KeyStore {
+  byDigest(digest: string): Promise<KeyRecord | undefined>;
+  /** Whether there is any key that is not revoked. */
+  any(): Promise<boolean>;
+}
+
+export interface Keyring {
+  /** Throws unauthorized, or unavailable when a key cannot be checked. */
+  authenticate(headers: Readonly<Record<string, string>>): Promise<Caller>;
+  /** True while everybody is let in. */
+  open(): Promise<boolean>;
+  /** Looks everything up anew: after an admin's change in this very process. */
+  forget(): void;
+}
+
+interface Seen {
+  readonly record: KeyRecord | undefined;
+  readonly caller: Caller | undefined;
+  readonly atMs: number;
+}
+
+/** Keys from the configuration and a store, checked by digest, believed for `freshMs`. */
+export function createKeyring({
+  digest,
+  fixed = [],
+  store,
+  jwt,
+  required = 'auto',
+  freshMs = 2000,
+  graceMs = 300_000,
+  isolation = 'key',
+  clock = systemClock,
+}: KeyringOptions): Keyring {
+  const byDigest = new Map(fixed.map((record) => [record.digest, record]));
+  const seen = new LRUCache<string, Seen>({ max: 20_000 });
+  const lookups = new Map<string, Promise<Seen>>();
+  let anyKey: { readonly value: boolean; readonly atMs: number } | undefined;
+
+  const open = async (): Promise<boolean> => {
+    if (required !== 'auto') return !required;
+    if (fixed.length > 0 || jwt) return false;
+    if (!store) return true;
+    if (anyKey && clock.now() - anyKey.atMs < freshMs) return !anyKey.value;
+    try {
+      anyKey = { value: await store.any(), atMs: clock.now() };
+    } catch (error) {
+      if (!anyKey) throw lost(error); // never seen the store: it may hold keys, so nobody is let in
+    }
+    return !anyKey.value;
+  };
+
+  const lookUp = async (hash: string): Promise<Seen> => {
+    const last = seen.get(hash);
+    const atMs = clock.now();
+    try {
+      const record = byDigest.get(hash) ?? (await store?.byDigest(hash));
+      // Found by digest already; compared again in constant time, so that no index's comparison is what decides.
+      const right = record && equalDigests(record.digest, hash) ? record : undefined;
+      const entry = { record: right, caller: right && callerOf(right, isolation), atMs };
+      seen.set(hash, entry);
+      return entry;
+    } catch (error) {
+      if (last?.record && atMs - last.atMs < graceMs) return last;
+      throw lost(error);
+    }
+  };
+
+  const find = (hash: string): Seen | Promise<Seen> => {
+    const last = seen.get(hash);
+    if (last && clock.now() - last.atMs < freshMs) return last;
+    const running = lookups.get(hash);
+    if (running) return running;
+    const lookup = lookUp(hash).finally(() => lookups.delete(hash));
+    lookups.set(hash, lookup);
+    return lookup;
+  };
+
+  return {
+    open,
+    async authenticate(headers) {
+      if (await open()) return anonymous;
+      const credential = credentialOf(headers);
+      if (credential === undefined) {
+        throw new GatewayError(
+          'unauthorized',
+          "You didn't provide an API key. Send one as 'Authorization: Bearer tg-…' or as 'x-api-key'.",
+          { code: 'missing_api_key' },
+        );
+      }
+      if (jwt && isJwt(credential)) return jwt(credential);
+      const { record, caller } = await find(await digest(credential));
+      if (!record || !caller) throw wrong();
+      if (record.revokedAt !== undefined && record.revokedAt <= clock.wall()) throw wrong();
+      if (record.expiresAt !== undefined && record.expiresAt <= clock.wall()) {
+        throw new GatewayError('unauthorized', 'This API key has expired.', { code: 'expired_api_key' });
+      }
+      return caller;
+    },
+    forget() {
+      seen.clear();
+      anyKey = undefined;
+    },
+  };
+}
+
+const isJwt = (credential: string) => /^[\w-]+\.[\w-]+\.[\w-]+$/.test(credential);
+
+const wrong = () => new GatewayError('unauthorized', 'This API key is not known, or was revoked.');
+
+const lost = (cause: unknown) =>
+  new GatewayError('unavailable', 'The key store cannot be reached, so this key cannot be checked. Try again soon.', {
+    cause,
+    retryAfterMs: 2000,
+  });
+
+function callerOf(record: KeyRecord, isolation: 'key' | 'team'): Caller {
+  const { id, role, name, team, tags, models, endpoints, limits, priority } = record;
+  return {
+    id,
+    role,
+    name,
+    tags,
+    tenant: isolation === 'team' && team !== undefined ? `team:${team}` : id,
+    ...(team !== undefined && { team }),
+    ...(models && { models }),
+    ...(endpoints && { endpoints }),
+    ...(limits && { limits }),
+    ...(priority && { priority }),
+  };
+}

@@ -1,0 +1,181 @@
+import { type Clock, systemClock } from '../core/clock.ts';
+import type { GatewayError } from '../core/errors.ts';
+import { type ChatRequest, type Priority, readable } from '../core/request.ts';
+import type { Route } from '../core/route.ts';
+import type { RequestContext } from '../core/run.ts';
+import type { Policy } from './admit.ts';
+import { type BudgetOwner, type BudgetRule, budgetsOf } from './budgets.ts';
+import type { Counters } from './counters.ts';
+import { memoryCounters } from './counters-memory.ts';
+import { estimatePromptTokens } from './estimate.ts';
+import type { Keyring } from './keyring.ts';
+import { type LimitRules, limitsTokens } from './limits.ts';
+import { createMeter, type Meter } from './meter.ts';
+import { createPrices, type Prices } from './price.ts';
+import { type BudgetAlert, BudgetRefusal, createReserve, type Expectation, type Reserved } from './reserve.ts';
+import { checkScope, mayUse } from './scope.ts';
+
+export interface PolicyOptions {
+  readonly keyring: Keyring;
+  readonly limits?: LimitRules;
+  readonly budgets?: readonly BudgetRule[];
+  readonly counters?: Counters;
+  readonly prices?: Prices;
+  /** `provider/model` of all that may answer a public model name; the dearest is reckoned with. */
+  readonly targetsOf?: (model: string) => readonly string[];
+  /** Where a budget's `reroute` leads. Throws model_not_found. */
+  readonly findRoute?: (model: string) => Route;
+  /** Exact prompt tokens, where somebody can count them: the engine, a provider's tokenizer. */
+  readonly countTokens?: (request: ChatRequest, route: Route, signal: AbortSignal) => Promise<number> | undefined;
+  /** US dollars spent in a period so far, from the ledger. */
+  readonly spent?: (owner: BudgetOwner) => Promise<number>;
+  readonly alert?: (alert: BudgetAlert) => void;
+  /** Why nothing more may be spent just now (the books cannot be written), for callers with or without a budget. */
+  readonly closed?: (budgeted: boolean) => GatewayError | undefined;
+  /** Completion tokens to reckon with where the request sets no bound, and to pay for at a time. */
+  readonly assumedTokens?: number;
+  readonly clock?: Clock;
+}
+
+/** Keys, scopes, limits and budgets of one gateway. */
+export function createPolicy({
+  keyring,
+  limits = {},
+  budgets = [],
+  prices = createPrices(),
+  targetsOf = (model) => [model],
+  findRoute,
+  countTokens,
+  spent = async () => 0,
+  alert = () => {},
+  closed = () => undefined,
+  assumedTokens = 256,
+  clock = systemClock,
+  counters = memoryCounters({ clock }),
+}: PolicyOptions): Policy {
+  const wall = () => clock.wall();
+  const reserve = createReserve({ limits, budgets, counters, prices, spent, alert, wall });
+
+  const countPrompt = async (request: ChatRequest, route: Route, { signal }: RequestContext) => {
+    try {
+      return (await countTokens?.(request, route, signal)) ?? estimatePromptTokens(request);
+    } catch {
+      return estimatePromptTokens(request); // the counter's trouble is not the caller's
+    }
+  };
+
+  const expect = async (request: ChatRequest, route: Route, context: RequestContext): Promise<Expectation> => {
+    const { caller, requestId } = context;
+    const counts =
+      limitsTokens(limits, caller, route.name) || budgetsOf(budgets, caller, route.name, wall()).length > 0;
+    return {
+      caller,
+      model: route.name,
+      targets: targetsOf(route.name),
+      promptTokens: counts ? await countPrompt(request, route, context) : 0,
+      completionTokens: (request.maxTokens ?? assumedTokens) * request.choices,
+      bounded: request.maxTokens !== undefined,
+      holder: requestId,
+    };
+  };
+
+  /** Takes the request's share, on a cheaper route where the budget says so. */
+  const take = async (request: ChatRequest, wanted: Route, context: RequestContext) => {
+    const expected = await expect(request, wanted, context);
+    try {
+      return { route: wanted, expected, reserved: await reserve(expected) };
+    } catch (error) {
+      if (!(error instanceof BudgetRefusal)) throw error;
+      const { reroute } = error.rule;
+      if (reroute === undefined || reroute === wanted.name || !findRoute) throw error.error;
+      const route = findRoute(reroute);
+      if (!mayUse(route, context.caller)) throw error.error;
+      const cheaper = await expect(request, route, context);
+      try {
+        return { route, expected: cheaper, reserved: await reserve(cheaper) };
+      } catch (second) {
+        throw second instanceof BudgetRefusal ? second.error : second;
+      }
+    }
+  };
+
+  const checkOpen = (context: RequestContext, model: string) => {
+    const budgeted = budgetsOf(budgets, context.caller, model, wall()).length > 0;
+    const reason = closed(budgeted);
+    if (reason) throw reason;
+  };
+
+  return {
+    authenticate: (headers) => keyring.authenticate(headers),
+    mayUse,
+    async admit(asked, wanted, context) {
+      checkScope(wanted, context.caller, context.endpoint);
+      checkOpen(context, wanted.name);
+      const request = atMost(asked, context.caller.priority);
+      const { route, expected, reserved } = await take(request, wanted, context);
+      if (context.signal.aborted) reserved.settle(undefined);
+      const { bounded } = expected;
+      const promptTokens = () => expected.promptTokens || estimatePromptTokens(request);
+      // Bytes that pass through unread cannot be ended with a finish of their own.
+      const mayCut = !bounded && Number.isFinite(reserved.paidTokens());
+      let meter: Meter | undefined;
+      return {
+        request: mayCut ? readable(request) : request,
+        route,
+        headers: reserved.headers,
+        meter(events, { target, cache }) {
+          const { choices } = request;
+          meter = createMeter(events, {
+            reserved,
+            target,
+            cache,
+            promptTokens,
+            choices,
+            bounded,
+            stepTokens: assumedTokens,
+          });
+          // A client that leaves before the first pull never closes the stream.
+          context.signal.addEventListener('abort', meter.close, { once: true });
+          return meter.events;
+        },
+        spent: () => meter?.used(),
+        release: () => reserved.settle(undefined),
+      };
+    },
+    async admitTokens(tokens, wanted, context) {
+      checkScope(wanted, context.caller, context.endpoint);
+      checkOpen(context, wanted.name);
+      const targets = targetsOf(wanted.name);
+      const { caller, requestId: holder } = context;
+      const expected = {
+        caller,
+        model: wanted.name,
+        targets,
+        promptTokens: tokens,
+        completionTokens: 0,
+        bounded: true,
+        holder,
+      };
+      let reserved: Reserved;
+      try {
+        reserved = await reserve(expected);
+      } catch (error) {
+        throw error instanceof BudgetRefusal ? error.error : error;
+      }
+      const target = targets[0] ?? wanted.name;
+      return {
+        headers: reserved.headers,
+        settle: (used) =>
+          reserved.settle(used > 0 ? { target, usage: { promptTokens: used, completionTokens: 0 } } : undefined),
+      };
+    },
+  };
+}
+
+const urgency: readonly Priority[] = ['batch', 'normal', 'interactive'];
+
+/** The request, no more urgent than its caller may be. */
+function atMost(request: ChatRequest, highest: Priority | undefined): ChatRequest {
+  if (highest === undefined || urgency.indexOf(request.priority) <= urgency.indexOf(highest)) return request;
+  return { ...request, priority: highest };
+}

@@ -1,0 +1,20 @@
+import type { PriceCatalogue } from './price.ts';
+
+/** Published prices of the hosted models, as the installed version of @pydantic/genai-prices knows them. Loaded when asked for: 2 MB. */
+export async function genaiPrices(): Promise<PriceCatalogue> {
+  const { calcPrice } = await import('@pydantic/genai-prices');
+  return (providerId, model, { promptTokens, completionTokens, cachedTokens = 0, cacheWriteTokens = 0 }) => {
+    const cacheRead = Math.min(cachedTokens, promptTokens);
+    const usage = {
+      input_tokens: promptTokens,
+      output_tokens: completionTokens,
+      cache_read_tokens: cacheRead,
+      cache_write_tokens: Math.min(cacheWriteTokens, promptTokens - cacheRead),
+    };
+    try {
+      return calcPrice(usage, model, providerId ? { providerId } : {})?.total_price;
+    } catch {
+      return undefined; // a unit the model has no price for: better no price than a failed request
+    }
+  };
+}

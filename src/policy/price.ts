@@ -1,0 +1,77 @@
+import type { Usage } from '../core/event.ts';
+
+/** US dollars of what targets used. */
+export interface Prices {
+  /** Undefined where the target's price is not known. Targets are `provider/model`. */
+  usd(target: string, usage: Usage): number | undefined;
+  /** Per token, for reckoning ahead; 0 where not known. */
+  perToken(target: string): { readonly prompt: number; readonly completion: number };
+}
+
+/** US dollars per million tokens. */
+export interface TokenPrice {
+  readonly input: number;
+  readonly output: number;
+  readonly cachedInput?: number | undefined;
+  readonly cacheWrite?: number | undefined;
+}
+
+export interface PriceOptions {
+  /** By target (`openai/gpt-5-mini`), by provider (`cluster/*`), or by model alone. Overrules the catalogue. */
+  readonly overrides?: Readonly<Record<string, TokenPrice>>;
+  /** What published prices say; undefined where they don't. `genaiPrices()` makes one. */
+  readonly catalogue?: PriceCatalogue;
+  /** The catalogue's name of a configured provider (`google` for a provider called `gemini-eu`). */
+  readonly providerId?: (provider: string) => string | undefined;
+  /** What local generation costs beside its token price: measured joules at this price per kWh. */
+  readonly usdPerKwh?: number;
+}
+
+export type PriceCatalogue = (providerId: string | undefined, model: string, usage: Usage) => number | undefined;
+
+const joulesPerKwh = 3.6e6;
+
+export function createPrices({ overrides = {}, catalogue, providerId, usdPerKwh = 0 }: PriceOptions = {}): Prices {
+  const units = new Map<string, { prompt: number; completion: number }>();
+  const fixed = (target: string): TokenPrice | undefined => {
+    const [provider, model] = split(target);
+    for (const name of [target, `${provider}/*`, model]) if (Object.hasOwn(overrides, name)) return overrides[name];
+    return undefined;
+  };
+  const tokensUsd = (target: string, usage: Usage): number | undefined => {
+    const price = fixed(target);
+    if (price) return fromPrice(price, usage);
+    const [provider, model] = split(target);
+    return catalogue?.(providerId ? providerId(provider) : provider, model, usage);
+  };
+  const usd = (target: string, usage: Usage): number | undefined => {
+    const energy = usage.energyJoules !== undefined ? (usage.energyJoules / joulesPerKwh) * usdPerKwh : undefined;
+    const tokens = tokensUsd(target, usage);
+    return tokens === undefined && energy === undefined ? undefined : (tokens ?? 0) + (energy ?? 0);
+  };
+  return {
+    usd,
+    perToken(target) {
+      let unit = units.get(target);
+      if (!unit) {
+        const of = (promptTokens: number, completionTokens: number) =>
+          (tokensUsd(target, { promptTokens, completionTokens }) ?? 0) / 1000;
+        unit = { prompt: of(1000, 0), completion: of(0, 1000) };
+        units.set(target, unit);
+      }
+      return unit;
+    },
+  };
+}
+
+const split = (target: string): [provider: string, model: string] => {
+  const slash = target.indexOf('/');
+  return slash < 0 ? ['', target] : [target.slice(0, slash), target.slice(slash + 1)];
+};
+
+function fromPrice({ input, output, cachedInput = input, cacheWrite = input }: TokenPrice, usage: Usage): number {
+  const cached = Math.min(usage.cachedTokens ?? 0, usage.promptTokens);
+  const written = Math.min(usage.cacheWriteTokens ?? 0, usage.promptTokens - cached);
+  const fresh = usage.promptTokens - cached - written;
+  return (fresh * input + cached * cachedInput + written * cacheWrite + usage.completionTokens * output) / 1e6;
+}
