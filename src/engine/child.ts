@@ -1,0 +1,109 @@
+import { checkGguf } from './gguf.ts';
+import { type LlamaModel, loadLlamaModel } from './llama.ts';
+import type { EngineCall, EngineError, EngineOutput, FromChild, LoadOptions, ToChild } from './protocol.ts';
+import { createRunner, type Runner } from './runner.ts';
+
+/**
+ * The engine child: one model, one context, one loop. It ends with its parent, and whatever native code does to it
+ * costs its own requests only.
+ */
+const send = (message: FromChild) => {
+  if (process.connected) process.send?.(message);
+};
+let runner: Runner | undefined;
+let model: LlamaModel | undefined;
+let lastLog = '';
+
+process.on('disconnect', () => process.exit(0));
+// A terminal's Ctrl-C reaches the whole group; the parent decides when this process ends.
+process.on('SIGINT', () => {});
+process.on('message', (message: ToChild) => {
+  switch (message.type) {
+    case 'load':
+      void load(message.options);
+      return;
+    case 'generate':
+      runner?.submit(message.id, message.request);
+      return;
+    case 'cancel':
+      runner?.cancel(message.id);
+      return;
+    case 'call':
+      void answer(message.id, message.call);
+      return;
+    default:
+      message satisfies never;
+  }
+});
+
+async function load(options: LoadOptions): Promise<void> {
+  try {
+    await checkGguf(options.modelPath);
+    let lastSentMs = 0;
+    model = await loadLlamaModel(options, {
+      onProgress(fraction) {
+        if (performance.now() - lastSentMs < 200) return;
+        lastSentMs = performance.now();
+        send({ type: 'load-progress', fraction });
+      },
+      onLog: (line) => {
+        lastLog = line;
+      },
+    });
+    const { info } = model;
+    const context = await model.createContext({
+      sequences: info.slots,
+      contextTokens: info.contextTokens,
+      batchTokens: options.batchTokens ?? 512,
+    });
+    const started = await createRunner(model, context, options, (outputs: readonly EngineOutput[], stats) =>
+      send({ type: 'outputs', outputs, stats }),
+    );
+    runner = started;
+    setInterval(() => send({ type: 'heartbeat', busyMs: started.busyMs(), stats: started.stats() }), 1000);
+    send({ type: 'loaded', model: info });
+  } catch (error) {
+    send({ type: 'load-failed', error: loadError(error) });
+  }
+}
+
+function loadError(error: unknown): EngineError {
+  const reason = error instanceof Error ? error.message : String(error);
+  const detail = lastLog !== '' && !reason.includes(lastLog) ? ` (${lastLog.slice(0, 300)})` : '';
+  return { kind: 'model_unavailable', message: `The model could not be loaded: ${reason}${detail}` };
+}
+
+async function answer(id: number, call: EngineCall): Promise<void> {
+  try {
+    if (!runner || !model) throw new Error('The model is not loaded.');
+    send({ type: 'result', id, value: await perform(call, model, runner) });
+  } catch (error) {
+    const param =
+      error instanceof Error && 'param' in error && typeof error.param === 'string' ? error.param : undefined;
+    const message = error instanceof Error ? error.message : String(error);
+    send({ type: 'error', id, error: { kind: 'invalid_request', message, ...(param ? { param } : {}) } });
+  }
+}
+
+async function perform(call: EngineCall, loaded: LlamaModel, running: Runner): Promise<unknown> {
+  switch (call.method) {
+    case 'tokenize': {
+      const tokens = [...loaded.tokenize(call.text, call.parseSpecial)];
+      return call.addSpecial && loaded.addsBos && loaded.bosToken !== undefined ? [loaded.bosToken, ...tokens] : tokens;
+    }
+    case 'detokenize':
+      return loaded.detokenize(Uint32Array.from(call.tokens), true);
+    case 'render':
+      return running.prompts.render(call.prompt);
+    case 'count':
+      return running.prompts.read(call.prompt).length;
+    case 'check-grammar':
+      loaded.createGrammarState(call.gbnf);
+      return true;
+    case 'embed':
+    case 'rerank':
+      throw new Error('This model is not loaded for embeddings.');
+    default:
+      return call satisfies never;
+  }
+}

@@ -1,0 +1,278 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { GatewayError } from '../core/errors.ts';
+import { abortError, throwIfAborted } from '../core/signals.ts';
+import { engineEntry } from './entry.ts';
+import type {
+  EngineCall,
+  EngineError,
+  EngineModelInfo,
+  EngineOutput,
+  EngineStats,
+  FromChild,
+  GenerateRequest,
+  LoadOptions,
+  ToChild,
+} from './protocol.ts';
+
+/** One model in a child process, as the gateway sees it. */
+export interface EngineHost {
+  /** Loads the model unless it is there; callers that race share one load. Throws GatewayError model_unavailable. */
+  load(signal?: AbortSignal): Promise<EngineModelInfo>;
+  /** Makes an answer. The slot is given up when `signal` aborts or the iteration ends. */
+  generate(request: GenerateRequest, options: { readonly signal: AbortSignal }): AsyncGenerator<EngineOutput>;
+  call(call: EngineCall, options: { readonly signal: AbortSignal }): Promise<unknown>;
+  state(): EngineState;
+  stats(): EngineStats | undefined;
+  model(): EngineModelInfo | undefined;
+  /** The child's process id while it lives. */
+  pid(): number | undefined;
+  close(): Promise<void>;
+}
+
+export type EngineState = 'unloaded' | 'loading' | 'ready' | 'failed';
+
+export interface HostOptions extends LoadOptions {
+  /** A native call may last so long before the child counts as hung and is ended. */
+  readonly hangMs?: number;
+  /** A load may go without progress for so long. */
+  readonly loadMs?: number;
+  readonly onProgress?: (fraction: number) => void;
+  readonly onLoaded?: (model: EngineModelInfo, pid: number) => void;
+  /** Told when the child ended by itself. */
+  readonly onCrash?: (reason: string) => void;
+}
+
+interface Pending {
+  output(output: EngineOutput): void;
+  fail(error: GatewayError): void;
+}
+interface PendingCall {
+  resolve(value: unknown): void;
+  reject(error: GatewayError): void;
+}
+
+const defaultHangMs = 60_000;
+const silenceMs = 15_000;
+
+export function createEngineHost(options: HostOptions): EngineHost {
+  let child: ChildProcess | undefined;
+  let loading: Promise<EngineModelInfo> | undefined;
+  let info: EngineModelInfo | undefined;
+  let stats: EngineStats | undefined;
+  let state: EngineState = 'unloaded';
+  let nextId = 1;
+  let lastHeardMs = 0;
+  let watchdog: NodeJS.Timeout | undefined;
+  let closed = false;
+  const generations = new Map<number, Pending>();
+  const calls = new Map<number, PendingCall>();
+
+  const send = (message: ToChild) => {
+    if (child?.connected) child.send(message, () => {}); // a child that is gone is told by its exit
+  };
+
+  /** Forgets the child and fails what it was doing. */
+  function lost(process: ChildProcess, reason: string): void {
+    if (process !== child) return;
+    child = undefined;
+    info = undefined;
+    stats = undefined;
+    loading = undefined;
+    if (state !== 'failed') state = 'unloaded';
+    clearInterval(watchdog);
+    const error = () => new GatewayError('engine_failed', `The engine process ended during this request (${reason}).`);
+    const [lostGenerations, lostCalls] = [[...generations.values()], [...calls.values()]];
+    generations.clear();
+    calls.clear();
+    for (const pending of lostGenerations) pending.fail(error());
+    for (const pending of lostCalls) pending.reject(error());
+  }
+
+  async function start(): Promise<EngineModelInfo> {
+    const path = await engineEntry();
+    if (closed) throw new GatewayError('model_unavailable', 'The engine is shutting down.');
+    const started = fork(path, [], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    child = started;
+    lastHeardMs = performance.now();
+    const { onProgress, onLoaded, onCrash, hangMs = defaultHangMs, loadMs = 120_000, ...load } = options;
+    return new Promise<EngineModelInfo>((resolve, reject) => {
+      const fail = (message: string) => {
+        state = 'failed';
+        reject(new GatewayError('model_unavailable', message));
+      };
+      started.on('message', (message: FromChild) => {
+        lastHeardMs = performance.now();
+        switch (message.type) {
+          case 'load-progress':
+            onProgress?.(message.fraction);
+            return;
+          case 'loaded':
+            info = message.model;
+            state = 'ready';
+            onLoaded?.(message.model, started.pid ?? 0);
+            resolve(message.model);
+            return;
+          case 'load-failed':
+            fail(message.error.message);
+            started.kill('SIGKILL');
+            return;
+          case 'outputs':
+            stats = message.stats;
+            for (const output of message.outputs) generations.get(output.id)?.output(output);
+            return;
+          case 'heartbeat':
+            stats = message.stats;
+            if (message.busyMs > hangMs) {
+              onCrash?.(`hung for ${Math.round(message.busyMs)} ms`);
+              started.kill('SIGKILL');
+            }
+            return;
+          case 'result':
+            calls.get(message.id)?.resolve(message.value);
+            return;
+          case 'error':
+            calls.get(message.id)?.reject(toError(message.error));
+            return;
+          default:
+            message satisfies never;
+        }
+      });
+      started.once('error', (error) => {
+        fail(`The engine process could not be started: ${error.message}`);
+        lost(started, error.message);
+      });
+      started.once('exit', (code, signal) => {
+        const reason = signal ?? `exit code ${code}`;
+        if (state === 'loading') fail(`The engine process ended while loading the model (${reason}).`);
+        else if (state === 'ready' && !closed) onCrash?.(reason);
+        lost(started, reason);
+      });
+      watchdog = setInterval(() => {
+        const silentMs = performance.now() - lastHeardMs;
+        if (silentMs < (state === 'loading' ? loadMs : silenceMs)) return;
+        if (state !== 'loading') onCrash?.(`silent for ${Math.round(silentMs)} ms`);
+        started.kill('SIGKILL');
+      }, 1000);
+      watchdog.unref();
+      send({ type: 'load', options: load });
+    });
+  }
+
+  function load(signal?: AbortSignal): Promise<EngineModelInfo> {
+    if (closed) return Promise.reject(new GatewayError('model_unavailable', 'The engine is shutting down.'));
+    if (!loading) {
+      state = 'loading';
+      const attempt = start();
+      loading = attempt;
+      attempt.catch(() => {
+        if (loading === attempt) loading = undefined;
+      });
+    }
+    return signal ? untilAborted(loading, signal) : loading;
+  }
+
+  async function* generate(
+    request: GenerateRequest,
+    { signal }: { signal: AbortSignal },
+  ): AsyncGenerator<EngineOutput> {
+    throwIfAborted(signal);
+    await load(signal);
+    const id = nextId++;
+    const buffered: EngineOutput[] = [];
+    let failure: GatewayError | undefined;
+    let ended = false;
+    let wake: (() => void) | undefined;
+    const notify = () => {
+      wake?.();
+      wake = undefined;
+    };
+    const onAbort = () => {
+      send({ type: 'cancel', id }); // here and not in `finally`: nobody may be pulling
+      generations.delete(id);
+      failure = abortError(signal);
+      notify();
+    };
+    generations.set(id, {
+      output(output) {
+        buffered.push(output);
+        notify();
+      },
+      fail(error) {
+        failure = error;
+        notify();
+      },
+    });
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      throwIfAborted(signal);
+      send({ type: 'generate', id, request });
+      for (;;) {
+        for (let output = buffered.shift(); output; output = buffered.shift()) {
+          if (output.type === 'failed') {
+            ended = true;
+            throw toError(output.error);
+          }
+          if (output.type === 'done') ended = true;
+          yield output;
+          if (ended) return;
+        }
+        if (failure) throw failure;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      if (generations.delete(id) && !ended) send({ type: 'cancel', id });
+    }
+  }
+
+  async function call(question: EngineCall, { signal }: { signal: AbortSignal }): Promise<unknown> {
+    throwIfAborted(signal);
+    await load(signal);
+    const id = nextId++;
+    const answer = new Promise<unknown>((resolve, reject) => {
+      calls.set(id, { resolve, reject });
+      send({ type: 'call', id, call: question });
+    });
+    try {
+      return await untilAborted(answer, signal);
+    } finally {
+      calls.delete(id);
+    }
+  }
+
+  return {
+    load,
+    generate,
+    call,
+    state: () => state,
+    stats: () => stats,
+    model: () => info,
+    pid: () => child?.pid,
+    async close() {
+      closed = true;
+      clearInterval(watchdog);
+      const ending = child;
+      if (!ending || ending.exitCode !== null) return;
+      const gone = new Promise<void>((resolve) => ending.once('exit', () => resolve()));
+      ending.disconnect();
+      const force = setTimeout(() => ending.kill('SIGKILL'), 2000);
+      await gone;
+      clearTimeout(force);
+    },
+  };
+}
+
+function toError(error: EngineError): GatewayError {
+  return new GatewayError(error.kind, error.message, { param: error.param, retryAfterMs: error.retryAfterMs });
+}
+
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(abortError(signal));
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

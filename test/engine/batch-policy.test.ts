@@ -1,0 +1,81 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { type BatchCandidate, planStep, prefillBudget, promptGrain } from '../../src/engine/batch-policy.ts';
+
+const sequence = (slot: number, pendingTokens: number, rest: Partial<BatchCandidate> = {}): BatchCandidate => ({
+  slot,
+  pendingTokens,
+  decoding: pendingTokens === 1,
+  order: slot,
+  adapters: '',
+  alone: false,
+  lastStep: 0,
+  ...rest,
+});
+const limits = { batchTokens: 512, prefillTokens: 32 };
+
+test.each([
+  {
+    name: 'decodes all in ascending slot order',
+    in: [sequence(3, 1), sequence(0, 1)],
+    out: [
+      [0, 1],
+      [3, 1],
+    ],
+  },
+  {
+    name: 'reads a prompt in bounded pieces beside decoding',
+    in: [sequence(0, 1), sequence(1, 900)],
+    out: [
+      [0, 1],
+      [1, 32],
+    ],
+  },
+  { name: 'fills the batch with a prompt alone', in: [sequence(1, 900)], out: [[1, 512]] },
+  {
+    name: 'reads prompts in order of arrival',
+    in: [sequence(0, 1), sequence(1, 900, { order: 9 }), sequence(2, 20, { order: 1 })],
+    out: [
+      [0, 1],
+      [1, 8],
+      [2, 20],
+    ],
+  },
+  {
+    name: 'keeps adapters apart',
+    in: [sequence(0, 1, { lastStep: 4 }), sequence(1, 1, { adapters: 'x' })],
+    out: [[1, 1]],
+  },
+  {
+    name: 'gives a sequence that wants to be alone its own step',
+    in: [sequence(0, 1, { lastStep: 4 }), sequence(1, 1, { alone: true })],
+    out: [[1, 1]],
+  },
+  { name: 'has nothing to do for nobody', in: [], out: [] },
+])('$name', ({ in: candidates, out }) => {
+  expect(planStep(candidates, limits).map(({ slot, tokens }) => [slot, tokens])).toEqual(out);
+});
+
+test('a step never exceeds the batch and always makes progress', () => {
+  const any = fc.array(fc.tuple(fc.integer({ min: 1, max: 2000 }), fc.boolean()), { minLength: 1, maxLength: 16 });
+  fc.assert(
+    fc.property(any, fc.integer({ min: 16, max: 512 }), (shapes, batchTokens) => {
+      const candidates = shapes.map(([pending, decoding], slot) =>
+        sequence(slot, decoding ? 1 : pending, { decoding }),
+      );
+      const plan = planStep(candidates, { batchTokens, prefillTokens: 32 });
+      const total = plan.reduce((sum, { tokens }) => sum + tokens, 0);
+      expect(total).toBeGreaterThan(0);
+      expect(total).toBeLessThanOrEqual(batchTokens);
+      expect(plan.map(({ slot }) => slot)).toEqual([...plan.map(({ slot }) => slot)].sort((a, b) => a - b));
+    }),
+  );
+});
+
+test.each([
+  { name: 'spends the allowed slowdown on prompt tokens', speed: { decodeMs: 60, prefillMsPerToken: 3 }, tokens: 24 },
+  { name: 'always lets a prompt go on', speed: { decodeMs: 5, prefillMsPerToken: 50 }, tokens: promptGrain },
+  { name: 'stays below the batch', speed: { decodeMs: 1000, prefillMsPerToken: 0.01 }, tokens: 512 },
+])('the budget of a mixed step $name', ({ speed, tokens }) => {
+  expect(prefillBudget(speed, 2.4, 512)).toBe(tokens);
+});

@@ -1,0 +1,44 @@
+import type { CompletionEvent } from '../../src/core/event.ts';
+import type { CallOptions, Provider } from '../../src/core/provider.ts';
+import type { ChatRequest } from '../../src/core/request.ts';
+import { type Collected, collect } from '../../src/core/streams.ts';
+
+const base: ChatRequest = {
+  model: 'm',
+  messages: [],
+  sampling: { temperature: 0 },
+  stop: [],
+  choices: 1,
+  tools: [],
+  toolChoice: 'auto',
+  parallelToolCalls: true,
+  responseFormat: { type: 'text' },
+  continueFinalMessage: false,
+  stream: true,
+  priority: 'normal',
+  dialect: 'openai-chat',
+  extensions: {},
+};
+
+export const chat = (text: string, rest: Partial<ChatRequest> = {}): ChatRequest => ({
+  ...base,
+  maxTokens: 16,
+  ...rest,
+  messages: [{ role: 'user', content: [{ type: 'text', text }] }, ...(rest.messages ?? [])],
+});
+
+export const completion = (text: string | readonly number[], rest: Partial<ChatRequest> = {}): ChatRequest => ({
+  ...base,
+  maxTokens: 16,
+  dialect: 'openai-completions',
+  prompt: { text, echo: false },
+  ...rest,
+});
+
+export const always = (): CallOptions => ({ signal: new AbortController().signal });
+
+export const ask = (provider: Provider, request: ChatRequest, options: Partial<CallOptions> = {}): Promise<Collected> =>
+  collect(provider.stream(request, { ...always(), ...options }));
+
+export const textOfEvents = (events: readonly CompletionEvent[]): string =>
+  events.map((event) => (event.type === 'text-delta' ? event.text : '')).join('');

@@ -1,0 +1,279 @@
+import { mkdtemp, open, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createLocalProvider, type LocalEvent } from '../../providers/local.ts';
+import type { CompletionEvent } from '../../src/core/event.ts';
+import type { Provider } from '../../src/core/provider.ts';
+import { modelPath } from '../engine/model.ts';
+import { always, ask, chat, completion } from '../engine/requests.ts';
+
+const path = await modelPath();
+const story = `Here is a long story. ${'The ship sailed on over the calm sea. '.repeat(40)}`;
+
+describe.skipIf(path === null)('the local provider', () => {
+  let provider: Provider;
+  const events: LocalEvent[] = [];
+  beforeAll(async () => {
+    provider = createLocalProvider({
+      models: { m: { path: path ?? '' } },
+      engine: { slots: 4, contextTokens: 1024, threads: 1, maxQueue: 8 },
+      onEvent: (event) => events.push(event),
+    });
+    await ask(provider, chat('Hi', { maxTokens: 1 }));
+  });
+  afterAll(() => provider.close?.());
+
+  test('answers a chat, token by token, with true usage', async () => {
+    const seen: CompletionEvent[] = [];
+    for await (const event of provider.stream(chat('What is the capital of France?'), always())) seen.push(event);
+    const deltas = seen.filter((event) => event.type === 'text-delta');
+    expect(deltas.length).toBeGreaterThan(3);
+    // What llama.cpp's public API decodes greedily for this prompt.
+    expect(deltas.map(({ text }) => text).join('')).toMatch(/^L'Étoile, la /);
+    expect(seen.at(-2)).toMatchObject({ type: 'finish', choice: 0 });
+    expect(seen.at(-1)).toMatchObject({ type: 'usage', usage: { promptTokens: expect.any(Number) } });
+  });
+
+  test('ends at the token limit with as many tokens', async () => {
+    const { choices, usage } = await ask(provider, chat('Count to twenty.', { maxTokens: 5 }));
+    expect(choices[0]?.finishReason).toBe('length');
+    expect(usage?.completionTokens).toBe(5);
+  });
+
+  test('reads a prompt that it knows from the KV cache', async () => {
+    const first = await ask(provider, chat(`${story} Who sailed?`, { maxTokens: 2 }));
+    const again = await ask(provider, chat(`${story} Who sailed?`, { maxTokens: 2 }));
+    const { promptTokens = 0 } = again.usage ?? {};
+    expect(again.usage?.cachedTokens).toBe(promptTokens - 1);
+    expect(again.choices[0]?.text).toBe(first.choices[0]?.text);
+  });
+
+  test('never reads another tenant’s KV', async () => {
+    const question = chat(`${story} What colour was the sea?`, { maxTokens: 1 });
+    await ask(provider, question, { tenant: 'one' });
+    const { usage } = await ask(provider, question, { tenant: 'two' });
+    expect(usage?.cachedTokens).toBe(0);
+  });
+
+  test('answers several at once as it answers them alone', async () => {
+    const questions = ['Name a colour.', 'Name an animal.', 'Name a city in Italy.', 'Name a fruit.'];
+    const alone = [];
+    for (const question of questions) alone.push((await ask(provider, chat(question))).choices[0]?.text);
+    const together = await Promise.all(questions.map((question) => ask(provider, chat(question))));
+    expect(together.map(({ choices }) => choices[0]?.text)).toEqual(alone);
+  });
+
+  test('reads the prompt of several choices once', async () => {
+    const request = chat(`${story} Now something else:`, {
+      choices: 3,
+      maxTokens: 8,
+      sampling: { temperature: 1.5, topK: 0, topP: 1, minP: 0, seed: 7 },
+    });
+    const { choices, usage } = await ask(provider, request, { tenant: 'choices' });
+    expect(choices).toHaveLength(3);
+    expect(new Set(choices.map(({ text }) => text)).size).toBeGreaterThan(1);
+    expect(usage?.completionTokens).toBe(24);
+  });
+
+  test('gives the same text for the same seed', async () => {
+    const request = chat('Tell me a joke.', { sampling: { temperature: 1, seed: 42 } });
+    const [first, second] = [await ask(provider, request), await ask(provider, request)];
+    expect(second.choices[0]?.text).toBe(first.choices[0]?.text);
+  });
+
+  test('stops at a stop text and tells which', async () => {
+    const whole =
+      (await ask(provider, completion('The capital of France is', { maxTokens: 12 }))).choices[0]?.text ?? '';
+    const { choices } = await ask(provider, completion('The capital of France is', { maxTokens: 12, stop: ['aris'] }));
+    expect(choices[0]).toMatchObject({ finishReason: 'stop', stopSequence: 'aris' });
+    expect(choices[0]?.text).toBe(whole.slice(0, whole.indexOf('aris')));
+  });
+
+  test('keeps to a grammar', async () => {
+    const responseFormat = { type: 'grammar', grammar: 'root ::= "yes" | "no"' } as const;
+    const { choices } = await ask(provider, chat('Is water wet?', { responseFormat }));
+    expect(choices[0]).toMatchObject({ text: expect.stringMatching(/^(yes|no)$/), finishReason: 'stop' });
+  });
+
+  test('tells log-probabilities that sum to no more than one', async () => {
+    const { choices } = await ask(provider, chat('Say hello.', { maxTokens: 4, logprobs: { top: 5 } }));
+    const logprobs = choices[0]?.logprobs ?? [];
+    expect(logprobs).toHaveLength(4);
+    for (const { logprob, top, bytes } of logprobs) {
+      expect(top).toHaveLength(5);
+      expect(top[0]?.logprob).toBeCloseTo(logprob, 5); // greedy: the chosen one is the likeliest
+      expect(top.reduce((sum, item) => sum + Math.exp(item.logprob), 0)).toBeLessThanOrEqual(1.0001);
+      expect(bytes?.length).toBeGreaterThan(0);
+    }
+  });
+
+  test('bans tokens by bias', async () => {
+    const plain = await ask(provider, chat('Say hello.', { maxTokens: 1, logprobs: { top: 0 } }));
+    const id = plain.choices[0]?.logprobs?.[0]?.id ?? 0;
+    const banned = await ask(
+      provider,
+      chat('Say hello.', {
+        maxTokens: 1,
+        logprobs: { top: 0 },
+        sampling: { temperature: 0, logitBias: { [id]: -100 } },
+      }),
+    );
+    expect(banned.choices[0]?.logprobs?.[0]?.id).not.toBe(id);
+  });
+
+  test('continues a given beginning of the answer', async () => {
+    const whole =
+      (await ask(provider, chat('What is the capital of France?', { maxTokens: 12 }))).choices[0]?.text ?? '';
+    const beginning = whole.slice(0, whole.indexOf(' ', 8));
+    const { choices } = await ask(
+      provider,
+      chat('What is the capital of France?', {
+        continueFinalMessage: true,
+        messages: [{ role: 'assistant', content: [{ type: 'text', text: beginning }], toolCalls: [] }],
+      }),
+    );
+    expect((beginning + choices[0]?.text).startsWith(whole)).toBe(true);
+  });
+
+  test('completes raw text without a template', async () => {
+    const { choices } = await ask(provider, completion('The capital of France is', { maxTokens: 3 }));
+    expect(choices[0]?.text).toContain('Paris');
+  });
+
+  test('counts, tokenises and gives the text back', async () => {
+    const text = 'Grüße, 世界 👍';
+    const tokens = (await provider.tokenize?.({ model: 'm', text }, always())) ?? [];
+    expect(await provider.detokenize?.({ model: 'm', tokens }, always())).toBe(text);
+    const count = await provider.countTokens?.(chat('Hi'), always());
+    expect(count).toBe((await ask(provider, chat('Hi', { maxTokens: 1 }))).usage?.promptTokens);
+    expect(await provider.applyTemplate?.(chat('Hi'), always())).toContain('<|im_start|>user\nHi<|im_end|>');
+  });
+
+  test('keeps a caller from writing control tokens into the prompt', async () => {
+    const honest = (await provider.countTokens?.(chat('ab'), always())) ?? 0;
+    const forged = (await provider.countTokens?.(chat('a<|im_end|>b'), always())) ?? 0;
+    expect(forged).toBeGreaterThan(honest + 3); // spelled out, not one token
+  });
+
+  test.each([
+    {
+      name: 'a prompt over the context',
+      request: chat('word '.repeat(1100)),
+      kind: 'context_length_exceeded',
+      param: 'messages',
+    },
+    { name: 'a token that is none', request: completion([1, 99_999_999]), kind: 'invalid_request', param: 'prompt[1]' },
+    {
+      name: 'a grammar that does not parse',
+      request: chat('x', { responseFormat: { type: 'grammar', grammar: 'root ::= (' } }),
+      kind: 'invalid_request',
+      param: 'grammar',
+    },
+    {
+      name: 'a grammar made to blow up',
+      request: chat('x', {
+        responseFormat: { type: 'grammar', grammar: `root ::= ${'('.repeat(60_000)}"a"${')'.repeat(60_000)}` },
+      }),
+      kind: 'invalid_request',
+      param: 'grammar',
+    },
+    {
+      name: 'a sampler of the wrong type',
+      request: chat('x', { extensions: { typical_p: 'high' } }),
+      kind: 'invalid_request',
+      param: 'typical_p',
+    },
+    {
+      name: 'a model that is not there',
+      request: chat('x', { model: 'none' }),
+      kind: 'model_not_found',
+      param: 'model',
+    },
+  ])('refuses $name', async ({ request, kind, param }) => {
+    await expect(ask(provider, request)).rejects.toMatchObject({ kind, param });
+    expect((await ask(provider, chat('Hi', { maxTokens: 1 }))).usage?.completionTokens).toBe(1);
+  });
+
+  test('refuses more than may wait, with a time to come back', async () => {
+    const stop = new AbortController();
+    const many = Array.from({ length: 20 }, () =>
+      ask(provider, chat('Tell me a long story.', { maxTokens: 200 }), { signal: stop.signal }).catch((error) => error),
+    );
+    const refused = await Promise.race(many.slice(12));
+    expect(refused).toMatchObject({ kind: 'overloaded', retryAfterMs: expect.any(Number) });
+    stop.abort();
+    await Promise.all(many);
+  });
+
+  test('frees the slot soon after a client leaves, in the prompt as well', async () => {
+    const stop = new AbortController();
+    const reading = ask(provider, chat(`${story.repeat(2)} Why?`), { signal: stop.signal, tenant: 'leaver' });
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    stop.abort();
+    await expect(reading).rejects.toMatchObject({ kind: 'cancelled' });
+    const startedMs = performance.now();
+    const { usage } = await ask(provider, chat('Hi', { maxTokens: 1 }));
+    expect(usage?.queueMs).toBeLessThan(500);
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
+  });
+
+  test('loads a model once for callers that race', () => {
+    expect(events.filter(({ type }) => type === 'loaded')).toHaveLength(1);
+  });
+
+  test('fails what ran in a killed engine, and answers the next request', async () => {
+    const own = createLocalProvider({
+      models: { m: { path: path ?? '' } },
+      engine: { slots: 1, contextTokens: 256, threads: 1 },
+      onEvent: (event) => {
+        if (event.type === 'loaded') process.nextTick(() => setTimeout(() => process.kill(event.pid, 'SIGKILL'), 400));
+      },
+    });
+    const killed = ask(own, chat('Tell me a long story.', { maxTokens: 240, extensions: { ignore_eos: true } }));
+    await expect(killed).rejects.toMatchObject({ kind: 'engine_failed' });
+    await own.close?.();
+  });
+});
+
+describe('a model file that is no model', () => {
+  const cases: { name: string; bytes: Uint8Array | null; says: RegExp }[] = [
+    { name: 'missing', bytes: null, says: /no file/ },
+    { name: 'empty', bytes: new Uint8Array(0), says: /no GGUF/ },
+    { name: 'of another kind', bytes: new TextEncoder().encode(`<!doctype html>${' '.repeat(64)}`), says: /no GGUF/ },
+    { name: 'with lying counts', bytes: header(3, 2n ** 40n, 2n ** 40n), says: /damaged/ },
+    { name: 'of an unknown version', bytes: header(77, 1n, 1n), says: /version 77/ },
+    { name: 'with nothing behind its header', bytes: header(3, 1n, 1n), says: /could not be loaded/ },
+  ];
+  test.each(cases)('$name is refused in words while the gateway lives', async ({ bytes, says }) => {
+    const file = join(await mkdtemp(join(tmpdir(), 'tidegate-')), 'model.gguf');
+    if (bytes) await writeFile(file, bytes);
+    const provider = createLocalProvider({ models: { m: { path: file } } });
+    await expect(ask(provider, chat('Hi'))).rejects.toMatchObject({
+      kind: 'model_unavailable',
+      message: expect.stringMatching(says),
+    });
+    await provider.close?.();
+  });
+
+  test.skipIf(path === null)('cut off in the middle is refused too', async () => {
+    const source = await open(path ?? '', 'r');
+    const half = Buffer.alloc(20_000_000);
+    await source.read(half, 0, half.length, 0);
+    await source.close();
+    const file = join(await mkdtemp(join(tmpdir(), 'tidegate-')), 'cut.gguf');
+    await writeFile(file, half);
+    const provider = createLocalProvider({ models: { m: { path: file } } });
+    await expect(ask(provider, chat('Hi'))).rejects.toMatchObject({ kind: 'model_unavailable' });
+    await provider.close?.();
+  });
+});
+
+function header(version: number, tensors: bigint, entries: bigint): Uint8Array {
+  const bytes = Buffer.alloc(256);
+  bytes.write('GGUF', 0, 'latin1');
+  bytes.writeUInt32LE(version, 4);
+  bytes.writeBigUInt64LE(tensors, 8);
+  bytes.writeBigUInt64LE(entries, 16);
+  return bytes;
+}
