@@ -47,8 +47,17 @@ export type CompletionEvent =
       readonly detail?: string;
     }
   | { readonly type: 'usage'; readonly usage: Usage }
-  /** From here on another target goes on with the answer (takeover). `attempts` counts calls so far. */
-  | { readonly type: 'takeover'; readonly target: string; readonly attempts: number }
+  /**
+   * From here on another target goes on with the answer (takeover). `attempts` counts calls so far. `delivered` is there
+   * when the answer went out as `wire` bytes and goes on as ordinary events: what those bytes said, for an encoder to
+   * run over without sending, so that ids and indices go on unchanged.
+   */
+  | {
+      readonly type: 'takeover';
+      readonly target: string;
+      readonly attempts: number;
+      readonly delivered?: readonly CompletionEvent[];
+    }
   /**
    * Bytes of the client's own dialect, ready to be sent: whole SSE events, or a piece of a JSON body. A stream with
    * these has no text events; its `finish` and `usage` are only observed, the client already has them.
@@ -82,6 +91,12 @@ export interface Usage {
   readonly rejectedPredictionTokens?: number;
   /** True where we counted because the upstream did not tell. */
   readonly estimated?: boolean;
+  /** What each target spent, where more than one made the answer (takeover); the counts above are their sum. */
+  readonly parts?: readonly {
+    readonly target: string;
+    readonly promptTokens: number;
+    readonly completionTokens: number;
+  }[];
   /** Measured by the engine: milliseconds and joules. */
   readonly queueMs?: number;
   readonly prefillMs?: number;

@@ -38,7 +38,11 @@ export interface ChatRequest {
   readonly reasoning?: ReasoningOptions;
   /** Expected output; may serve as the draft of speculative decoding. */
   readonly prediction?: string;
-  /** The last message is the beginning of the answer and is continued exactly (assistant prefill, takeover). */
+  /**
+   * The last message is the beginning of the answer and is continued exactly (assistant prefill, takeover): only what
+   * comes after it is given. Its tool calls count: where the arguments of the last one are no complete JSON, the answer
+   * goes on inside them (`tool-call-delta` of that index, without a new `tool-call-start`), and new calls count on.
+   */
   readonly continueFinalMessage: boolean;
   /** The client wants a stream. Only the encoder and a pass-through care; in between all is a stream. */
   readonly stream: boolean;
@@ -51,6 +55,8 @@ export interface ChatRequest {
   readonly serviceTier?: string;
   /** Keep the answer for later retrieval. */
   readonly store?: boolean;
+  /** What earlier stages found in it (`personal-data`); routes may keep such requests at home by it. */
+  readonly labels?: readonly string[];
   /** Prompt from the library: `prompt: { id, version, variables }`. */
   readonly promptTemplate?: PromptReference;
   /** The client's dialect, and its fields that we do not model: they reach an upstream of the same dialect. */

@@ -1,18 +1,92 @@
 import { type Clock, systemClock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import { nearestNames } from '../core/nearest.ts';
+import type { CallOptions } from '../core/provider.ts';
+import type { ChatRequest } from '../core/request.ts';
 import type { Route, Routing, Target } from '../core/route.ts';
-import type { Attempt, RequestContext } from '../core/run.ts';
-import { prime } from '../core/streams.ts';
+import type { RequestContext } from '../core/run.ts';
+import { abortError, withDeadline } from '../core/signals.ts';
 import { upstreamHeaders } from '../core/trace.ts';
+import { answer, type DecodeWire } from './answer.ts';
+import { blame, totalTimeout } from './call.ts';
+import { createDrain } from './drain.ts';
+import { type Facts, factsOf } from './facts.ts';
+import {
+  defaultRetry,
+  defaultTakeover,
+  defaultTimeouts,
+  type RoutedModel,
+  type RouteRules,
+  type Timeouts,
+} from './model.ts';
+import { nobodyLeft, type Plan, planFor } from './plan.ts';
+import { createTargetStates, type TargetState, type TargetStates } from './state.ts';
+import { ordered } from './strategies/ordered.ts';
+import type { Verdict } from './versions.ts';
 
-/** A route and the targets that serve it, first choice first. */
-export interface RoutedModel extends Route {
-  readonly targets: readonly Target[];
+export type { RoutedModel } from './model.ts';
+
+export interface RoutingOptions {
+  readonly random?: () => number;
+  /** Kept over reloads: the same target stays as healthy and as busy as it is. */
+  readonly states?: TargetStates;
+  readonly decodeWire?: DecodeWire;
+  /** Told what routing decided by itself; must not throw. */
+  readonly onEvent?: (event: RoutingEvent) => void;
 }
 
-export function createRouting(models: readonly RoutedModel[], clock: Clock = systemClock): Routing {
-  const byName = new Map(models.map((model) => [model.name, model]));
+export type RoutingEvent =
+  | ({ readonly type: 'verdict' } & Verdict)
+  | { readonly type: 'health'; readonly target: string; readonly healthy: boolean; readonly detail?: string };
+
+/** Routing as the composition root holds it: with what starts, swaps, explains and ends it. */
+export interface RoutingControl extends Routing {
+  /** New routes for new requests; running answers keep theirs. Resolves when the last answer of the old ones has ended. */
+  replace(models: readonly RoutedModel[]): Promise<void>;
+  /** Whom this request would ask, and why; nothing is sent. */
+  explain(model: string, request: ChatRequest, context: RequestContext): Promise<Explanation>;
+  /** No new answers; running ones may end until `limitMs`, then they break with an error event. Gives how many did. */
+  drain(limitMs: number): Promise<number>;
+  readonly states: TargetStates;
+}
+
+export interface Explanation {
+  readonly model: string;
+  readonly plan: Plan;
+  readonly rules: RouteRules;
+  readonly facts: Facts;
+}
+
+/** A route without rules: its targets in order, with the usual limits. */
+export function rulesOf(model: RoutedModel): RouteRules {
+  return (
+    model.rules ?? {
+      tree: {
+        kind: 'group',
+        name: '',
+        weight: 1,
+        strategy: ordered,
+        children: model.targets.map((target) => ({ kind: 'leaf', target, weight: 1 })),
+      },
+      overflow: [],
+      fallback: [],
+      timeouts: defaultTimeouts,
+      retry: defaultRetry,
+      takeover: defaultTakeover,
+      place: [],
+    }
+  );
+}
+
+export function createRouting(
+  models: readonly RoutedModel[],
+  clock: Clock = systemClock,
+  { random = Math.random, states = createTargetStates(), decodeWire, onEvent = () => {} }: RoutingOptions = {},
+): RoutingControl {
+  let current = models;
+  let byName = new Map(models.map((model) => [model.name, model]));
+  const drain = createDrain();
+
   const find = (model: string): RoutedModel => {
     const route = byName.get(model);
     if (route) return route;
@@ -25,47 +99,163 @@ export function createRouting(models: readonly RoutedModel[], clock: Clock = sys
       param: 'model',
     });
   };
+  /** A request that was admitted under the old configuration ends under it. */
+  const routed = (route: Route): RoutedModel => ('targets' in route ? (route as RoutedModel) : find(route.name)); // ours carry targets
+
+  const planned = (rules: RouteRules, facts: Facts) => planFor(rules, facts, { states, now: clock.now(), random });
 
   return {
     find,
-    routes: () => models,
+    routes: () => current,
+    states,
     async attempt(route, request, context) {
-      const attempts: Attempt[] = [];
+      const model = routed(route);
+      const rules = rulesOf(model);
+      const facts = factsOf(request, context);
+      const plan = planned(rules, facts);
+      if (plan.shedMs !== undefined) throw shed(plan, model.name);
+      if (plan.targets.length === 0) throw nobodyLeft(plan, model.name, clock.now());
+
+      const scope = createScope(context.signal, rules.timeouts.totalMs);
+      const leave = drain.enter(scope.abort);
+      const ended = () => {
+        scope.clear();
+        leave();
+      };
+      return answer(
+        { route: model.name, rules, plan, facts, request, context, signal: scope.signal },
+        {
+          clock,
+          random,
+          states,
+          ...(decodeWire && { decodeWire }),
+          report: ({ trial }, version, outcome) => {
+            const verdict = trial?.trial.record(version, outcome);
+            if (verdict) onEvent({ type: 'verdict', ...verdict });
+          },
+          ended,
+        },
+      );
+    },
+    async call(route, context, use) {
+      const model = routed(route);
+      const rules = rulesOf(model);
+      const plan = planned(rules, factsOf(wholeCall(model.name), context));
       let last: GatewayError | undefined;
-      for (const target of find(route.name).targets) {
-        const startedMs = clock.now();
+      for (const { leaf } of plan.targets) {
         try {
-          const events = await prime(
-            target.provider.stream({ ...request, model: target.model }, optionsOf(context, attempts.length)),
-          );
-          attempts.push({ target: target.name, startedMs, durationMs: clock.now() - startedMs });
-          return { target: target.name, attempts, cache: 'bypass', headers: {}, events };
+          const value = await callOnce(leaf.target, states.of(leaf.target.name), rules.timeouts, context, use, clock);
+          if (value) return { target: leaf.target.name, value: value.value };
         } catch (error) {
           last = toGatewayError(error);
-          const { kind, message, status } = last;
-          attempts.push({
-            target: target.name,
-            startedMs,
-            durationMs: clock.now() - startedMs,
-            error: { kind, message, status },
-          });
           if (!last.retryable || context.signal.aborted) throw last;
         }
       }
-      throw last ?? new GatewayError('unavailable', `No target is configured for the model '${route.name}'.`);
+      if (last) throw last;
+      if (plan.targets.length === 0) throw nobodyLeft(plan, model.name, clock.now());
+      throw new GatewayError('unsupported', `The model '${model.name}' cannot do this.`, { param: 'model' });
     },
-    async call(route, context, use) {
-      for (const target of find(route.name).targets) {
-        const value = use(target, optionsOf(context, 0));
-        if (value) return { target: target.name, value: await value };
-      }
-      throw new GatewayError('unsupported', `The model '${route.name}' cannot do this.`, { param: 'model' });
+    async replace(next) {
+      const running = drain.settled();
+      current = next;
+      byName = new Map(next.map((model) => [model.name, model]));
+      await running;
+    },
+    async explain(name, request, context) {
+      const model = find(name);
+      const rules = rulesOf(model);
+      const facts = factsOf(request, context);
+      return { model: model.name, plan: planned(rules, facts), rules, facts };
+    },
+    drain: (limitMs) => drain.close(limitMs),
+  };
+}
+
+function shed({ shedMs = 0, targets }: Plan, model: string): GatewayError {
+  const best = Math.min(...targets.map(({ expectedTtftMs = 0 }) => expectedTtftMs));
+  return new GatewayError(
+    'overloaded',
+    `The model '${model}' is too busy to begin in time (about ${Math.round(best)} ms); try again later or ask with a higher priority.`,
+    { retryAfterMs: shedMs },
+  );
+}
+
+/** One signal for a whole answer: the client's, the route's total deadline, and a shutdown. */
+function createScope(client: AbortSignal, totalMs: number) {
+  const controller = new AbortController();
+  const abort = (reason: GatewayError) => controller.abort(reason);
+  const onClient = () => abort(abortError(client));
+  if (client.aborted) onClient();
+  else client.addEventListener('abort', onClient, { once: true });
+  const timer =
+    totalMs > 0
+      ? setTimeout(() => {
+          abort(new GatewayError('timeout', `The answer took longer than ${totalMs} ms.`, { code: totalTimeout }));
+        }, totalMs)
+      : undefined;
+  return {
+    signal: controller.signal,
+    abort,
+    clear() {
+      clearTimeout(timer);
+      client.removeEventListener('abort', onClient);
     },
   };
 }
 
-const optionsOf = (context: RequestContext, attempt: number) => ({
-  signal: context.signal,
-  tenant: context.caller.tenant,
-  headers: upstreamHeaders(context, attempt),
+/** One call that answers as a whole, within the route's first-token deadline. Undefined where the target can't. */
+async function callOnce<T>(
+  target: Target,
+  state: TargetState,
+  { firstTokenMs }: Timeouts,
+  context: RequestContext,
+  use: (target: Target, options: CallOptions) => Promise<T> | undefined,
+  clock: Clock,
+): Promise<{ value: T } | undefined> {
+  const deadline = withDeadline(context.signal, firstTokenMs, target.name);
+  try {
+    if (!state.breaker.take(clock.now())) {
+      throw new GatewayError('unavailable', `${target.name} is out of service.`);
+    }
+    const pending = use(target, {
+      signal: deadline.signal,
+      tenant: context.caller.tenant,
+      headers: upstreamHeaders(context, 0),
+    });
+    if (!pending) {
+      state.breaker.neutral();
+      return undefined;
+    }
+    state.inFlight += 1;
+    try {
+      const value = await pending;
+      state.breaker.success(clock.now());
+      return { value };
+    } catch (error) {
+      const failure = deadline.signal.aborted ? abortError(deadline.signal) : toGatewayError(error);
+      blame(state, failure, false, clock.now());
+      throw failure;
+    } finally {
+      state.inFlight -= 1;
+    }
+  } finally {
+    deadline.clear();
+  }
+}
+
+const wholeCall = (model: string): ChatRequest => ({
+  model,
+  messages: [],
+  sampling: {},
+  stop: [],
+  choices: 1,
+  tools: [],
+  toolChoice: 'auto',
+  parallelToolCalls: true,
+  responseFormat: { type: 'text' },
+  continueFinalMessage: false,
+  stream: false,
+  priority: 'normal',
+  dialect: 'openai-chat',
+  extensions: {},
 });

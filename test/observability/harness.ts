@@ -10,7 +10,7 @@ import { createGateway, type Gateway, type GatewayDeps } from '../../src/gateway
 import { createRecorder, type RecorderOptions } from '../../src/observability/record.ts';
 import { openPolicy } from '../../src/policy/admit.ts';
 import { noPrompts } from '../../src/prompts/render.ts';
-import { createRouting } from '../../src/routing/attempt.ts';
+import { createRouting, type RoutedModel, rulesOf } from '../../src/routing/attempt.ts';
 
 /** A clock that only moves when told to. */
 export function steppedClock(): Clock & { advance(ms: number): void } {
@@ -60,13 +60,19 @@ export function gatewayWith({ providers, sinks = [], clock, deps, ...recorder }:
   return createGateway({
     policy: openPolicy(anonymous),
     prompts: noPrompts,
-    routing: createRouting([{ name: 'demo', filters: [], targets }], clock),
+    routing: createRouting([withoutRetries({ name: 'demo', filters: [], targets })], clock),
     filters: noFilters,
     cache: noCache,
     record: createRecorder(sinks, clock, recorder),
     ...deps,
   });
 }
+
+/** So that one failure is one attempt. */
+const withoutRetries = (model: RoutedModel): RoutedModel => {
+  const rules = rulesOf(model);
+  return { ...model, rules: { ...rules, retry: { ...rules.retry, attempts: 0 } } };
+};
 
 export const ask = (change: Partial<ChatRequest> = {}): ChatRequest => ({
   model: 'demo',

@@ -43,7 +43,7 @@ test('a whole answer is recorded once, with its times, its tokens and its price'
       usage: { promptTokens: 7, completionTokens: 2 },
       finishReasons: ['stop'],
       metadata: { team: 'a' },
-      attempts: [expect.objectContaining({ target: 'up/m', durationMs: 40 })],
+      attempts: [expect.objectContaining({ target: 'up/m', durationMs: 100 })],
     }),
   ]);
   expect(records[0]?.stages.map(({ name }) => name)).toEqual(['decode', 'admission', 'input-filters']);

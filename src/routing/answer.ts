@@ -1,0 +1,433 @@
+import type { Clock } from '../core/clock.ts';
+import { GatewayError, toGatewayError } from '../core/errors.ts';
+import type { CompletionEvent, Usage } from '../core/event.ts';
+import type { ChatRequest, Dialect } from '../core/request.ts';
+import type { Attempt, Decision, RequestContext, Run } from '../core/run.ts';
+import { abortError, sleep, throwIfAborted } from '../core/signals.ts';
+import { upstreamHeaders } from '../core/trace.ts';
+import { backoffMs, retryDelayMs } from './backoff.ts';
+import { type Call, openCall } from './call.ts';
+import type { Facts } from './facts.ts';
+import { hedged } from './hedge.ts';
+import type { RouteRules } from './model.ts';
+import { nobodyLeft, type Plan, type Planned } from './plan.ts';
+import { type TargetStates, unavailable } from './state.ts';
+import { createDelivered, type Delivered, insideToolCall, type Rest, rejoin, restOf, sumUsage } from './takeover.ts';
+import type { Outcome, Version } from './versions.ts';
+
+/** What the bytes of a broken pass-through answer said; given by the composition root, because routing knows no wire. */
+export type DecodeWire = (dialect: Dialect, bytes: Uint8Array) => readonly CompletionEvent[];
+
+export interface AnswerDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly states: TargetStates;
+  readonly decodeWire?: DecodeWire;
+  /** Sees every event that leaves, for the shadow. */
+  readonly watch?: (event: CompletionEvent) => void;
+  /** What became of a request that a trial sent to a version. */
+  readonly report: (planned: Planned, version: Version, outcome: Outcome) => void;
+  /** Called once, when the answer has ended, whichever way. */
+  readonly ended: (error: GatewayError | undefined) => void;
+}
+
+export interface AnswerOrder {
+  readonly route: string;
+  readonly rules: RouteRules;
+  readonly plan: Plan;
+  readonly facts: Facts;
+  readonly request: ChatRequest;
+  readonly context: RequestContext;
+  /** Aborts with the client, the total deadline, or a shutdown. */
+  readonly signal: AbortSignal;
+}
+
+interface Opened {
+  readonly planned: Planned;
+  readonly call: Call;
+  readonly ttftMs: () => number | undefined;
+}
+
+/**
+ * Gets one answer from a plan's targets. Until the first event: retries, hedge, fallback. After it: takeover, from
+ * exactly what is delivered. The client sees one stream in either case.
+ */
+export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run> {
+  const { rules, plan, facts, request, context, signal, route } = order;
+  const { clock, random, states } = deps;
+  const attempts: Attempt[] = [];
+  const decisions: Decision[] = [];
+  const decide = (name: string, action: string, detail?: string) => {
+    if (decisions.length < 32) decisions.push({ stage: 'routing', name, action, ...(detail && { detail }) });
+  };
+  let calls = 0;
+
+  /** One call of one target, written down. */
+  const open = async (planned: Planned, asked: ChatRequest, callSignal: AbortSignal, race = false): Promise<Opened> => {
+    const { target } = planned.leaf;
+    const startedMs = clock.now();
+    let ttftMs: number | undefined;
+    const written = (error?: GatewayError): Attempt => ({
+      target: target.name,
+      startedMs,
+      durationMs: clock.now() - startedMs,
+      ...(error && { error: { kind: error.kind, message: error.message, status: error.status } }),
+    });
+    try {
+      const call = await openCall({
+        target,
+        state: states.of(target.name),
+        request: asked,
+        options: { signal: callSignal, tenant: context.caller.tenant, headers: upstreamHeaders(context, calls++) },
+        timeouts: rules.timeouts,
+        clock,
+        tokens: facts.promptTokens + facts.outputTokens,
+        untilToken: race,
+        onFirstToken: (ms) => {
+          ttftMs = ms;
+        },
+      });
+      attempts.push(written());
+      return { planned, call, ttftMs: () => ttftMs };
+    } catch (error) {
+      const failure = toGatewayError(error);
+      attempts.push(written(failure));
+      report(planned, failure);
+      throw failure;
+    }
+  };
+  const report = ({ trial, ...planned }: Planned, failure: GatewayError | undefined, ttftMs?: number) => {
+    if (!trial || failure?.blame === 'client') return;
+    deps.report({ ...planned, trial }, trial.version, { ok: !failure, ...(ttftMs !== undefined && { ttftMs }) });
+  };
+
+  /** The first of the candidates that answers, with retries, back-off and hedge. */
+  const openFirst = async (candidates: readonly Planned[], asked: ChatRequest): Promise<Opened> => {
+    let last: GatewayError | undefined;
+    const used = new Set<Planned>();
+    for (const [index, planned] of candidates.entries()) {
+      const { target } = planned.leaf;
+      const state = states.of(target.name);
+      const isLast = index === candidates.length - 1;
+      for (let retry = 0; !used.has(planned); ) {
+        const now = clock.now();
+        const out = unavailable(state, now);
+        if (out || !state.breaker.take(now)) {
+          last ??= new GatewayError('unavailable', `${target.name} is out of service: ${out?.reason ?? 'half open'}.`, {
+            retryAfterMs: Math.max(0, (out?.retryAtMs ?? now + 1000) - now),
+          });
+          break;
+        }
+        try {
+          if (!rules.hedge) return await open(planned, asked, signal);
+          return await openHedged(planned, candidates.slice(index + 1), asked, used, rules.hedge.afterMs);
+        } catch (error) {
+          throwIfAborted(signal);
+          const failure = toGatewayError(error);
+          if (!goesOn(failure)) throw failure;
+          last = failure;
+          const sameAgain = retriesSame(failure) || (isLast && failure.kind === 'upstream_rate_limited');
+          if (!sameAgain || retry >= rules.retry.attempts) break;
+          const delayMs = retryDelayMs(
+            failure.retryAfterMs,
+            backoffMs(retry, rules.retry, random),
+            rules.retry.longestWaitMs,
+          );
+          if (delayMs === undefined) break;
+          if (!state.retries.withdraw()) {
+            decide('retry', 'refused', `${target.name}: budget is spent`);
+            break;
+          }
+          retry += 1;
+          await sleep(delayMs, signal);
+        }
+      }
+    }
+    throw last ?? nobodyLeft(plan, route, clock.now());
+  };
+
+  const openHedged = (
+    planned: Planned,
+    others: readonly Planned[],
+    asked: ChatRequest,
+    used: Set<Planned>,
+    afterMs: number,
+  ): Promise<Opened> =>
+    hedged(
+      (lost) => open(planned, asked, AbortSignal.any([signal, lost]), true),
+      (lost) => {
+        const state = (other: Planned) => states.of(other.leaf.target.name);
+        const other = others.find((each) => !used.has(each) && !unavailable(state(each), clock.now()));
+        if (!other || !state(other).breaker.take(clock.now()) || !state(other).retries.withdraw()) return undefined;
+        used.add(other);
+        decide('hedge', other.leaf.target.name, `no token of ${planned.leaf.target.name} after ${afterMs} ms`);
+        return open(other, asked, AbortSignal.any([signal, lost]), true);
+      },
+      afterMs,
+      ({ call }, reason) => call.cancel(reason),
+    );
+
+  let current: Opened;
+  try {
+    current = await openFirst(plan.targets, request);
+  } catch (error) {
+    const failure = withStory(toGatewayError(error), attempts, decisions);
+    deps.ended(failure);
+    throw failure;
+  }
+  const opened = current;
+  if (plan.targets.length > 1) decide('target', opened.planned.leaf.target.name, opened.planned.reason);
+
+  let closed = false;
+  const close = (error?: GatewayError) => {
+    if (closed) return;
+    closed = true;
+    signal.removeEventListener('abort', onAbort);
+    current.call.cancel(error ?? new GatewayError('cancelled', 'Nobody reads the answer any more.'));
+    deps.ended(error);
+  };
+  const onAbort = () => {
+    if (!started) close(abortError(signal));
+  };
+  let started = false;
+  signal.addEventListener('abort', onAbort, { once: true });
+
+  async function* generate(): AsyncGenerator<CompletionEvent> {
+    started = true;
+    const delivered = createDelivered(rules.takeover.maxBytes);
+    const wire = createWireCopy(rules.takeover.maxBytes);
+    const parts: { target: string; usage: Usage }[] = [];
+    /** What the current call is for; undefined while it makes the answer as a whole. */
+    let rest: Rest | undefined;
+    let place = (event: CompletionEvent): CompletionEvent | undefined => event;
+    /** The client is getting bytes that nobody has read. */
+    let unread = false;
+    /** What those bytes said, to be told to the encoder with the takeover. */
+    let said: readonly CompletionEvent[] | undefined;
+    let changes = 0;
+    let usage: Usage | undefined;
+    let usageSent = false;
+    let tokensBefore = 0;
+    const takeoverOf = (target: string): CompletionEvent => {
+      const event = { type: 'takeover', target, attempts: attempts.length, ...(said && { delivered: said }) } as const;
+      said = undefined;
+      return event;
+    };
+    try {
+      for (;;) {
+        const target = current.planned.leaf.target.name;
+        let failure: GatewayError | undefined;
+        try {
+          for (;;) {
+            const result = await current.call.next();
+            if (result.done) break;
+            const event = place(result.value);
+            if (!event) continue;
+            if (event.type === 'usage') {
+              usage = event.usage;
+              if (!unread) continue; // goes out last, with what others may add
+              usageSent = true;
+            } else if (event.type === 'wire') {
+              unread = true;
+              wire.push(event.bytes);
+            } else delivered.push(event);
+            deps.watch?.(event);
+            yield event;
+          }
+          if (!unread && unfinished(request, delivered, rest) > 0) {
+            throw new GatewayError('upstream_failed', `${target} ended in the middle of its answer.`);
+          }
+          current.call.succeed();
+          report(current.planned, undefined, current.ttftMs());
+        } catch (error) {
+          failure = current.call.fail(error);
+          report(current.planned, failure);
+          throwIfAborted(signal);
+          if (!failure.retryable && failure.kind !== 'internal') throw failure;
+        }
+        if (failure && unread) {
+          said = wire.overflowed || !request.wire ? undefined : deps.decodeWire?.(request.wire.dialect, wire.bytes());
+          if (!said) {
+            decide('takeover', 'impossible', 'what was passed through is not read back');
+            throw failure;
+          }
+          unread = false;
+          for (const event of said) delivered.push(event);
+        }
+        if (usage || failure) {
+          parts.push({ target, usage: usage ?? estimate(facts, delivered.tokens - tokensBefore) });
+          tokensBefore = delivered.tokens;
+          usage = undefined;
+        }
+        if (!failure && unread) break;
+        if (failure) changes += 1;
+
+        if (failure && !delivered.any && said === undefined) {
+          // Only progress was told: as good as before the first event.
+          if (changes > rules.takeover.attempts) throw failure;
+          current = await openFirst(successors(plan.targets, current.planned, true), request).catch(
+            (error: unknown) => {
+              throwIfAborted(signal);
+              throw rest ? error : failure;
+            },
+          );
+          decide('fallback', current.planned.leaf.target.name, `${target}: ${failure.kind} before its first token`);
+          continue;
+        }
+        const rests = restOf(request, delivered);
+        if (typeof rests === 'string') {
+          decide('takeover', 'impossible', rests);
+          throw failure ?? new GatewayError('upstream_failed', `${target} ended in the middle of its answer.`);
+        }
+        const next = rests.find((each) => each.request !== undefined);
+        if (failure && next) {
+          if (changes > rules.takeover.attempts) throw failure;
+          const candidates = successors(plan.targets, current.planned, true, next, delivered);
+          if (candidates.length === 0) {
+            decide('takeover', 'impossible', 'no target continues a given beginning');
+            throw failure;
+          }
+          const broken = failure;
+          current = await openFirst(candidates, next.request).catch((error: unknown) => {
+            throwIfAborted(signal);
+            decide('takeover', 'failed', toGatewayError(error).kind);
+            throw broken; // the client is told what broke its answer
+          });
+          const to = current.planned.leaf.target.name;
+          decide('takeover', to, `${target}: ${failure.kind} after ${delivered.tokens} tokens`);
+          yield takeoverOf(to);
+        } else if (next) {
+          current = await openFirst(successors(plan.targets, current.planned, false, next, delivered), next.request);
+        } else if (said) yield takeoverOf(target); // only its end is missing, which is the encoder's to write
+        for (const { choice } of rests.filter((each) => each.request === undefined)) {
+          const finish = { type: 'finish', choice, reason: 'length' } as const;
+          delivered.push(finish);
+          deps.watch?.(finish);
+          yield finish;
+        }
+        if (!next) break;
+        rest = next;
+        place = rejoin(next, delivered);
+      }
+      const total = sumUsage(parts);
+      if (total && !usageSent) yield { type: 'usage', usage: total };
+      closed = true;
+      signal.removeEventListener('abort', onAbort);
+      deps.ended(undefined);
+    } catch (error) {
+      const failure = withStory(toGatewayError(error), attempts, decisions);
+      close(failure);
+      throw failure;
+    } finally {
+      close();
+    }
+  }
+
+  const predicted = opened.planned.expectedTtftMs;
+  return {
+    target: opened.planned.leaf.target.name,
+    attempts,
+    cache: 'bypass',
+    headers: {
+      'x-tidegate-route': opened.planned.reason.replace(/[^\x20-\x7e]/g, '>').slice(0, 200),
+      ...(predicted !== undefined && { 'x-tidegate-predicted-ttft-ms': String(Math.round(predicted)) }),
+    },
+    decisions: () => decisions,
+    events: {
+      [Symbol.asyncIterator]() {
+        const events = generate();
+        return {
+          next: () => events.next(),
+          return: async () => {
+            close(); // a generator that never started runs no `finally`
+            return events.return(undefined);
+          },
+        };
+      },
+    },
+  };
+}
+
+/** Whether another call may succeed where this one failed: what another target can do better than this one counts too. */
+const goesOn = ({ kind, retryable }: GatewayError) =>
+  retryable || kind === 'internal' || kind === 'context_length_exceeded' || kind === 'unsupported';
+
+/** A broken connection or a 5xx may be gone a moment later; a slow, unwilling or absent target is left for the next one. */
+const retriesSame = ({ kind }: GatewayError) =>
+  kind === 'upstream_failed' || kind === 'upstream_unreachable' || kind === 'engine_failed';
+
+const withStory = (error: GatewayError, attempts: readonly Attempt[], decisions: readonly Decision[]) =>
+  new GatewayError(error.kind, error.message, {
+    cause: error.cause ?? error,
+    param: error.param ?? undefined,
+    code: error.code ?? undefined,
+    retryAfterMs: error.retryAfterMs,
+    status: error.status,
+    type: error.type,
+    attempts,
+    decisions,
+  });
+
+/** Choices that the call should have finished and has not. */
+function unfinished({ choices }: ChatRequest, delivered: Delivered, rest: Rest | undefined): number {
+  if (rest) return delivered.choices.get(rest.choice)?.finished ? 0 : 1;
+  let open = 0;
+  for (let choice = 0; choice < choices; choice++) if (!delivered.choices.get(choice)?.finished) open += 1;
+  return open;
+}
+
+/** Who may go on: those after the broken one, then those before, then itself; with text delivered only who continues exactly. */
+function successors(
+  targets: readonly Planned[],
+  current: Planned,
+  broken: boolean,
+  rest?: Extract<Rest, { readonly fresh: boolean }>,
+  delivered?: Delivered,
+): readonly Planned[] {
+  const at = targets.indexOf(current);
+  const order = broken
+    ? [...targets.slice(at + 1), ...targets.slice(0, at), current]
+    : [current, ...targets.filter((planned) => planned !== current)];
+  if (!rest || rest.fresh) return order;
+  const choice = delivered?.choices.get(rest.choice);
+  const inCall = choice !== undefined && insideToolCall(choice);
+  return order.filter(({ leaf: { target } }) => {
+    const { prefill, tools } = target.provider.capabilities;
+    return prefill && (tools || !inCall);
+  });
+}
+
+const estimate = (facts: Facts, completionTokens: number): Usage => ({
+  promptTokens: facts.promptTokens,
+  completionTokens,
+  estimated: true,
+});
+
+/** The bytes that went out unread, kept for the case that somebody must go on from them. */
+function createWireCopy(maxBytes: number) {
+  let pieces: Uint8Array[] = [];
+  let size = 0;
+  let overflowed = false;
+  return {
+    get overflowed() {
+      return overflowed;
+    },
+    push(bytes: Uint8Array) {
+      size += bytes.length;
+      if (size <= maxBytes) pieces.push(bytes);
+      else {
+        overflowed = true;
+        pieces = [];
+      }
+    },
+    bytes(): Uint8Array {
+      const whole = new Uint8Array(size);
+      let offset = 0;
+      for (const piece of pieces) {
+        whole.set(piece, offset);
+        offset += piece.length;
+      }
+      return whole;
+    },
+  };
+}

@@ -1,0 +1,166 @@
+import type { Clock } from '../core/clock.ts';
+import { GatewayError, toGatewayError } from '../core/errors.ts';
+import type { CompletionEvent } from '../core/event.ts';
+import type { CallOptions } from '../core/provider.ts';
+import type { ChatRequest } from '../core/request.ts';
+import type { Target } from '../core/route.ts';
+import { abortError } from '../core/signals.ts';
+import { type CallWatch, watchCall } from './deadlines.ts';
+import type { Timeouts } from './model.ts';
+import type { TargetState } from './state.ts';
+
+/** One call of one target whose answer has begun. */
+export interface Call {
+  readonly target: Target;
+  readonly startedMs: number;
+  /** The events that `openCall` already took, then the rest. */
+  next(): Promise<IteratorResult<CompletionEvent>>;
+  /** The call broke: tells the target's state, and gives the error in our words. */
+  fail(error: unknown): GatewayError;
+  /** The answer is complete. */
+  succeed(): void;
+  /** Nobody wants it any more: frees the upstream. Safe to call at any time, also twice. */
+  cancel(reason: GatewayError): void;
+}
+
+export interface CallOrder {
+  readonly target: Target;
+  readonly state: TargetState;
+  readonly request: ChatRequest;
+  readonly options: CallOptions;
+  readonly timeouts: Timeouts;
+  readonly clock: Clock;
+  /** Work that the call stands for while it runs. */
+  readonly tokens: number;
+  /** Resolve only with a token, not with progress: a race is won by an answer. */
+  readonly untilToken?: boolean;
+  /** Told once, when the first token is there. */
+  readonly onFirstToken?: (ttftMs: number) => void;
+}
+
+/** Code of the route's own total deadline: passed before a first token it counts against the target. */
+export const totalTimeout = 'total_timeout';
+
+const visible = ({ type }: CompletionEvent) => type !== 'start' && type !== 'progress' && type !== 'usage';
+
+/** A body that is not streamed is held back until it is whole, up to so much: a break then costs the client nothing. */
+const heldBytes = 1024 * 1024;
+
+/** Sends the request and resolves with the answer's first event; throws GatewayError, having told the target's state. */
+export async function openCall(order: CallOrder): Promise<Call> {
+  const { target, state, request, clock } = order;
+  const startedMs = clock.now();
+  const watch = watchCall(order.options.signal, order.timeouts, target.name, clock);
+  const call = begin(order, watch, startedMs);
+  const iterator = target.provider
+    .stream({ ...request, model: target.model }, { ...order.options, signal: watch.signal })
+    [Symbol.asyncIterator]();
+  const held: CompletionEvent[] = [];
+  let ended = false;
+
+  const pull = async (): Promise<IteratorResult<CompletionEvent>> => {
+    const result = await watch.pull(iterator);
+    if (!result.done && visible(result.value)) call.token();
+    return result;
+  };
+  const decided = (event: CompletionEvent, bytes: number) => {
+    if (event.type === 'wire' && !request.stream) return bytes > heldBytes;
+    return order.untilToken ? visible(event) : event.type !== 'start';
+  };
+  try {
+    let bytes = 0;
+    for (;;) {
+      const result = await pull();
+      if (result.done) {
+        if (!held.some(visible)) throw new GatewayError('upstream_failed', `${target.name} ended without an answer.`);
+        ended = true;
+        break;
+      }
+      held.push(result.value);
+      if (result.value.type === 'wire') bytes += result.value.bytes.length;
+      const whole = held[0]?.type === 'wire' && !request.stream && bytes <= heldBytes;
+      if (!whole && decided(result.value, bytes)) break;
+    }
+  } catch (error) {
+    void iterator.return?.(undefined)?.catch(() => {});
+    throw call.fail(error);
+  }
+  state.retries.deposit();
+
+  return {
+    target,
+    startedMs,
+    next: () => {
+      const first = held.shift();
+      if (first) return Promise.resolve({ done: false, value: first });
+      return ended ? Promise.resolve({ done: true, value: undefined }) : pull();
+    },
+    fail: call.fail,
+    succeed: call.succeed,
+    cancel(reason) {
+      watch.abort(reason);
+      void iterator.return?.(undefined)?.catch(() => {}); // it was told by its signal; this runs its `finally`
+      call.fail(reason);
+    },
+  };
+}
+
+/** The bookkeeping of one call: in-flight work, breaker, latency, cool-down; ended exactly once. */
+function begin({ state, tokens, clock, options, onFirstToken }: CallOrder, watch: CallWatch, startedMs: number) {
+  let open = true;
+  let begun = false;
+  state.inFlight += 1;
+  state.inFlightTokens += tokens;
+  const close = () => {
+    if (!open) return false;
+    open = false;
+    state.inFlight -= 1;
+    state.inFlightTokens -= tokens;
+    watch.clear();
+    options.signal.removeEventListener('abort', onClient);
+    return true;
+  };
+  // A client that leaves before anybody pulls must not leave its work on the books.
+  const onClient = () => {
+    if (!close() || begun) return;
+    if (abortError(options.signal).code === totalTimeout) state.breaker.failure(clock.now());
+    else state.breaker.neutral();
+  };
+  options.signal.addEventListener('abort', onClient, { once: true });
+
+  return {
+    token() {
+      if (begun) return;
+      begun = true;
+      const now = clock.now();
+      state.breaker.success(now);
+      state.latency.observe(now - startedMs, now);
+      watch.begun();
+      onFirstToken?.(now - startedMs);
+    },
+    succeed: () => void close(),
+    fail(error: unknown): GatewayError {
+      const failure = toGatewayError(error);
+      if (!close()) return failure;
+      blame(state, failure, begun, clock.now());
+      return failure;
+    },
+  };
+}
+
+/** What a failure says of the target. A client's own mistake or leave says nothing; a 429 asks for a pause, no more. */
+export function blame(state: TargetState, failure: GatewayError, begun: boolean, now: number): void {
+  if (failure.kind === 'upstream_rate_limited') {
+    state.coolUntilMs = Math.max(state.coolUntilMs, now + coolMs(failure.retryAfterMs));
+    if (!begun) state.breaker.neutral();
+  } else if (failure.blame === 'upstream' || failure.kind === 'internal') {
+    state.breaker.failure(now);
+    if (failure.kind === 'timeout') state.latency.observe(timeoutPenaltyMs, now);
+  } else if (!begun) state.breaker.neutral();
+}
+
+const timeoutPenaltyMs = 30_000;
+const longestCoolMs = 60_000;
+/** Absurd or absent values count as a second; nothing keeps a target out for more than a minute. */
+const coolMs = (asked: number | undefined) =>
+  asked !== undefined && Number.isFinite(asked) && asked > 0 ? Math.min(asked, longestCoolMs) : 1000;

@@ -1,0 +1,88 @@
+import type { Clock } from '../core/clock.ts';
+import { GatewayError } from '../core/errors.ts';
+import { abortError } from '../core/signals.ts';
+import type { Timeouts } from './model.ts';
+
+/** Watches one call of a target: aborts it when the client leaves, or when a deadline of its phase passes. */
+export interface CallWatch {
+  readonly signal: AbortSignal;
+  /** The next item, or the reason of the abort, whichever comes first: a source that ignores its signal holds nobody up. */
+  pull<T>(iterator: AsyncIterator<T>): Promise<IteratorResult<T>>;
+  /** The first token is there: from now on the idle deadline counts. */
+  begun(): void;
+  abort(reason: GatewayError): void;
+  /** Ends the watch; the signal of a call that ran to its end never aborts. */
+  clear(): void;
+}
+
+export function watchCall(
+  client: AbortSignal,
+  { firstTokenMs, idleMs }: Pick<Timeouts, 'firstTokenMs' | 'idleMs'>,
+  target: string,
+  clock: Clock,
+): CallWatch {
+  const controller = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let cleared = false;
+  let rejectPull: ((reason: GatewayError) => void) | undefined;
+  /** Since when we wait for the target; a slow reader's time is not the target's. */
+  let waitingSinceMs: number | undefined;
+
+  const abort = (reason: GatewayError) => {
+    if (cleared || controller.signal.aborted) return;
+    clearTimeout(timer);
+    controller.abort(reason);
+    rejectPull?.(reason);
+  };
+  const onClient = () => abort(abortError(client));
+  if (client.aborted) abort(abortError(client));
+  else client.addEventListener('abort', onClient, { once: true });
+  if (firstTokenMs > 0 && !client.aborted) {
+    timer = setTimeout(
+      () => abort(new GatewayError('timeout', `${target} gave no first token within ${firstTokenMs} ms.`)),
+      firstTokenMs,
+    );
+  }
+  // One timer that looks now and then, instead of one set per token.
+  const lookAgain = (afterMs: number) => {
+    timer = setTimeout(() => {
+      const silentMs = waitingSinceMs === undefined ? 0 : clock.now() - waitingSinceMs;
+      if (silentMs >= idleMs) abort(new GatewayError('timeout', `${target} was silent for ${idleMs} ms.`));
+      else lookAgain(idleMs - silentMs);
+    }, afterMs);
+  };
+
+  return {
+    signal: controller.signal,
+    pull(iterator) {
+      if (controller.signal.aborted) return Promise.reject(abortError(controller.signal));
+      waitingSinceMs = clock.now();
+      return new Promise((resolve, reject) => {
+        rejectPull = reject;
+        iterator.next().then(
+          (result) => {
+            rejectPull = undefined;
+            waitingSinceMs = undefined;
+            resolve(result);
+          },
+          (error: unknown) => {
+            rejectPull = undefined;
+            // An aborted source throws in its own words; the reason is ours.
+            reject(controller.signal.aborted ? abortError(controller.signal) : error);
+          },
+        );
+      });
+    },
+    begun() {
+      if (cleared || controller.signal.aborted) return;
+      clearTimeout(timer);
+      if (idleMs > 0) lookAgain(idleMs);
+    },
+    abort,
+    clear() {
+      cleared = true;
+      clearTimeout(timer);
+      client.removeEventListener('abort', onClient);
+    },
+  };
+}

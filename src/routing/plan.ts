@@ -1,0 +1,210 @@
+import { GatewayError } from '../core/errors.ts';
+import type { Capabilities, Prediction } from '../core/provider.ts';
+import type { ChatRequest, Priority } from '../core/request.ts';
+import type { Facts } from './facts.ts';
+import type { Leaf, PlaceRule, RouteNode, RouteRules } from './model.ts';
+import { type TargetState, type TargetStates, unavailable } from './state.ts';
+import type { Child, Situation } from './strategies/strategy.ts';
+import type { Trial, Version } from './versions.ts';
+
+/** Whom a request would ask, in order, and why. Made without sending anything; what serves and what explains is the same. */
+export interface Plan {
+  readonly targets: readonly Planned[];
+  readonly excluded: readonly Excluded[];
+  /** Set when no target begins in time and the route sheds: the answer is a 429 with this `retry-after`. */
+  readonly shedMs?: number;
+}
+
+export interface Planned {
+  readonly leaf: Leaf;
+  /** The way through the route's tree: `weighted 95`, `fallback`. */
+  readonly reason: string;
+  readonly expectedTtftMs?: number;
+  readonly trial?: { readonly trial: Trial; readonly version: Version };
+}
+
+export interface Excluded {
+  readonly target: string;
+  readonly reason: string;
+  /** Monotonic milliseconds from which it may be called again, where that is known. */
+  readonly retryAtMs?: number;
+}
+
+export interface PlanSources {
+  readonly states: TargetStates;
+  readonly now: number;
+  readonly random: () => number;
+}
+
+export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): Plan {
+  const situation: Situation = { ...sources, facts, objectiveMs: rules.objective?.ttftMs };
+  const excluded: Excluded[] = [];
+  const walk = (node: RouteNode, way: readonly string[], trial?: Planned['trial']): readonly Planned[] => {
+    if (node.when && !node.when.holds(facts)) {
+      for (const leaf of leavesOf(node))
+        excluded.push({ target: leaf.target.name, reason: `not when ${node.when.source}` });
+      return [];
+    }
+    if (node.kind === 'leaf') {
+      const expectedTtftMs = expectedTtft(node, facts.request, sources);
+      return [
+        {
+          leaf: node,
+          reason: way.join(' › ') || 'only target',
+          ...(expectedTtftMs > 0 && { expectedTtftMs }),
+          ...(trial && { trial }),
+        },
+      ];
+    }
+    const children = node.children.map((child) => ({ ...childOf(child, facts.request, sources), node: child }));
+    const name = node.name ? `${node.name}: ${node.strategy.name}` : node.strategy.name;
+    return node.strategy
+      .rank(children, situation)
+      .flatMap((child) =>
+        walk(
+          child.node,
+          node.children.length > 1 ? [...way, name] : way,
+          node.trial ? { trial: node.trial, version: child.node === node.children[0] ? 'stable' : 'candidate' } : trial,
+        ),
+      );
+  };
+  const first = walk(rules.tree, []);
+  const overflow = rules.overflow.flatMap((node) => walk(node, ['overflow']));
+  const fallback = rules.fallback.flatMap((node) => walk(node, ['fallback']));
+
+  const { ready, shedMs } = inTime(first, overflow, fallback, facts, rules);
+  const allowed = unique(ready).filter(({ leaf }) => {
+    const reason = breaksPlace(leaf, rules.place, facts);
+    if (reason) excluded.push({ target: leaf.target.name, reason });
+    return !reason;
+  });
+  const needs = needsOf(facts.request);
+  const lacking = (leaf: Leaf) => needs.filter((need) => !leaf.target.provider.capabilities[need]);
+  const able = allowed.filter(({ leaf }) => lacking(leaf).length === 0);
+  const targets = (able.length > 0 ? able : allowed).filter(({ leaf: { target } }) => {
+    const out = unavailable(sources.states.of(target.name), sources.now);
+    if (out) excluded.push({ target: target.name, reason: out.reason, retryAtMs: out.retryAtMs });
+    return !out;
+  });
+  if (able.length > 0) {
+    for (const { leaf } of allowed) {
+      if (!able.some((planned) => planned.leaf === leaf)) {
+        excluded.push({ target: leaf.target.name, reason: `has no ${lacking(leaf).join(', ')}` });
+      }
+    }
+  }
+  return { targets, excluded, ...(shedMs !== undefined && { shedMs }) };
+}
+
+/** The error when a plan has nobody left, with the time from which somebody may be there. */
+export function nobodyLeft(plan: Plan, route: string, now: number): GatewayError {
+  const times = plan.excluded.flatMap(({ retryAtMs }) => (retryAtMs === undefined ? [] : [retryAtMs]));
+  const reasons = plan.excluded.map(({ target, reason }) => `${target}: ${reason}`).join('; ');
+  if (times.length === 0 && plan.excluded.some(({ reason }) => reason.startsWith(placeReason))) {
+    return new GatewayError(
+      'forbidden',
+      `No target of the model '${route}' is in a place that this request may go to (${reasons}).`,
+      { param: 'model' },
+    );
+  }
+  return new GatewayError(
+    'unavailable',
+    reasons
+      ? `No target of the model '${route}' can answer now (${reasons}).`
+      : `No target is configured for the model '${route}'.`,
+    times.length > 0 ? { retryAfterMs: Math.max(0, Math.min(...times) - now) } : {},
+  );
+}
+
+/** How much later than the objective each class may be before it is turned away: the least urgent first. */
+const patience: Readonly<Record<Priority, number>> = { batch: 1, normal: 1.5, interactive: 2 };
+
+/** Who would begin too late moves behind those who would not; the overflow steps in only then. */
+function inTime(
+  first: readonly Planned[],
+  overflow: readonly Planned[],
+  fallback: readonly Planned[],
+  { request }: Facts,
+  { objective }: RouteRules,
+): { ready: readonly Planned[]; shedMs?: number } {
+  if (!objective) return { ready: [...first, ...overflow, ...fallback] };
+  const late = ({ expectedTtftMs = 0 }: Planned) => expectedTtftMs > objective.ttftMs;
+  const noted = (planned: Planned) => ({ ...planned, reason: `${planned.reason} (spilled: over the objective)` });
+  const prompt = first.filter((planned) => !late(planned));
+  const slow = first.filter(late);
+  const ready = [
+    ...prompt,
+    ...overflow.filter((p) => !late(p)),
+    ...slow.map(noted),
+    ...overflow.filter(late),
+    ...fallback,
+  ];
+  const best = Math.min(...ready.map(({ expectedTtftMs = 0 }) => expectedTtftMs));
+  if (!objective.shed || ready.length === 0 || best <= objective.ttftMs * patience[request.priority]) return { ready };
+  return { ready, shedMs: best - objective.ttftMs };
+}
+
+const placeReason = 'not in an allowed place';
+
+/** Why a rule of place forbids the target, or undefined. */
+export function breaksPlace({ target, region }: Leaf, place: readonly PlaceRule[], facts: Facts): string | undefined {
+  for (const rule of place) {
+    if (rule.when && !rule.when.holds(facts)) continue;
+    const { local } = target.provider.capabilities;
+    const inside =
+      local ||
+      (!rule.local &&
+        (!rule.regions || (region !== undefined && rule.regions.includes(region))) &&
+        (!rule.providers || rule.providers.includes(target.provider.name)));
+    if (!inside) return `${placeReason}${rule.when ? ` when ${rule.when.source}` : ''}`;
+  }
+  return undefined;
+}
+
+/** What only some targets can do; one that can't is passed over where another can. */
+function needsOf(request: ChatRequest): readonly (keyof Capabilities)[] {
+  const needs: (keyof Capabilities)[] = [];
+  if (request.tools.length > 0) needs.push('tools');
+  if (request.messages.some(({ content }) => content.some(({ type }) => type === 'image'))) needs.push('images');
+  if (request.messages.some(({ content }) => content.some(({ type }) => type === 'audio'))) needs.push('audio');
+  if (request.responseFormat.type === 'json-schema') needs.push('jsonSchema');
+  if (request.responseFormat.type === 'grammar') needs.push('grammar');
+  if (request.logprobs) needs.push('logprobs');
+  if (request.prompt) needs.push('completions');
+  if (request.continueFinalMessage) needs.push('prefill');
+  return needs;
+}
+
+export function leavesOf(node: RouteNode): readonly Leaf[] {
+  return node.kind === 'leaf' ? [node] : node.children.flatMap(leavesOf);
+}
+
+function unique(planned: readonly Planned[]): readonly Planned[] {
+  const seen = new Set<string>();
+  return planned.filter(({ leaf }) => !seen.has(leaf.target.name) && seen.add(leaf.target.name));
+}
+
+function expectedTtft({ target }: Leaf, request: ChatRequest, { states, now }: PlanSources): number {
+  return (
+    predictionOf(target.provider.predict?.({ ...request, model: target.model })) ??
+    states.of(target.name).latency.estimate(now)
+  );
+}
+
+const predictionOf = (prediction: Prediction | undefined) => prediction?.ttftMs;
+
+/** A leaf as strategies see it; a group as its leaves together. */
+function childOf(node: RouteNode, request: ChatRequest, sources: PlanSources): Child {
+  const leaves = leavesOf(node);
+  const states: TargetState[] = leaves.map(({ target }) => sources.states.of(target.name));
+  const price = leaves[0]?.price;
+  return {
+    key: leaves.map(({ target }) => target.name).join('+'),
+    weight: node.weight,
+    inFlight: states.reduce((sum, state) => sum + state.inFlight, 0),
+    inFlightTokens: states.reduce((sum, state) => sum + state.inFlightTokens, 0),
+    latencyMs: Math.min(...states.map((state) => state.latency.estimate(sources.now))),
+    expectedTtftMs: Math.min(...leaves.map((leaf) => expectedTtft(leaf, request, sources))),
+    ...(price && { price }),
+  };
+}

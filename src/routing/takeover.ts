@@ -1,0 +1,252 @@
+import type { CompletionEvent, Usage } from '../core/event.ts';
+import { isJsonObject } from '../core/json.ts';
+import { type AssistantMessage, type ChatRequest, readable, type ToolCall } from '../core/request.ts';
+
+/** What the client already has of an answer: as much as is needed to go on from exactly there. Bounded. */
+export interface Delivered {
+  push(event: CompletionEvent): void;
+  /** Anything that a client could have seen. */
+  readonly any: boolean;
+  /** More came than is kept: nobody can take over any more. */
+  readonly overflowed: boolean;
+  readonly choices: ReadonlyMap<number, DeliveredChoice>;
+  /** Tokens delivered, one a delta where nothing says more. */
+  readonly tokens: number;
+}
+
+export interface DeliveredChoice {
+  readonly text: string;
+  readonly toolCalls: readonly ToolCall[];
+  readonly finished: boolean;
+  readonly tokens: number;
+  /** Why this choice can't be continued by another model, where it can't. */
+  readonly stuck: string | undefined;
+}
+
+interface OpenChoice {
+  text: string;
+  toolCalls: { id: string; kind: 'function' | 'custom'; name: string; arguments: string }[];
+  finished: boolean;
+  tokens: number;
+  stuck: string | undefined;
+}
+
+export function createDelivered(maxCharacters: number): Delivered {
+  const choices = new Map<number, OpenChoice>();
+  let characters = 0;
+  let overflowed = false;
+  let tokens = 0;
+  const open = (index: number): OpenChoice => {
+    let choice = choices.get(index);
+    if (!choice) {
+      choice = { text: '', toolCalls: [], finished: false, tokens: 0, stuck: undefined };
+      choices.set(index, choice);
+    }
+    return choice;
+  };
+  /** True while there is room to keep it. */
+  const count = (choice: OpenChoice, text: string, tokenCount = 1): boolean => {
+    choice.tokens += tokenCount;
+    tokens += tokenCount;
+    characters += text.length;
+    if (characters > maxCharacters && !overflowed) {
+      overflowed = true;
+      for (const each of choices.values()) {
+        each.text = '';
+        each.toolCalls = [];
+      }
+    }
+    return !overflowed;
+  };
+
+  return {
+    push(event) {
+      switch (event.type) {
+        case 'text-delta': {
+          const choice = open(event.choice);
+          if (count(choice, event.text, event.logprobs?.length ?? 1)) choice.text += event.text;
+          if (choice.stuck === openReasoning) choice.stuck = undefined;
+          return;
+        }
+        case 'tool-call-start': {
+          const choice = open(event.choice);
+          if (choice.stuck === openReasoning) choice.stuck = undefined;
+          if (!overflowed) {
+            choice.toolCalls[event.index] = { id: event.id, kind: event.kind, name: event.name, arguments: '' };
+          }
+          return;
+        }
+        case 'tool-call-delta': {
+          const choice = open(event.choice);
+          if (!count(choice, event.arguments)) return;
+          const call = choice.toolCalls[event.index];
+          if (call) call.arguments += event.arguments;
+          return;
+        }
+        case 'reasoning-delta': {
+          const choice = open(event.choice);
+          count(choice, event.text);
+          choice.stuck = openReasoning;
+          return;
+        }
+        case 'reasoning-end': {
+          const choice = open(event.choice);
+          if (choice.stuck === openReasoning) choice.stuck = undefined;
+          return;
+        }
+        case 'refusal-delta':
+          open(event.choice).stuck = 'it broke inside a refusal';
+          return;
+        case 'finish':
+          open(event.choice).finished = true;
+          return;
+        case 'start':
+        case 'progress':
+        case 'annotation':
+        case 'usage':
+        case 'takeover':
+        case 'wire':
+          return;
+        default:
+          event satisfies never;
+      }
+    },
+    get any() {
+      return choices.size > 0;
+    },
+    get overflowed() {
+      return overflowed;
+    },
+    get tokens() {
+      return tokens;
+    },
+    choices,
+  };
+}
+
+/** Thoughts are another model's own: nobody else can finish them. */
+const openReasoning = 'it broke inside its reasoning';
+
+/** What is left to do for one choice. */
+export type Rest =
+  | { readonly choice: number; readonly request: ChatRequest; readonly fresh: boolean }
+  /** All tokens that were allowed are delivered: only the finish is missing. */
+  | { readonly choice: number; readonly request: undefined };
+
+/** The requests that finish an answer from exactly what is delivered; one per open choice. A text says why there are none. */
+export function restOf(asked: ChatRequest, delivered: Delivered): readonly Rest[] | string {
+  if (delivered.overflowed) return 'more was delivered than is kept';
+  const rests: Rest[] = [];
+  for (let choice = 0; choice < asked.choices; choice++) {
+    const done = delivered.choices.get(choice);
+    if (done?.finished) continue;
+    if (done?.stuck) return done.stuck;
+    const maxTokens = asked.maxTokens === undefined ? undefined : asked.maxTokens - (done?.tokens ?? 0);
+    if (maxTokens !== undefined && maxTokens <= 0) {
+      rests.push({ choice, request: undefined });
+      continue;
+    }
+    const one: ChatRequest = {
+      ...readable(asked),
+      choices: 1,
+      ...(maxTokens !== undefined && { maxTokens }),
+      // Other choices of the same seed would say the same.
+      ...(asked.sampling.seed !== undefined &&
+        choice > 0 && { sampling: { ...asked.sampling, seed: asked.sampling.seed + choice } }),
+    };
+    const empty = !done || (done.text === '' && done.toolCalls.length === 0);
+    if (empty) {
+      rests.push({ choice, request: one, fresh: true });
+      continue;
+    }
+    const request = continued(one, done);
+    if (typeof request === 'string') return request;
+    rests.push({ choice, request, fresh: false });
+  }
+  return rests;
+}
+
+function continued(asked: ChatRequest, { text, toolCalls }: DeliveredChoice): ChatRequest | string {
+  if (asked.prompt) {
+    if (typeof asked.prompt.text !== 'string') return 'a prompt of token ids is of one model only';
+    // The echo is part of what was delivered, and is there once.
+    const whole = asked.prompt.echo ? text : asked.prompt.text + text;
+    return { ...asked, prompt: { ...asked.prompt, text: whole, echo: false } };
+  }
+  const last = asked.messages.at(-1);
+  const begun = asked.continueFinalMessage && last?.role === 'assistant' ? last : undefined;
+  const before = begun ? asked.messages.slice(0, -1) : asked.messages;
+  const message: AssistantMessage = {
+    role: 'assistant',
+    content: [...(begun?.content ?? []), ...(text === '' ? [] : [{ type: 'text' as const, text }])],
+    toolCalls: [...(begun?.toolCalls ?? []), ...toolCalls.filter(Boolean)],
+  };
+  return { ...asked, messages: [...before, message], continueFinalMessage: true };
+}
+
+/**
+ * Puts a continuation's events where the broken answer stopped: its choice, its tool calls' indices, and nothing that
+ * would begin the answer anew. Tool calls that it opens count on from those delivered; arguments without a start belong
+ * to the call that was open.
+ */
+export function rejoin(rest: { readonly choice: number; readonly fresh: boolean }, delivered: Delivered) {
+  const { choice } = rest;
+  const before = delivered.choices.get(choice)?.toolCalls.length ?? 0;
+  const moved = new Map<number, number>();
+  let next = before;
+  return (event: CompletionEvent): CompletionEvent | undefined => {
+    switch (event.type) {
+      case 'start':
+        return undefined;
+      case 'tool-call-start': {
+        moved.set(event.index, next);
+        return { ...event, choice, index: next++ };
+      }
+      case 'tool-call-delta':
+        return { ...event, choice, index: moved.get(event.index) ?? Math.max(0, before - 1) };
+      case 'text-delta':
+      case 'reasoning-delta':
+      case 'reasoning-end':
+      case 'refusal-delta':
+      case 'annotation':
+      case 'finish':
+        return { ...event, choice };
+      default:
+        return event;
+    }
+  };
+}
+
+/** True when the choice's last tool call is not whole: only who advances the schema over it may go on. */
+export function insideToolCall({ toolCalls }: DeliveredChoice): boolean {
+  const last = toolCalls.at(-1);
+  if (!last) return false;
+  try {
+    return !isJsonObject(JSON.parse(last.arguments));
+  } catch {
+    return true;
+  }
+}
+
+type UsagePart = NonNullable<Usage['parts']>[number];
+
+/** Adds up what each target spent on one answer. */
+export function sumUsage(parts: readonly { readonly target: string; readonly usage: Usage }[]): Usage | undefined {
+  if (parts.length <= 1) return parts[0]?.usage;
+  const total: Record<string, unknown> = {};
+  const shares: UsagePart[] = [];
+  for (const { target, usage } of parts) {
+    for (const [field, value] of Object.entries(usage)) {
+      if (typeof value === 'number') total[field] = (typeof total[field] === 'number' ? total[field] : 0) + value;
+      else if (value === true) total[field] = true;
+    }
+    const { promptTokens, completionTokens } = usage;
+    shares.push({ target, promptTokens, completionTokens });
+  }
+  return { ...total, ...pickCounts(shares), parts: shares };
+}
+
+const pickCounts = (shares: readonly UsagePart[]) => ({
+  promptTokens: shares.reduce((sum, { promptTokens }) => sum + promptTokens, 0),
+  completionTokens: shares.reduce((sum, { completionTokens }) => sum + completionTokens, 0),
+});
