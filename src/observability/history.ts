@@ -1,0 +1,110 @@
+import type { TokenLogprob } from '../core/event.ts';
+import type { RecordSink, RequestRecord, Watcher } from '../core/record.ts';
+
+/** What is known of one ended request, for a person who asks about it. */
+export interface Explanation {
+  readonly record: RequestRecord;
+  /** The answer's tokens with their probabilities; only where the request asked for it to be kept. */
+  readonly tokens?: readonly ExplainedToken[];
+}
+
+export interface ExplainedToken {
+  readonly token: string;
+  /** 0..1 */
+  readonly probability: number;
+  readonly alternatives: readonly { readonly token: string; readonly probability: number }[];
+}
+
+export interface HistoryQuery {
+  /** Found in ids, model, target, caller, outcome or endpoint. */
+  readonly text?: string;
+  readonly model?: string;
+  readonly outcome?: string;
+  readonly callerId?: string;
+  /** Only requests that began before this one's number. */
+  readonly before?: number;
+  readonly limit?: number;
+}
+
+export interface History {
+  readonly sink: RecordSink;
+  /** Keeps token probabilities of the requests that ask for it (`x-tidegate-explain: tokens`). */
+  readonly watch: Watcher;
+  /** Newest first, each with its running number. */
+  find(query: HistoryQuery): readonly { readonly number: number; readonly record: RequestRecord }[];
+  /** By request id, by an answer's id with or without its prefix, or by the upstream's id. */
+  get(id: string): Explanation | undefined;
+}
+
+const maxTokens = 4096;
+const maxExplained = 200;
+
+/** The last `size` requests in memory. Holds no prompts; tokens of answers only where the client asked for that. */
+export function createHistory({ size = 2000 }: { readonly size?: number } = {}): History {
+  const ring: RequestRecord[] = [];
+  const byId = new Map<string, RequestRecord>();
+  const explained = new Map<string, readonly ExplainedToken[]>();
+  let count = 0;
+
+  const idsOf = ({ requestId, answerId, upstreamId }: RequestRecord) =>
+    [requestId, answerId, upstreamId].filter((id): id is string => id !== undefined);
+
+  return {
+    sink(record) {
+      const old = ring[count % size];
+      if (old) for (const id of idsOf(old)) if (byId.get(id) === old) byId.delete(id);
+      ring[count % size] = record;
+      count++;
+      for (const id of idsOf(record)) byId.set(id, record);
+    },
+    watch(request, { requestId, headers }) {
+      if (!request.logprobs || headers['x-tidegate-explain'] !== 'tokens') return undefined;
+      const tokens: ExplainedToken[] = [];
+      return {
+        event(event) {
+          if (event.type !== 'text-delta' || event.choice !== 0 || !event.logprobs) return;
+          for (const token of event.logprobs) if (tokens.length < maxTokens) tokens.push(explain(token));
+        },
+        ended() {
+          explained.set(requestId, tokens);
+          for (const oldest of explained.keys()) {
+            if (explained.size <= maxExplained) break;
+            explained.delete(oldest);
+          }
+        },
+      };
+    },
+    find({ text, model, outcome, callerId, before = count, limit = 100 }) {
+      const wanted = text?.toLowerCase();
+      const found: { number: number; record: RequestRecord }[] = [];
+      for (let number = Math.min(before, count) - 1; number >= Math.max(0, count - size); number--) {
+        const record = ring[number % size];
+        if (!record || found.length >= limit) break;
+        if (model !== undefined && record.model !== model) continue;
+        if (outcome !== undefined && !matchesOutcome(record, outcome)) continue;
+        if (callerId !== undefined && record.callerId !== callerId) continue;
+        if (wanted && !searchable(record).includes(wanted)) continue;
+        found.push({ number, record });
+      }
+      return found;
+    },
+    get(id) {
+      const record = byId.get(id) ?? byId.get(id.replace(/^(chatcmpl|cmpl|resp|msg|gen)[-_]/, ''));
+      if (!record) return undefined;
+      const tokens = explained.get(record.requestId);
+      return { record, ...(tokens && { tokens }) };
+    },
+  };
+}
+
+const matchesOutcome = (record: RequestRecord, wanted: string) =>
+  wanted === 'failed' ? record.outcome !== 'ok' && record.outcome !== 'cancelled' : record.outcome === wanted;
+
+const searchable = ({ requestId, answerId, model, target, callerId, team, outcome, endpoint }: RequestRecord) =>
+  [requestId, answerId, model, target, callerId, team, outcome, endpoint].join(' ').toLowerCase();
+
+const explain = ({ token, logprob, top }: TokenLogprob): ExplainedToken => ({
+  token,
+  probability: Math.exp(logprob),
+  alternatives: top.map((other) => ({ token: other.token, probability: Math.exp(other.logprob) })),
+});

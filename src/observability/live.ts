@@ -1,0 +1,193 @@
+import { type Clock, systemClock } from '../core/clock.ts';
+import type { RequestWatch, Watcher } from '../core/record.ts';
+import type { EngineStatus, Status, TargetStatus } from '../core/status.ts';
+import { createMovingQuantiles } from './quantiles.ts';
+
+/** One second of the gateway's life: what the moving plots draw. */
+export interface LivePoint {
+  /** Unix seconds. */
+  readonly at: number;
+  readonly inFlight: number;
+  readonly waiting: number;
+  readonly requestsPerSecond: number;
+  readonly errorsPerSecond: number;
+  /** Deltas that left the gateway; the engine's own tokens are counted exactly. */
+  readonly tokensPerSecond: number;
+  readonly prefillPerSecond: number;
+  readonly ttftP50: number | null;
+  readonly ttftP95: number | null;
+  readonly itlP50: number | null;
+  readonly itlP95: number | null;
+}
+
+export interface LiveRequest {
+  readonly requestId: string;
+  readonly endpoint: string;
+  readonly model: string;
+  readonly target?: string;
+  readonly callerId: string;
+  readonly startedAt: number;
+  readonly phase: 'waiting' | 'reading' | 'writing';
+  /** Prompt tokens read so far, of all; engine only. */
+  readonly promptRead?: number;
+  readonly promptTokens?: number;
+  readonly tokens: number;
+  readonly ttftMs?: number;
+}
+
+export interface LiveSnapshot {
+  readonly point: LivePoint;
+  readonly requests: readonly LiveRequest[];
+  readonly engines: readonly EngineStatus[];
+  readonly targets: readonly TargetStatus[];
+  readonly totals: {
+    readonly requests: number;
+    readonly failed: number;
+    readonly tokens: number;
+    readonly cacheHits: number;
+  };
+  readonly startedAt: number;
+}
+
+export interface Live {
+  readonly watch: Watcher;
+  /** Ends the current second; called once a second by whoever owns a timer. */
+  tick(): void;
+  snapshot(): LiveSnapshot;
+  /** The last minutes, oldest first. */
+  points(): readonly LivePoint[];
+  /** Called after each tick. Returns how to stop. */
+  subscribe(listener: (snapshot: LiveSnapshot) => void): () => void;
+}
+
+type OpenRequest = { -readonly [K in keyof LiveRequest]: LiveRequest[K] };
+
+/** Seconds of plot that are kept, and requests that are shown at once. */
+const keptSeconds = 600;
+const shownRequests = 200;
+const windowSeconds = 15;
+
+/** What is going on right now: requests under way, speeds and latencies of the last seconds. */
+export function createLive({
+  status = {},
+  clock = systemClock,
+}: {
+  readonly status?: Status;
+  readonly clock?: Clock;
+} = {}): Live {
+  const open = new Map<object, OpenRequest>();
+  const listeners = new Set<(snapshot: LiveSnapshot) => void>();
+  const ttft = createMovingQuantiles(windowSeconds);
+  const itl = createMovingQuantiles(windowSeconds);
+  const points: LivePoint[] = [];
+  const startedAt = clock.wall();
+  const totals = { requests: 0, failed: 0, tokens: 0, cacheHits: 0 };
+  let second = { requests: 0, errors: 0, tokens: 0 };
+  let lastTickMs = clock.now();
+  let current = pointNow(1);
+
+  function pointNow(elapsed: number): LivePoint {
+    const nowMs = clock.now();
+    const engines = status.engines?.() ?? [];
+    const [ttftP50 = null, ttftP95 = null] = ttft.at([0.5, 0.95], nowMs);
+    const [itlP50 = null, itlP95 = null] = itl.at([0.5, 0.95], nowMs);
+    let waiting = 0;
+    for (const { phase } of open.values()) if (phase === 'waiting') waiting++;
+    return {
+      at: Math.round(clock.wall() / 1000),
+      inFlight: open.size,
+      waiting,
+      requestsPerSecond: second.requests / elapsed,
+      errorsPerSecond: second.errors / elapsed,
+      tokensPerSecond: second.tokens / elapsed,
+      prefillPerSecond: engines.reduce((sum, { prefillTokensPerSecond }) => sum + prefillTokensPerSecond, 0),
+      ttftP50,
+      ttftP95,
+      itlP50,
+      itlP95,
+    };
+  }
+
+  const snapshot = (): LiveSnapshot => ({
+    point: current,
+    requests: [...open.values()].slice(0, shownRequests).map((request) => ({ ...request })),
+    engines: status.engines?.() ?? [],
+    targets: status.targets?.() ?? [],
+    totals: { ...totals },
+    startedAt,
+  });
+
+  return {
+    watch(request, { requestId, endpoint, caller, startedMs }): RequestWatch {
+      const key = {};
+      const live: OpenRequest = {
+        requestId,
+        endpoint,
+        model: request.model,
+        callerId: caller.id,
+        startedAt: clock.wall() - (clock.now() - startedMs),
+        phase: 'waiting',
+        tokens: 0,
+      };
+      open.set(key, live);
+      let lastTokenMs: number | undefined;
+      return {
+        answered({ target }) {
+          live.target = target;
+          if (live.phase === 'waiting') live.phase = 'reading';
+        },
+        event(event, nowMs) {
+          if (event.type === 'progress') {
+            live.promptRead = event.processedTokens;
+            live.promptTokens = event.totalTokens;
+          } else if (event.type === 'takeover') live.target = event.target;
+          else if (isToken(event.type)) {
+            if (lastTokenMs === undefined) {
+              live.ttftMs = nowMs - startedMs;
+              live.phase = 'writing';
+              ttft.add(live.ttftMs, nowMs);
+            } else itl.add(nowMs - lastTokenMs, nowMs);
+            lastTokenMs = nowMs;
+            live.tokens++;
+            second.tokens++;
+            totals.tokens++;
+          }
+        },
+        ended({ outcome, cache }) {
+          open.delete(key);
+          second.requests++;
+          totals.requests++;
+          if (cache === 'hit' || cache === 'coalesced' || cache === 'stale') totals.cacheHits++;
+          if (outcome !== 'ok' && outcome !== 'cancelled') {
+            second.errors++;
+            totals.failed++;
+          }
+        },
+      };
+    },
+    tick() {
+      const nowMs = clock.now();
+      current = pointNow(Math.max(0.1, (nowMs - lastTickMs) / 1000));
+      lastTickMs = nowMs;
+      second = { requests: 0, errors: 0, tokens: 0 };
+      points.push(current);
+      if (points.length > keptSeconds) points.shift();
+      if (listeners.size === 0) return;
+      const now = snapshot();
+      for (const listener of listeners) listener(now);
+    },
+    snapshot,
+    points: () => points,
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+  };
+}
+
+const isToken = (type: string) =>
+  type === 'text-delta' ||
+  type === 'reasoning-delta' ||
+  type === 'tool-call-delta' ||
+  type === 'refusal-delta' ||
+  type === 'wire';
