@@ -72,13 +72,24 @@ function describe(issue: z.core.$ZodIssue, lineOf: (path: readonly PropertyKey[]
 
 /** The names the schema knows at a path, for "did you mean". */
 function knownKeys(path: readonly PropertyKey[]): readonly string[] {
-  type Json = { properties?: Record<string, Json>; additionalProperties?: Json | boolean; items?: Json; $ref?: string };
-  let node: Json | undefined = configSchema.toJSONSchema({ io: 'input', unrepresentable: 'any' }) as Json;
+  type Json = {
+    properties?: Record<string, Json>;
+    additionalProperties?: Json | boolean;
+    items?: Json;
+    $ref?: string;
+    $defs?: Record<string, Json>;
+  };
+  const root = configSchema.toJSONSchema({ io: 'input', unrepresentable: 'any' }) as Json;
+  // Targets hold targets, so the schema refers to itself.
+  const resolved = (schema: Json | undefined) =>
+    schema?.$ref === undefined ? schema : root.$defs?.[schema.$ref.replace('#/$defs/', '')];
+  let node: Json | undefined = root;
   for (const key of path) {
-    node =
+    node = resolved(
       node?.properties?.[String(key)] ??
-      node?.items ??
-      (typeof node?.additionalProperties === 'object' ? node.additionalProperties : undefined);
+        node?.items ??
+        (typeof node?.additionalProperties === 'object' ? node.additionalProperties : undefined),
+    );
   }
   return Object.keys(node?.properties ?? {}).filter((key) => key !== '$schema');
 }

@@ -1,24 +1,7 @@
 import { z } from 'zod';
 import { providerConfigSchema } from '../providers/registry.ts';
 import { bytes, duration } from './config-values.ts';
-
-/** Where a request may go: a local model by name or path, or a provider's model. */
-const target = z
-  .strictObject({
-    local: z.string().min(1).optional().describe('A model of the catalogue, of the cache, or the path of a GGUF file.'),
-    provider: z.string().min(1).optional().describe('A name under `providers`.'),
-    model: z.string().min(1).optional().describe("The provider's own name of the model; the public name if absent."),
-    weight: z.number().min(0).default(1).describe('Share of the traffic among its siblings.'),
-  })
-  .refine((value) => (value.local === undefined) !== (value.provider === undefined), {
-    message: 'a target names either `local` or `provider`',
-  });
-
-const model = z
-  .strictObject({
-    targets: z.array(target).min(1).describe('Who serves this name, first choice first.'),
-  })
-  .describe('A public model name and who serves it.');
+import { modelSchema, referenceProblems } from './routing/config.ts';
 
 const server = z
   .strictObject({
@@ -94,9 +77,14 @@ export const configSchema = z
       .default({})
       .describe('Upstreams by name.'),
     models: z
-      .record(z.string().min(1), model)
-      .default({ smollm2: { targets: [{ local: 'smollm2-135m-instruct', weight: 1 }] } })
+      .record(z.string().min(1), modelSchema)
+      .prefault({ smollm2: { targets: [{ local: 'smollm2-135m-instruct' }] } })
       .describe('Public model names. A name not listed here is a 404.'),
+  })
+  .superRefine(({ models, providers }, context) => {
+    for (const { path, message } of referenceProblems(models, Object.keys(providers))) {
+      context.addIssue({ code: 'custom', path: [...path], message });
+    }
   })
   .describe('The configuration of Tidegate.');
 

@@ -1,26 +1,25 @@
 import type { Config } from './config.ts';
-import { GatewayError } from './core/errors.ts';
 import type { Provider } from './core/provider.ts';
 import type { RoutedModel } from './routing/attempt.ts';
+import { resolveRoutes, type Trials } from './routing/resolve.ts';
 
 /** The configured models with their providers in hand; replicas of one provider are separate targets. */
 export function routedModels(
-  { models }: Config,
+  config: Pick<Config, 'models' | 'providers'>,
   providers: ReadonlyMap<string, readonly Provider[]>,
+  trials?: Trials,
 ): readonly RoutedModel[] {
-  return Object.entries(models).map(([name, { targets }]) => ({
-    name,
-    filters: [],
-    targets: targets.flatMap((target) => {
-      const found = providers.get(target.provider ?? 'local');
-      if (!found) {
-        throw new GatewayError(
-          'invalid_request',
-          `models.${name}: there is no provider '${target.provider ?? 'local'}'.`,
-        );
-      }
-      const model = target.local ?? target.model ?? name;
-      return found.map((provider) => ({ name: `${provider.name}/${model}`, provider, model }));
-    }),
-  }));
+  return resolveRoutes(
+    config.models,
+    {
+      find(name, model) {
+        const balance = config.providers[name]?.balance;
+        const targets = providers
+          .get(name)
+          ?.map((provider) => ({ name: `${provider.name}/${model}`, provider, model }));
+        return targets && { targets, ...(balance !== undefined && { balance }) };
+      },
+    },
+    trials,
+  );
 }

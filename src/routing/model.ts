@@ -34,6 +34,8 @@ export type RouteNode = Leaf | Group;
 export interface Leaf {
   readonly kind: 'leaf';
   readonly target: Target;
+  /** Its name under `providers:`; replicas share it. The provider's own name if absent. */
+  readonly provider?: string;
   readonly weight: number;
   readonly when?: Condition;
   readonly region?: string;

@@ -147,7 +147,11 @@ function inTime(
 const placeReason = 'not in an allowed place';
 
 /** Why a rule of place forbids the target, or undefined. */
-export function breaksPlace({ target, region }: Leaf, place: readonly PlaceRule[], facts: Facts): string | undefined {
+export function breaksPlace(
+  { target, region, provider = target.provider.name }: Leaf,
+  place: readonly PlaceRule[],
+  facts: Facts,
+): string | undefined {
   for (const rule of place) {
     if (rule.when && !rule.when.holds(facts)) continue;
     const { local } = target.provider.capabilities;
@@ -155,7 +159,7 @@ export function breaksPlace({ target, region }: Leaf, place: readonly PlaceRule[
       local ||
       (!rule.local &&
         (!rule.regions || (region !== undefined && rule.regions.includes(region))) &&
-        (!rule.providers || rule.providers.includes(target.provider.name)));
+        (!rule.providers || rule.providers.includes(provider)));
     if (!inside) return `${placeReason}${rule.when ? ` when ${rule.when.source}` : ''}`;
   }
   return undefined;
