@@ -1,0 +1,122 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { LocalEvent } from '../providers/local.ts';
+import { createProviders } from '../providers/registry.ts';
+import { noCache } from './cache/through.ts';
+import { type Config, configSchema } from './config.ts';
+import type { Provider } from './core/provider.ts';
+import { anonymous } from './core/run.ts';
+import { noFilters } from './filters/index.ts';
+import { createGateway } from './gateway.ts';
+import { createActiveRequests } from './http/active.ts';
+import { createApp } from './http/app.ts';
+import { isLoopbackHost } from './http/cors.ts';
+import type { HttpDeps } from './http/env.ts';
+import { metricsRoutes } from './http/routes/metrics.ts';
+import { loadConfig } from './node/config-file.ts';
+import { createLocal } from './node/local.ts';
+import { observe } from './node/observe.ts';
+import { listen } from './node/server.ts';
+import type { LogOptions } from './observability/log.node.ts';
+import { createRecorder } from './observability/record.ts';
+import { openPolicy } from './policy/admit.ts';
+import { noPrompts } from './prompts/render.ts';
+import { routedModels } from './routes-of-config.ts';
+import { createRouting } from './routing/attempt.ts';
+import { createUndiciTransport } from './transport/undici.ts';
+
+export interface StartOptions {
+  /** Path of the configuration; `tidegate.yaml` in the working folder if absent and there. */
+  readonly configFile?: string;
+  /** What flags say, over the file. */
+  readonly host?: string;
+  readonly port?: number;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly log?: LogOptions;
+  /** Told of models loading and engine crashes, beside the log. */
+  readonly onEngine?: (event: LocalEvent) => void;
+}
+
+export interface RunningGateway {
+  /** `http://127.0.0.1:8787` */
+  readonly url: string;
+  readonly config: Config;
+  /** Public model names. */
+  readonly models: readonly string[];
+  /** Refuses new work, lets running answers end within `server.drain`, then ends them with an error event. */
+  close(): Promise<void>;
+}
+
+/** The composition root on Node: reads the configuration, builds the parts, serves. Throws ConfigError. */
+export async function startGateway(options: StartOptions = {}): Promise<RunningGateway> {
+  const env = options.env ?? process.env;
+  const file = options.configFile ?? (existsSync('tidegate.yaml') ? 'tidegate.yaml' : undefined);
+  const config = file ? loadConfig(resolve(file), env) : configSchema.parse({});
+  const host = options.host ?? config.server.host;
+  const startedAt = Math.floor(Date.now() / 1000);
+
+  const observers = await observe({
+    env,
+    log: options.log ?? {},
+    knowsModel: (model) => Object.hasOwn(config.models, model),
+    status: {},
+  });
+  const transport = createUndiciTransport();
+  const local = createLocal(config.engine, env, (event) => {
+    if (event.type === 'crashed') observers.log.error(event, 'the engine of a local model ended');
+    options.onEngine?.(event);
+  });
+  const providers = new Map<string, readonly Provider[]>([[local.name, [local]]]);
+  for (const [name, entry] of Object.entries(config.providers)) {
+    providers.set(name, createProviders(name, entry, { transport }));
+  }
+
+  const policy = openPolicy(anonymous);
+  const routing = createRouting(routedModels(config, providers));
+  const active = createActiveRequests();
+  const gateway = createGateway({
+    policy,
+    prompts: noPrompts,
+    routing,
+    filters: noFilters,
+    cache: noCache,
+    record: createRecorder(observers.sinks, undefined, { watchers: observers.watchers }),
+  });
+  const deps: HttpDeps = {
+    gateway,
+    policy,
+    active,
+    options: {
+      maxBodyBytes: config.server.maxBodyBytes,
+      heartbeatMs: config.server.heartbeat,
+      slowReaderMs: config.server.slowReader,
+      origins: config.server.origins ?? ['loopback'],
+      hosts: config.server.hosts ?? (isLoopbackHost(host) ? ['loopback'] : []),
+    },
+  };
+  const app = createApp({
+    ...deps,
+    describeModel: async (name) => ({
+      ownedBy: config.models[name]?.targets[0]?.provider ?? 'local',
+      created: startedAt,
+    }),
+    health: () => ({ ready: !active.closing, parts: {} }),
+    routes: [...metricsRoutes(deps, observers.metrics)],
+  });
+  const server = await listen(app.fetch, { host, port: options.port ?? config.server.port });
+
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${server.port}`,
+    config,
+    models: Object.keys(config.models),
+    async close() {
+      active.close();
+      const cut = setTimeout(() => active.abortAll(), Math.max(0, config.server.drain - 500));
+      await server.close(config.server.drain);
+      clearTimeout(cut);
+      await Promise.all([...providers.values()].flat().map((provider) => provider.close?.()));
+      await transport.close?.();
+      await observers.close();
+    },
+  };
+}

@@ -1,0 +1,33 @@
+import { join } from 'node:path';
+import { createLocalProvider, type LocalEvent } from '../../providers/local.ts';
+import type { EngineConfig } from '../config.ts';
+import type { Provider } from '../core/provider.ts';
+import { pullModel } from '../models/pull.ts';
+import { modelSettings } from '../models/settings.ts';
+
+/** The local engine as the configuration describes it; a model that is not here yet is fetched when first asked for. */
+export function createLocal(
+  config: EngineConfig,
+  env: Readonly<Record<string, string | undefined>>,
+  onEvent: (event: LocalEvent) => void,
+): Provider {
+  const settings = modelSettings(env);
+  const { memory, disk, type } = config.kvCache;
+  return createLocalProvider({
+    models: async (name, { signal }) => ({ path: (await pullModel(name, { settings, signal })).path }),
+    engine: {
+      slots: config.slots,
+      batchTokens: config.batchTokens,
+      flashAttention: config.flashAttention,
+      gpu: config.gpu === 'off' ? false : config.gpu,
+      maxQueue: config.queue,
+      kvCacheKeyType: type,
+      kvCacheValueType: type,
+      kvCache: { memoryBytes: memory, diskBytes: disk, directory: join(settings.folder, '..', 'kv') },
+      ...(config.contextTokens !== undefined && { contextTokens: config.contextTokens }),
+      ...(config.threads !== undefined && { threads: config.threads }),
+      ...(config.gpuLayers !== undefined && { gpuLayers: config.gpuLayers }),
+    },
+    onEvent,
+  });
+}
