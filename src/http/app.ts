@@ -2,23 +2,16 @@ import { Hono } from 'hono';
 import { GatewayError } from '../core/errors.ts';
 import { encodeError } from '../wire/openai/errors.ts';
 import { openaiChat } from '../wire/openai/format.ts';
+import { apiRoutes } from './api.ts';
 import { preflightHeaders } from './cors.ts';
+import type { AppDeps, Handler, RouteEntry } from './deps.ts';
 import { endpoint } from './endpoint.ts';
-import { type AppContext, type AppEnv, type HttpDeps, headersOf } from './env.ts';
+import { type AppContext, type AppEnv, headersOf } from './env.ts';
 import { generation } from './generation.ts';
-import { type Health, live, ready } from './routes/health.ts';
-import { type DescribeModel, getModel, listModels } from './routes/models.ts';
+import { live, ready } from './routes/health.ts';
+import { getModel, listModels } from './routes/models.ts';
 
-export interface AppDeps extends HttpDeps {
-  readonly describeModel: DescribeModel;
-  readonly health: () => Health;
-  /** Routes that only some roots have (dashboard, metrics, admin). */
-  readonly routes?: readonly RouteEntry[];
-}
-
-export type Handler = (c: AppContext) => Promise<Response>;
-/** Method, path, handler. A path under `/v1/` also answers without it: people forget it in base URLs. */
-export type RouteEntry = readonly [method: 'GET' | 'POST' | 'DELETE', path: string, handler: Handler];
+export type { AppDeps, Handler, RouteEntry };
 
 /** All routes, in one table. */
 function routes(deps: AppDeps): readonly RouteEntry[] {
@@ -29,6 +22,7 @@ function routes(deps: AppDeps): readonly RouteEntry[] {
     ['GET', '/health', ready(deps, deps.health)],
     ['GET', '/health/live', live(deps)],
     ['GET', '/health/ready', ready(deps, deps.health)],
+    ...apiRoutes(deps),
     ...(deps.routes ?? []),
   ];
 }

@@ -4,12 +4,21 @@ import { GatewayError } from '../core/errors.ts';
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
-/** The body as `schema` reads it, or invalid_request with OpenAI's code, words and parameter path. */
-export function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
+/**
+ * The body as `schema` reads it, or invalid_request with OpenAI's code, words and parameter path; `at` is where in the
+ * request the value stands.
+ */
+export function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown, at: Path = []): z.output<Schema> {
   const result = schema.safeParse(body);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
-  throw issue ? describe(issue, [], body) : invalid('', 'invalid_request_error', 'The request body is not valid.');
+  throw issue
+    ? describe(
+        issue,
+        at,
+        at.reduceRight<unknown>((inner, key) => ({ [key]: inner }), body),
+      )
+    : invalid('', 'invalid_request_error', 'The request body is not valid.');
 }
 
 /** `messages[0].content`, as OpenAI writes a parameter. */

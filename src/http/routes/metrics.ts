@@ -1,7 +1,7 @@
 import { GatewayError } from '../../core/errors.ts';
 import type { Caller } from '../../core/run.ts';
 import { encodeError } from '../../wire/openai/errors.ts';
-import type { RouteEntry } from '../app.ts';
+import type { RouteEntry } from '../deps.ts';
 import { endpoint } from '../endpoint.ts';
 import type { HttpDeps } from '../env.ts';
 

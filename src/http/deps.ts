@@ -1,0 +1,17 @@
+import type { AppContext, HttpDeps } from './env.ts';
+import type { Health } from './routes/health.ts';
+import type { DescribeModel } from './routes/models.ts';
+import type { PullModel } from './routes/ollama.ts';
+
+export interface AppDeps extends HttpDeps {
+  readonly describeModel: DescribeModel;
+  readonly health: () => Health;
+  /** Fetches models by name, where there is a model store. */
+  readonly pullModel?: PullModel;
+  /** Routes that only some roots have (dashboard, metrics, admin). */
+  readonly routes?: readonly RouteEntry[];
+}
+
+export type Handler = (c: AppContext) => Promise<Response>;
+/** Method, path, handler. A path under `/v1/` also answers without it: people forget it in base URLs. */
+export type RouteEntry = readonly [method: 'GET' | 'POST' | 'DELETE', path: string, handler: Handler];

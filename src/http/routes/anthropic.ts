@@ -1,0 +1,16 @@
+import { decodeCountTokens } from '../../wire/anthropic/decode.ts';
+import { encodeMessageError } from '../../wire/anthropic/encode.ts';
+import type { HttpDeps } from '../env.ts';
+import { jsonRoute } from '../json.ts';
+import { countPromptTokens } from './whole-calls.ts';
+
+/** `POST /v1/messages/count_tokens`: what `/v1/messages` would bill. */
+export const countMessageTokens = (deps: HttpDeps) =>
+  jsonRoute(
+    deps,
+    async (body, { context, json }) => {
+      const request = decodeCountTokens(body, { headers: context.headers });
+      json({ input_tokens: await countPromptTokens(deps, request, context) });
+    },
+    encodeMessageError,
+  );

@@ -1,0 +1,62 @@
+import { randomId } from '../../core/clock.ts';
+import type { CompletionEvent, Usage } from '../../core/event.ts';
+import type { ChatRequest } from '../../core/request.ts';
+import { collect } from '../../core/streams.ts';
+import {
+  decodeCompletionRequests,
+  encodeCompletion,
+  openaiCompletions,
+  sumUsage,
+} from '../../wire/openai/completions.ts';
+import { parseJsonObject, readBody } from '../body.ts';
+import { endpoint } from '../endpoint.ts';
+import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
+import { answer } from '../generation.ts';
+
+/** Legacy completions: one prompt goes the way of every generation, several are answered side by side. */
+export function completions(deps: HttpDeps): (c: AppContext) => Promise<Response> {
+  return endpoint(deps, openaiCompletions.encodeError, async (c, exchange) => {
+    const bytes = await readBody(c, deps.options.maxBodyBytes);
+    const requests = decodeCompletionRequests(parseJsonObject(bytes), { bytes, headers: headersOf(c) });
+    const [first] = requests;
+    if (!first) return; // the schema wants at least one prompt
+    const best = first.choices > Number(first.answer?.['n'] ?? 1);
+    if (requests.length === 1 && !best) {
+      await answer(deps, openaiCompletions, first, exchange);
+      return;
+    }
+    if (first.stream) {
+      await answer(together(deps, requests), openaiCompletions, first, exchange);
+      return;
+    }
+    const runs = await Promise.all(requests.map((request) => deps.gateway.stream(request, exchange.context)));
+    const answers = await Promise.all(runs.map((run) => collect(run.events)));
+    const meta = { id: randomId(''), request: first, createdAt: Math.floor(Date.now() / 1000) };
+    exchange.json(encodeCompletion(answers, meta), 200, { 'x-tidegate-target': runs[0]?.target ?? '' });
+  });
+}
+
+/** A gateway whose one stream is that of all prompts, one after the other, their choices renumbered. */
+function together(deps: HttpDeps, requests: readonly ChatRequest[]): HttpDeps {
+  return {
+    ...deps,
+    gateway: {
+      ...deps.gateway,
+      async stream(first, context) {
+        const run = await deps.gateway.stream(first, context);
+        return { ...run, events: renumbered(run.events) };
+        async function* renumbered(events: AsyncIterable<CompletionEvent>): AsyncGenerator<CompletionEvent> {
+          const usages: Usage[] = [];
+          for (const [index, request] of requests.entries()) {
+            const part = index === 0 ? events : (await deps.gateway.stream(request, context)).events;
+            for await (const event of part) {
+              if (event.type === 'usage') usages.push(event.usage);
+              else if ('choice' in event) yield { ...event, choice: index * request.choices + event.choice };
+            }
+          }
+          if (usages.length > 0) yield { type: 'usage', usage: sumUsage(usages) };
+        }
+      },
+    },
+  };
+}

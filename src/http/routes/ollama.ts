@@ -1,0 +1,154 @@
+import { GatewayError, toGatewayError } from '../../core/errors.ts';
+import type { JsonObject } from '../../core/json.ts';
+import type { RequestContext } from '../../core/run.ts';
+import type { WireFormat } from '../../wire/format.ts';
+import { isLoadRequest, ollamaModel } from '../../wire/ollama/decode.ts';
+import { encodeOllamaError, ndjson } from '../../wire/ollama/encode.ts';
+import { encodeOllamaRunning, encodeOllamaShow, encodeOllamaTags } from '../../wire/ollama/models.ts';
+import { ollamaEmbedSchema, ollamaModelSchema, ollamaPullSchema } from '../../wire/ollama/schema.ts';
+import type { ModelEntry } from '../../wire/openai/models.ts';
+import { parseBody } from '../../wire/validate.ts';
+import { parseJsonObject, readBody } from '../body.ts';
+import { endpoint } from '../endpoint.ts';
+import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
+import { answer } from '../generation.ts';
+import { getRoute, jsonRoute } from '../json.ts';
+import type { DescribeModel } from './models.ts';
+
+/** Fetches a model by name and tells how far it is; only a root with a model store has it. */
+export type PullModel = (
+  name: string,
+  signal: AbortSignal,
+) => AsyncIterable<{ readonly status: string; readonly completed?: number; readonly total?: number }>;
+
+/** `/api/chat` and `/api/generate`; without anything to answer they only load the model. */
+export function ollamaGeneration(deps: HttpDeps, format: WireFormat): (c: AppContext) => Promise<Response> {
+  return endpoint(deps, format.encodeError, async (c, exchange) => {
+    const bytes = await readBody(c, deps.options.maxBodyBytes);
+    const body = parseJsonObject(bytes);
+    if (isLoadRequest(body)) {
+      exchange.json(loaded(deps, body, format.dialect === 'ollama-chat', exchange.context));
+      return;
+    }
+    await answer(deps, format, format.decode(body, { bytes, headers: headersOf(c) }), exchange);
+  });
+}
+
+/** Our models load when they are first asked; the answer only says that the name is known. */
+function loaded(deps: HttpDeps, body: JsonObject, chat: boolean, context: RequestContext): object {
+  const name = modelName(body);
+  deps.gateway.model(ollamaModel(name), context); // throws model_not_found
+  return {
+    model: name,
+    created_at: new Date().toISOString(),
+    ...(chat ? { message: { role: 'assistant', content: '' } } : { response: '' }),
+    done: true,
+    done_reason: body['keep_alive'] === 0 ? 'unload' : 'load',
+  };
+}
+
+function modelName(body: JsonObject): string {
+  const { model, name } = parseBody(ollamaModelSchema, body);
+  const asked = model ?? name;
+  if (asked) return asked;
+  throw new GatewayError('invalid_request', "Missing required parameter: 'model'.", {
+    code: 'missing_required_parameter',
+    param: 'model',
+  });
+}
+
+async function entries(deps: HttpDeps, describe: DescribeModel, context: RequestContext): Promise<ModelEntry[]> {
+  const models = deps.gateway.models(context);
+  return Promise.all(models.map(async ({ name }) => ({ id: name, ...(await describe(name, context)) })));
+}
+
+export const ollamaTags = (deps: HttpDeps, describe: DescribeModel) =>
+  getRoute(
+    deps,
+    async ({ context, json }) => json(encodeOllamaTags(await entries(deps, describe, context))),
+    encodeOllamaError,
+  );
+
+export const ollamaRunning = (deps: HttpDeps, describe: DescribeModel) =>
+  getRoute(
+    deps,
+    async ({ context, json }) => json(encodeOllamaRunning(await entries(deps, describe, context))),
+    encodeOllamaError,
+  );
+
+export const ollamaShow = (deps: HttpDeps, describe: DescribeModel) =>
+  jsonRoute(
+    deps,
+    async (body, { context, json }) => {
+      const { name } = deps.gateway.model(ollamaModel(modelName(body)), context);
+      json(encodeOllamaShow({ id: name, ...(await describe(name, context)) }));
+    },
+    encodeOllamaError,
+  );
+
+/** Newer than any that clients ask for: they compare it with the features they want. */
+export const ollamaVersion = (deps: HttpDeps) =>
+  endpoint(deps, encodeOllamaError, async (_c, { json }) => json({ version: '0.12.0' }), { authenticated: false });
+
+/** `/api/embed` answers many inputs, the older `/api/embeddings` one prompt. */
+export const ollamaEmbed = (deps: HttpDeps, old: boolean) =>
+  jsonRoute(
+    deps,
+    async (body, { context, json }) => {
+      const { model: asked, input, prompt, dimensions } = parseBody(ollamaEmbedSchema, body);
+      const texts = input ?? prompt ?? [];
+      const inputs = typeof texts === 'string' ? [texts] : texts;
+      const startedMs = performance.now();
+      const { value } = await deps.gateway.call(
+        {
+          model: ollamaModel(asked),
+          tokens: inputs.reduce((sum, text) => sum + Math.ceil(text.length / 4), 0),
+          use: ({ provider, model }, options) =>
+            provider.embed?.({ model, inputs, extensions: {}, ...(dimensions == null ? {} : { dimensions }) }, options),
+          spent: (result) => result.usage.promptTokens,
+        },
+        context,
+      );
+      const vectors = value.vectors.map((vector) => Array.from(vector));
+      if (old) {
+        json({ embedding: vectors[0] ?? [] });
+        return;
+      }
+      json({
+        model: asked,
+        embeddings: vectors,
+        total_duration: Math.round((performance.now() - startedMs) * 1e6),
+        load_duration: 0,
+        prompt_eval_count: value.usage.promptTokens,
+      });
+    },
+    encodeOllamaError,
+  );
+
+export const ollamaPull = (deps: HttpDeps, pull: PullModel | undefined) =>
+  jsonRoute(
+    deps,
+    async (body, { context, json, sink, headers }) => {
+      const { stream } = parseBody(ollamaPullSchema, body);
+      const name = ollamaModel(modelName(body));
+      if (!pull || context.caller.role !== 'admin') {
+        deps.gateway.model(name, context); // known already, or model_not_found
+        json({ status: 'success' });
+        return;
+      }
+      const progress = pull(name, context.signal);
+      if (stream === false) {
+        for await (const _ of progress); // the end is all that is asked for
+        json({ status: 'success' });
+        return;
+      }
+      sink.start(200, { ...headers, 'content-type': ndjson });
+      try {
+        for await (const step of progress) await sink.write(`${JSON.stringify(step)}\n`);
+        sink.end('{"status":"success"}\n');
+      } catch (error) {
+        sink.end(`${JSON.stringify(encodeOllamaError(toGatewayError(error)))}\n`);
+      }
+    },
+    encodeOllamaError,
+  );

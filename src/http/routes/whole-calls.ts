@@ -1,0 +1,148 @@
+import { randomId } from '../../core/clock.ts';
+import { GatewayError } from '../../core/errors.ts';
+import type { ChatRequest } from '../../core/request.ts';
+import { textOf } from '../../core/request.ts';
+import type { RequestContext } from '../../core/run.ts';
+import { decodeChatRequest } from '../../wire/openai/decode.ts';
+import { decodeEmbeddingRequest, encodeEmbeddings } from '../../wire/openai/embeddings.ts';
+import { decodeModerationRequest, encodeModeration } from '../../wire/openai/moderations.ts';
+import { decodeRerankRequest, encodeRerank } from '../../wire/openai/rerank.ts';
+import { decodeDetokenize, decodeTokenize } from '../../wire/openai/tokens.ts';
+import type { HttpDeps } from '../env.ts';
+import { jsonRoute } from '../json.ts';
+
+/** Tokens of texts before they are counted: about four characters each. */
+const estimate = (texts: readonly (string | readonly number[])[]): number =>
+  texts.reduce((sum, text) => sum + (typeof text === 'string' ? Math.ceil(text.length / 4) : text.length), 0);
+
+const targetHeader = (target: string) => ({ 'x-tidegate-target': target });
+
+export const embeddings = (deps: HttpDeps) =>
+  jsonRoute(deps, async (body, { context, json }) => {
+    const { request, encoding } = decodeEmbeddingRequest(body);
+    const { target, value } = await deps.gateway.call(
+      {
+        model: request.model,
+        tokens: estimate(request.inputs),
+        use: ({ provider, model }, options) => provider.embed?.({ ...request, model }, options),
+        spent: (result) => result.usage.promptTokens,
+      },
+      context,
+    );
+    json(encodeEmbeddings(value, request.model, encoding), 200, targetHeader(target));
+  });
+
+export const rerank = (deps: HttpDeps) =>
+  jsonRoute(deps, async (body, { context, json }) => {
+    const { request, returnDocuments } = decodeRerankRequest(body);
+    const { target, value } = await deps.gateway.call(
+      {
+        model: request.model,
+        tokens: estimate([request.query, ...request.documents]),
+        use: ({ provider, model }, options) => provider.rerank?.({ ...request, model }, options),
+        spent: (result) => result.usage.promptTokens,
+      },
+      context,
+    );
+    json(encodeRerank(value, request, randomId(''), returnDocuments), 200, targetHeader(target));
+  });
+
+/** Without a model of its own a request goes to the first model here that can moderate. */
+export const moderations = (deps: HttpDeps) =>
+  jsonRoute(deps, async (body, { context, json }) => {
+    const request = decodeModerationRequest(body);
+    const names = deps.gateway.models(context).map((route) => route.name);
+    const candidates = request.model !== undefined && names.includes(request.model) ? [request.model] : names;
+    for (const name of candidates) {
+      try {
+        const { target, value } = await deps.gateway.call(
+          {
+            model: name,
+            tokens: estimate(request.inputs),
+            use: ({ provider, model }, options) => provider.moderate?.({ ...request, model }, options),
+            spent: () => estimate(request.inputs),
+          },
+          context,
+        );
+        json(encodeModeration(value, randomId('')), 200, targetHeader(target));
+        return;
+      } catch (error) {
+        if (!(error instanceof GatewayError && error.kind === 'unsupported')) throw error;
+      }
+    }
+    throw new GatewayError('unsupported', 'No model here can moderate; configure one.', { param: 'model' });
+  });
+
+/** The model that engine routes mean when they name none: the first one. */
+function firstModel(deps: HttpDeps, context: RequestContext): string {
+  return deps.gateway.models(context)[0]?.name ?? '';
+}
+
+export const tokenize = (deps: HttpDeps) =>
+  jsonRoute(deps, async (body, { context, json }) => {
+    const request = decodeTokenize(body, firstModel(deps, context));
+    const { value } = await deps.gateway.call(
+      {
+        model: request.model,
+        tokens: 0,
+        use: ({ provider, model }, options) => provider.tokenize?.({ ...request, model }, options),
+        spent: () => 0,
+      },
+      context,
+    );
+    json({ tokens: value, count: value.length });
+  });
+
+export const detokenize = (deps: HttpDeps) =>
+  jsonRoute(deps, async (body, { context, json }) => {
+    const request = decodeDetokenize(body, firstModel(deps, context));
+    const { value } = await deps.gateway.call(
+      {
+        model: request.model,
+        tokens: 0,
+        use: ({ provider, model }, options) => provider.detokenize?.({ ...request, model }, options),
+        spent: () => 0,
+      },
+      context,
+    );
+    json({ content: value, prompt: value });
+  });
+
+export const applyTemplate = (deps: HttpDeps) =>
+  jsonRoute(deps, async (body, { context, json }) => {
+    const request = decodeChatRequest({ model: firstModel(deps, context), ...body }, { headers: context.headers });
+    const { value } = await deps.gateway.call(
+      {
+        model: request.model,
+        tokens: 0,
+        use: ({ provider, model }, options) => provider.applyTemplate?.({ ...request, model }, options),
+        spent: () => 0,
+      },
+      context,
+    );
+    json({ prompt: value });
+  });
+
+/** Prompt tokens of a request: exact where the target can count, else by length. */
+export async function countPromptTokens(
+  deps: HttpDeps,
+  request: ChatRequest,
+  context: RequestContext,
+): Promise<number> {
+  try {
+    const { value } = await deps.gateway.call(
+      {
+        model: request.model,
+        tokens: 0,
+        use: ({ provider, model }, options) => provider.countTokens?.({ ...request, model }, options),
+        spent: () => 0,
+      },
+      context,
+    );
+    return value;
+  } catch (error) {
+    if (!(error instanceof GatewayError && error.kind === 'unsupported')) throw error;
+    const texts = request.messages.map((message) => textOf(message.content));
+    return estimate([...texts, JSON.stringify(request.tools)]) + 4 * request.messages.length;
+  }
+}

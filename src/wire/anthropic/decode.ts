@@ -1,0 +1,98 @@
+import type { JsonObject } from '../../core/json.ts';
+import type { ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice } from '../../core/request.ts';
+import type { RequestSource } from '../format.ts';
+import { checkToolChoice, extensionsOf, priorityOf, stopList, wireOf } from '../openai/decode.ts';
+import { parseBody } from '../validate.ts';
+import { decodeMessages, decodeSystem } from './blocks.ts';
+import { countTokensSchema, type MessagesBody, messagesRequestSchema } from './schema.ts';
+
+const modelled = new Set(
+  [
+    'model messages system max_tokens stop_sequences temperature top_p top_k stream tools tool_choice thinking',
+    'output_config output_format metadata service_tier',
+  ].flatMap((line) => line.split(' ')),
+);
+
+/** An Anthropic messages request as our own. A last assistant turn is a prefill and is continued, as Anthropic does. */
+export function decodeMessagesRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
+  return decodeParsed(parseBody(messagesRequestSchema, body), body, source);
+}
+
+/** The same for `count_tokens`, which has no `max_tokens`. */
+export function decodeCountTokens(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
+  return decodeParsed({ ...parseBody(countTokensSchema, body), max_tokens: 1 }, body, source);
+}
+
+function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource): ChatRequest {
+  const system = decodeSystem(parsed.system);
+  const tools = (parsed.tools ?? []).flatMap(decodeTool);
+  const reasoning = decodeReasoning(parsed);
+  const user = parsed.metadata?.user_id;
+  return {
+    model: parsed.model,
+    messages: [
+      ...(system.length > 0 ? [{ role: 'system' as const, content: system }] : []),
+      ...decodeMessages(parsed.messages),
+    ],
+    sampling: {
+      ...(parsed.temperature == null ? {} : { temperature: parsed.temperature }),
+      ...(parsed.top_p == null ? {} : { topP: parsed.top_p }),
+      ...(parsed.top_k == null ? {} : { topK: parsed.top_k }),
+    },
+    maxTokens: parsed.max_tokens,
+    stop: stopList(parsed.stop_sequences),
+    choices: 1,
+    tools,
+    toolChoice: decodeToolChoice(parsed.tool_choice, tools),
+    parallelToolCalls: parsed.tool_choice?.disable_parallel_tool_use !== true,
+    responseFormat: decodeFormat(parsed),
+    ...(reasoning ? { reasoning } : {}),
+    continueFinalMessage: parsed.messages.at(-1)?.role === 'assistant',
+    stream: parsed.stream ?? false,
+    priority: priorityOf(source.headers),
+    ...(user == null ? {} : { user }),
+    ...(parsed.service_tier == null ? {} : { serviceTier: parsed.service_tier }),
+    dialect: 'anthropic-messages',
+    extensions: extensionsOf(body, modelled),
+    wire: wireOf('anthropic-messages', body, source),
+  };
+}
+
+/** Tools with a schema; Anthropic's own server tools (`web_search_20250305` and others) run nowhere else. */
+function decodeTool(tool: NonNullable<MessagesBody['tools']>[number]): Tool[] {
+  if (tool.type != null && tool.type !== 'custom' && tool.input_schema == null) return [];
+  const cacheControl = tool['cache_control'];
+  return [
+    {
+      kind: 'function',
+      name: tool.name,
+      ...(tool.description == null ? {} : { description: tool.description }),
+      ...(tool.input_schema == null ? {} : { parameters: tool.input_schema as JsonObject }), // out of JSON.parse
+      ...(tool['strict'] === true ? { strict: true } : {}),
+      ...(cacheControl == null ? {} : { cacheControl: cacheControl as JsonObject }), // out of JSON.parse
+    },
+  ];
+}
+
+function decodeToolChoice(choice: MessagesBody['tool_choice'], tools: readonly Tool[]): ToolChoice {
+  if (choice == null || choice.type === 'auto') return tools.length === 0 ? 'none' : 'auto';
+  if (choice.type === 'none') return 'none';
+  const wanted: ToolChoice = choice.type === 'any' ? 'required' : { type: 'named', name: choice.name ?? '' };
+  return checkToolChoice(wanted, tools, 'tool_choice');
+}
+
+function decodeFormat({ output_config, output_format }: MessagesBody): ResponseFormat {
+  const format = output_config?.format ?? output_format;
+  if (format == null) return { type: 'text' };
+  return { type: 'json-schema', name: 'response', schema: format.schema as JsonObject, strict: true }; // out of JSON.parse
+}
+
+function decodeReasoning({ thinking, output_config }: MessagesBody): ReasoningOptions | undefined {
+  const effort = output_config?.effort;
+  if (thinking == null && effort == null) return undefined;
+  return {
+    ...(effort == null ? {} : { effort }),
+    ...(thinking == null ? {} : { enabled: thinking.type !== 'disabled' }),
+    ...(thinking?.budget_tokens == null ? {} : { budgetTokens: thinking.budget_tokens }),
+  };
+}

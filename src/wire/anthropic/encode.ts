@@ -1,0 +1,273 @@
+import type { GatewayError } from '../../core/errors.ts';
+import type { CompletionEvent, FinishReason, Usage } from '../../core/event.ts';
+import type { Json } from '../../core/json.ts';
+import type { Collected } from '../../core/streams.ts';
+import type { StreamEncoder } from '../format.ts';
+import { encodeNamedSse } from '../sse.ts';
+
+export interface MessageAnswer {
+  /** `msg_…` */
+  readonly id: string;
+  readonly model: string;
+  readonly requestId: string;
+}
+
+type OpenBlock =
+  | { readonly type: 'text' | 'thinking' | 'redacted_thinking' }
+  | { readonly type: 'tool_use'; readonly call: PendingCall };
+
+interface PendingCall {
+  readonly id: string;
+  readonly name: string;
+  /** All arguments so far, to tell whether the call is whole. */
+  text: string;
+  /** Arguments not sent yet, because another call is still open. */
+  unsent: string;
+  state: 'waiting' | 'open' | 'closed';
+}
+
+/** Anthropic's event stream: one block at a time, opened, filled and closed; no `[DONE]`. */
+export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
+  const calls: PendingCall[] = [];
+  let open: OpenBlock | undefined;
+  let index = -1;
+  let begun = false;
+  let promptTokens = 0;
+  let finish: Extract<CompletionEvent, { type: 'finish' }> | undefined;
+  let usage: Usage | undefined;
+
+  const send = (type: string, fields: object): string => encodeNamedSse(type, JSON.stringify({ type, ...fields }));
+
+  const begin = (): string => {
+    if (begun) return '';
+    begun = true;
+    return send('message_start', {
+      message: {
+        id: answer.id,
+        type: 'message',
+        role: 'assistant',
+        model: answer.model,
+        content: [],
+        stop_reason: null,
+        stop_sequence: null,
+        usage: encodeUsage({ promptTokens, completionTokens: 0 }),
+      },
+    });
+  };
+  const delta = (fields: object): string => send('content_block_delta', { index, delta: fields });
+  const close = (): string => {
+    if (!open) return '';
+    if (open.type === 'tool_use') open.call.state = 'closed';
+    open = undefined;
+    return send('content_block_stop', { index });
+  };
+  const start = (block: OpenBlock, content_block: object): string => {
+    const out = close();
+    open = block;
+    index++;
+    return out + send('content_block_start', { index, content_block });
+  };
+  const openCall = (call: PendingCall): string => {
+    const out = start({ type: 'tool_use', call }, { type: 'tool_use', id: call.id, name: call.name, input: {} });
+    call.state = 'open';
+    const text = call.unsent;
+    call.unsent = '';
+    return out + (text === '' ? '' : delta({ type: 'input_json_delta', partial_json: text }));
+  };
+  /** Calls that had to wait for an unfinished one. */
+  const flushCalls = (): string => calls.map((call) => (call.state === 'waiting' ? openCall(call) : '')).join('');
+
+  const handle = (event: CompletionEvent): string => {
+    switch (event.type) {
+      case 'progress':
+        promptTokens = event.totalTokens;
+        return '';
+      case 'text-delta':
+      case 'refusal-delta': {
+        if (event.text === '') return '';
+        const opened = open?.type === 'text' ? '' : flushCalls() + start({ type: 'text' }, { type: 'text', text: '' });
+        const json = `{"type":"content_block_delta","index":${index},"delta":{"type":"text_delta","text":${JSON.stringify(event.text)}}}`;
+        return opened + encodeNamedSse('content_block_delta', json);
+      }
+      case 'reasoning-delta': {
+        if (event.text === '') return '';
+        const block = { type: 'thinking', thinking: '', signature: '' };
+        const opened = open?.type === 'thinking' ? '' : flushCalls() + start({ type: 'thinking' }, block);
+        return opened + delta({ type: 'thinking_delta', thinking: event.text });
+      }
+      case 'reasoning-end': {
+        if (event.redacted !== undefined) {
+          const block = { type: 'redacted_thinking', data: event.redacted };
+          return start({ type: 'redacted_thinking' }, block) + close();
+        }
+        if (open?.type !== 'thinking') return '';
+        return delta({ type: 'signature_delta', signature: event.signature ?? '' }) + close();
+      }
+      case 'tool-call-start': {
+        const call: PendingCall = { id: event.id, name: event.name, text: '', unsent: '', state: 'waiting' };
+        calls[event.index] = call;
+        const unfinished = open?.type === 'tool_use' && !isWhole(open.call.text);
+        return unfinished ? '' : openCall(call);
+      }
+      case 'tool-call-delta': {
+        const call = calls[event.index];
+        if (!call || event.arguments === '') return '';
+        call.text += event.arguments;
+        if (call.state === 'open') return delta({ type: 'input_json_delta', partial_json: event.arguments });
+        if (call.state === 'waiting') call.unsent += event.arguments;
+        return '';
+      }
+      case 'finish':
+        finish = event;
+        return flushCalls() + close();
+      case 'usage':
+        usage = event.usage;
+        return '';
+      case 'start':
+      case 'annotation':
+      case 'takeover':
+      case 'wire':
+        return '';
+      default:
+        return event satisfies never;
+    }
+  };
+
+  return {
+    push(event) {
+      if ('choice' in event && event.choice !== 0) return '';
+      // `message_start` tells the prompt's size where the first events say it
+      if (event.type === 'progress' || event.type === 'start') return handle(event);
+      return begin() + handle(event);
+    },
+    end() {
+      const counts = usage ?? { promptTokens, completionTokens: 0 };
+      return (
+        begin() +
+        close() +
+        send('message_delta', {
+          delta: stopFields(finish?.reason ?? 'stop', finish?.stopSequence, calls.length),
+          usage: encodeUsage(counts),
+        }) +
+        send('message_stop', {})
+      );
+    },
+    error: (error) => encodeNamedSse('error', JSON.stringify(encodeMessageError(error, answer.requestId))),
+  };
+}
+
+function isWhole(json: string): boolean {
+  if (json === '') return false;
+  try {
+    JSON.parse(json);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function stopFields(reason: FinishReason, stopSequence: string | undefined, calls: number) {
+  const matched = reason === 'stop' && stopSequence !== undefined && calls === 0;
+  return {
+    stop_reason: matched ? 'stop_sequence' : encodeStopReason(reason, calls),
+    stop_sequence: matched ? stopSequence : null,
+  };
+}
+
+function encodeStopReason(reason: FinishReason, calls: number): string {
+  switch (reason) {
+    case 'stop':
+    case 'tool-calls':
+      return calls > 0 ? 'tool_use' : 'end_turn';
+    case 'length':
+      return 'max_tokens';
+    case 'content-filter':
+    case 'refusal':
+      return 'refusal';
+    case 'pause':
+      return 'pause_turn';
+    default:
+      return reason satisfies never;
+  }
+}
+
+/** Anthropic counts cached tokens apart from `input_tokens`. */
+function encodeUsage(usage: Usage) {
+  const { promptTokens, completionTokens, cachedTokens = 0, cacheWriteTokens = 0 } = usage;
+  return {
+    input_tokens: Math.max(0, promptTokens - cachedTokens - cacheWriteTokens),
+    output_tokens: completionTokens,
+    cache_creation_input_tokens: cacheWriteTokens,
+    cache_read_input_tokens: cachedTokens,
+  };
+}
+
+export function encodeMessage(collected: Collected, answer: MessageAnswer) {
+  const choice = collected.choices[0];
+  const content: object[] = [];
+  for (const { text, signature, redacted } of choice?.reasoning ?? []) {
+    content.push(
+      redacted === undefined
+        ? { type: 'thinking', thinking: text, signature: signature ?? '' }
+        : { type: 'redacted_thinking', data: redacted },
+    );
+  }
+  const text = (choice?.text ?? '') + (choice?.refusal ?? '');
+  if (text !== '') content.push({ type: 'text', text });
+  const calls = choice?.toolCalls ?? [];
+  for (const call of calls) {
+    content.push({ type: 'tool_use', id: call.id, name: call.name, input: inputOf(call.arguments) });
+  }
+  return {
+    id: answer.id,
+    type: 'message',
+    role: 'assistant',
+    model: answer.model,
+    content,
+    ...stopFields(choice?.finishReason ?? 'stop', choice?.stopSequence, calls.length),
+    usage: encodeUsage(collected.usage ?? { promptTokens: 0, completionTokens: 0 }),
+  };
+}
+
+/** The arguments as the object that Anthropic's clients want; text that is no JSON object stays visible. */
+function inputOf(text: string): Json {
+  if (text === '') return {};
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json; // out of JSON.parse
+  } catch {
+    // falls through
+  }
+  return { input: text };
+}
+
+/** Anthropic's envelope; the type follows the status. */
+export function encodeMessageError(error: GatewayError, requestId: string) {
+  const param = error.param === null || error.message.includes(error.param) ? '' : `${error.param}: `;
+  return {
+    type: 'error',
+    error: { type: errorType(error), message: `${param}${error.message}` },
+    request_id: requestId,
+  };
+}
+
+function errorType({ kind, status }: GatewayError): string {
+  if (kind === 'budget_exceeded') return 'billing_error';
+  if (kind === 'overloaded' || status === 503) return 'overloaded_error';
+  switch (status) {
+    case 401:
+      return 'authentication_error';
+    case 403:
+      return 'permission_error';
+    case 404:
+      return 'not_found_error';
+    case 413:
+      return 'request_too_large';
+    case 429:
+      return 'rate_limit_error';
+    case 504:
+      return 'timeout_error';
+    default:
+      return status < 500 ? 'invalid_request_error' : 'api_error';
+  }
+}

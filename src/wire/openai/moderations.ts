@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import type { ModerationRequest, ModerationResult } from '../../core/provider.ts';
+import { parseBody } from '../validate.ts';
+
+export const moderationRequestSchema = z.looseObject({
+  model: z.string().nullish(),
+  input: z.union([
+    z.string(),
+    z.array(z.string()).min(1).max(1024),
+    z
+      .array(z.looseObject({ type: z.string(), text: z.string().nullish() }))
+      .min(1)
+      .max(1024),
+  ]),
+});
+
+/** Many texts are many inputs; many parts are one. */
+export function decodeModerationRequest(body: unknown): ModerationRequest {
+  const { model, input } = parseBody(moderationRequestSchema, body);
+  const inputs =
+    typeof input === 'string'
+      ? [input]
+      : typeof input[0] === 'string'
+        ? (input as string[]) // no mixed arrays pass the schema
+        : [(input as { text?: string | null }[]).map((part) => part.text ?? '').join('\n')];
+  return { inputs, ...(model == null ? {} : { model }) };
+}
+
+const categories = [
+  'harassment',
+  'harassment/threatening',
+  'hate',
+  'hate/threatening',
+  'illicit',
+  'illicit/violent',
+  'self-harm',
+  'self-harm/instructions',
+  'self-harm/intent',
+  'sexual',
+  'sexual/minors',
+  'violence',
+  'violence/graphic',
+] as const;
+
+/** All thirteen categories are always there: typed clients read them by name. */
+export function encodeModeration(result: ModerationResult, id: string) {
+  return {
+    id: `modr-${id}`,
+    model: result.model,
+    results: result.results.map((one) => ({
+      flagged: one.flagged,
+      categories: { ...Object.fromEntries(categories.map((name) => [name, false])), ...one.categories },
+      category_scores: { ...Object.fromEntries(categories.map((name) => [name, 0])), ...one.scores },
+      category_applied_input_types: Object.fromEntries(categories.map((name) => [name, ['text']])),
+    })),
+  };
+}

@@ -1,0 +1,43 @@
+import { z } from 'zod';
+import type { RerankRequest, RerankResult } from '../../core/provider.ts';
+import { parseBody } from '../validate.ts';
+
+/** Jina's and Cohere's form, which vLLM and llama-server serve too. */
+export const rerankRequestSchema = z.looseObject({
+  model: z.string().min(1),
+  query: z.string().min(1),
+  documents: z
+    .array(z.union([z.string(), z.looseObject({ text: z.string() })]))
+    .min(1)
+    .max(2048),
+  top_n: z.number().int().min(1).nullish(),
+  return_documents: z.boolean().nullish(),
+});
+
+export function decodeRerankRequest(body: unknown): { request: RerankRequest; returnDocuments: boolean } {
+  const { model, query, documents, top_n, return_documents } = parseBody(rerankRequestSchema, body);
+  return {
+    request: {
+      model,
+      query,
+      documents: documents.map((one) => (typeof one === 'string' ? one : one.text)),
+      ...(top_n == null ? {} : { topN: top_n }),
+    },
+    returnDocuments: return_documents ?? false,
+  };
+}
+
+export function encodeRerank(result: RerankResult, request: RerankRequest, id: string, returnDocuments: boolean) {
+  const results = result.results.slice(0, request.topN ?? request.documents.length);
+  return {
+    id: `rerank-${id}`,
+    object: 'list',
+    model: request.model,
+    results: results.map(({ index, score }) => ({
+      index,
+      relevance_score: score,
+      ...(returnDocuments ? { document: { text: request.documents[index] ?? '' } } : {}),
+    })),
+    usage: { prompt_tokens: result.usage.promptTokens, total_tokens: result.usage.promptTokens },
+  };
+}

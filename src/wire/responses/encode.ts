@@ -1,0 +1,430 @@
+import { randomId } from '../../core/clock.ts';
+import type { GatewayError } from '../../core/errors.ts';
+import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
+import type { JsonObject } from '../../core/json.ts';
+import type { Collected } from '../../core/streams.ts';
+import type { StreamEncoder } from '../format.ts';
+import { encodeLogprobs } from '../openai/encode.ts';
+import { encodeNamedSse } from '../sse.ts';
+
+export interface ResponseAnswer {
+  /** `resp_…` */
+  readonly id: string;
+  /** Unix seconds. */
+  readonly createdAt: number;
+  readonly model: string;
+  /** What the Response object repeats of its request. */
+  readonly echo: JsonObject;
+  /** Tool name → the namespace it was declared in. */
+  readonly namespaces?: JsonObject;
+  /** Reasoning goes out as a summary, because the client asked for one. */
+  readonly summarise?: boolean;
+  /** The `queued` event comes first: the answer is made in the background. */
+  readonly queued?: boolean;
+}
+
+export interface ResponseEncoder extends StreamEncoder {
+  /** The Response object as it is now. */
+  response(): JsonObject;
+}
+
+type Status = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled';
+
+interface TextPart {
+  readonly type: 'output_text' | 'refusal';
+  text: string;
+  readonly annotations: unknown[];
+  readonly logprobs: ReturnType<typeof encodeLogprobs>['content'];
+}
+interface MessageItem {
+  readonly kind: 'message';
+  readonly id: string;
+  readonly index: number;
+  readonly parts: TextPart[];
+  done: boolean;
+}
+interface ReasoningItem {
+  readonly kind: 'reasoning';
+  readonly id: string;
+  readonly index: number;
+  text: string;
+  encrypted: string | undefined;
+  done: boolean;
+}
+interface CallItem {
+  readonly kind: 'function' | 'custom';
+  readonly id: string;
+  readonly index: number;
+  readonly callId: string;
+  readonly name: string;
+  text: string;
+  done: boolean;
+}
+type Item = MessageItem | ReasoningItem | CallItem;
+
+/**
+ * The events of a Response, numbered from 0, in the order that openai-node's and the AI SDK's readers demand: items are
+ * opened without gaps in their index, filled, closed, and the last event carries the whole Response.
+ */
+export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
+  const items: Item[] = [];
+  const calls = new Map<number, CallItem>();
+  let sequence = 0;
+  let begun = false;
+  let status: Status = answer.queued ? 'queued' : 'in_progress';
+  let finish: FinishReason | undefined;
+  let usage: Usage | undefined;
+  let failure: GatewayError | undefined;
+  let completedAt: number | null = null;
+
+  const send = (type: string, fields: object): string =>
+    encodeNamedSse(type, JSON.stringify({ type, sequence_number: sequence++, ...fields }));
+
+  const response = (): JsonObject =>
+    ({
+      id: answer.id,
+      object: 'response',
+      created_at: answer.createdAt,
+      completed_at: completedAt,
+      status,
+      error: failure ? { code: failureCode(failure), message: failure.message } : null,
+      incomplete_details: status === 'incomplete' ? { reason: incompleteReason(finish) } : null,
+      model: answer.model,
+      output: items.map((item) => encodeItem(item, item.done ? undefined : 'in_progress')),
+      usage: usage ? encodeResponseUsage(usage) : null,
+      ...answer.echo,
+    }) as JsonObject; // plain data
+
+  const begin = (): string => {
+    if (begun) return '';
+    begun = true;
+    const queued =
+      status === 'queued'
+        ? send('response.created', { response: response() }) + send('response.queued', { response: response() })
+        : '';
+    status = 'in_progress';
+    const created = queued === '' ? send('response.created', { response: response() }) : queued;
+    return created + send('response.in_progress', { response: response() });
+  };
+
+  const encodeItem = (item: Item, state?: 'in_progress') => {
+    const cut = finish === 'length' || finish === 'content-filter' || failure !== undefined;
+    const itemStatus = state ?? (cut && item === items.at(-1) ? 'incomplete' : 'completed');
+    switch (item.kind) {
+      case 'message':
+        return {
+          id: item.id,
+          type: 'message',
+          status: itemStatus,
+          role: 'assistant',
+          content: item.parts.map(encodePart),
+        };
+      case 'reasoning':
+        return {
+          id: item.id,
+          type: 'reasoning',
+          summary: answer.summarise && item.text !== '' ? [{ type: 'summary_text', text: item.text }] : [],
+          ...(answer.summarise
+            ? {}
+            : { content: item.text === '' ? [] : [{ type: 'reasoning_text', text: item.text }] }),
+          ...(item.encrypted === undefined ? {} : { encrypted_content: item.encrypted }),
+          status: itemStatus,
+        };
+      case 'function':
+        return {
+          id: item.id,
+          type: 'function_call',
+          status: itemStatus,
+          call_id: item.callId,
+          name: item.name,
+          arguments: item.text,
+          ...namespaceOf(item.name),
+        };
+      case 'custom':
+        return {
+          id: item.id,
+          type: 'custom_tool_call',
+          status: itemStatus,
+          call_id: item.callId,
+          name: item.name,
+          input: item.text,
+          ...namespaceOf(item.name),
+        };
+      default:
+        return item satisfies never;
+    }
+  };
+  const namespaceOf = (name: string) => {
+    const namespace = answer.namespaces && Object.hasOwn(answer.namespaces, name) ? answer.namespaces[name] : undefined;
+    return namespace === undefined ? {} : { namespace };
+  };
+
+  const added = (item: Item): string => {
+    items.push(item);
+    return send('response.output_item.added', { output_index: item.index, item: encodeItem(item, 'in_progress') });
+  };
+
+  const closePart = (item: MessageItem): string => {
+    const part = item.parts.at(-1);
+    if (!part) return '';
+    const place = { item_id: item.id, output_index: item.index, content_index: item.parts.length - 1 };
+    const done =
+      part.type === 'refusal'
+        ? send('response.refusal.done', { ...place, refusal: part.text })
+        : send('response.output_text.done', { ...place, text: part.text, logprobs: part.logprobs });
+    return done + send('response.content_part.done', { ...place, part: encodePart(part) });
+  };
+
+  const closeItem = (item: Item): string => {
+    if (item.done) return '';
+    let out = '';
+    const place = { item_id: item.id, output_index: item.index };
+    if (item.kind === 'message') out = closePart(item);
+    else if (item.kind === 'reasoning' && item.text !== '') out = closeReasoning(item);
+    else if (item.kind === 'function') {
+      out = send('response.function_call_arguments.done', { ...place, name: item.name, arguments: item.text });
+    } else if (item.kind === 'custom')
+      out = send('response.custom_tool_call_input.done', { ...place, input: item.text });
+    item.done = true;
+    return out + send('response.output_item.done', { output_index: item.index, item: encodeItem(item) });
+  };
+  const closeReasoning = (item: ReasoningItem): string => {
+    const place = { item_id: item.id, output_index: item.index };
+    if (answer.summarise) {
+      const part = { type: 'summary_text', text: item.text };
+      return (
+        send('response.reasoning_summary_text.done', { ...place, summary_index: 0, text: item.text }) +
+        send('response.reasoning_summary_part.done', { ...place, summary_index: 0, part })
+      );
+    }
+    const part = { type: 'reasoning_text', text: item.text };
+    return (
+      send('response.reasoning_text.done', { ...place, content_index: 0, text: item.text }) +
+      send('response.content_part.done', { ...place, content_index: 0, part })
+    );
+  };
+  const closeAll = (): string => items.map(closeItem).join('');
+  /** Calls may grow side by side; all else is closed before the next item begins. */
+  const closeOthers = (): string =>
+    items.map((item) => (item.kind === 'function' || item.kind === 'custom' ? '' : closeItem(item))).join('');
+
+  const openMessage = (): { item: MessageItem; out: string } => {
+    const last = items.at(-1);
+    if (last?.kind === 'message' && !last.done) return { item: last, out: '' };
+    const out = closeAll();
+    const item: MessageItem = { kind: 'message', id: randomId('msg_'), index: items.length, parts: [], done: false };
+    return { item, out: out + added(item) };
+  };
+  const openPart = (type: TextPart['type']): { item: MessageItem; part: TextPart; out: string } => {
+    const { item, out } = openMessage();
+    const last = item.parts.at(-1);
+    if (last?.type === type) return { item, part: last, out };
+    const closed = last ? closePart(item) : '';
+    const part: TextPart = { type, text: '', annotations: [], logprobs: [] };
+    item.parts.push(part);
+    const place = { item_id: item.id, output_index: item.index, content_index: item.parts.length - 1 };
+    return {
+      item,
+      part,
+      out: out + closed + send('response.content_part.added', { ...place, part: encodePart(part) }),
+    };
+  };
+  const openReasoning = (): { item: ReasoningItem; out: string } => {
+    const last = items.at(-1);
+    if (last?.kind === 'reasoning' && !last.done) return { item: last, out: '' };
+    const out = closeAll();
+    const item: ReasoningItem = {
+      kind: 'reasoning',
+      id: randomId('rs_'),
+      index: items.length,
+      text: '',
+      encrypted: undefined,
+      done: false,
+    };
+    return { item, out: out + added(item) };
+  };
+
+  const textDelta = (text: string, logprobs: readonly TokenLogprob[] | undefined): string => {
+    const { item, part, out } = openPart('output_text');
+    part.text += text;
+    const entries = logprobs ? encodeLogprobs(logprobs).content : [];
+    part.logprobs.push(...entries);
+    const place = `"item_id":"${item.id}","output_index":${item.index},"content_index":${item.parts.length - 1}`;
+    const type = 'response.output_text.delta';
+    const json = `{"type":"${type}","sequence_number":${sequence++},${place},"delta":${JSON.stringify(text)},"logprobs":${logprobs ? JSON.stringify(entries) : '[]'}}`;
+    return out + encodeNamedSse(type, json);
+  };
+  const reasoningDelta = (text: string): string => {
+    const { item, out } = openReasoning();
+    const place = { item_id: item.id, output_index: item.index };
+    const first = item.text === '';
+    item.text += text;
+    if (answer.summarise) {
+      const part = { type: 'summary_text', text: '' };
+      const opened = first ? send('response.reasoning_summary_part.added', { ...place, summary_index: 0, part }) : '';
+      return out + opened + send('response.reasoning_summary_text.delta', { ...place, summary_index: 0, delta: text });
+    }
+    const part = { type: 'reasoning_text', text: '' };
+    const opened = first ? send('response.content_part.added', { ...place, content_index: 0, part }) : '';
+    return out + opened + send('response.reasoning_text.delta', { ...place, content_index: 0, delta: text });
+  };
+
+  const handle = (event: CompletionEvent): string => {
+    switch (event.type) {
+      case 'text-delta':
+        return event.text === '' && !event.logprobs ? '' : textDelta(event.text, event.logprobs);
+      case 'reasoning-delta':
+        return event.text === '' ? '' : reasoningDelta(event.text);
+      case 'reasoning-end': {
+        if (event.redacted === undefined && event.signature === undefined) return '';
+        const { item, out } = openReasoning();
+        item.encrypted = event.redacted ?? event.signature;
+        return out + closeItem(item);
+      }
+      case 'refusal-delta': {
+        const { item, part, out } = openPart('refusal');
+        part.text += event.text;
+        const place = { item_id: item.id, output_index: item.index, content_index: item.parts.length - 1 };
+        return out + send('response.refusal.delta', { ...place, delta: event.text });
+      }
+      case 'annotation': {
+        const { item, part, out } = openPart('output_text');
+        part.annotations.push(event.annotation);
+        return (
+          out +
+          send('response.output_text.annotation.added', {
+            item_id: item.id,
+            output_index: item.index,
+            content_index: item.parts.length - 1,
+            annotation_index: part.annotations.length - 1,
+            annotation: event.annotation,
+          })
+        );
+      }
+      case 'tool-call-start': {
+        const out = closeOthers();
+        const item: CallItem = {
+          kind: event.kind,
+          id: randomId(event.kind === 'custom' ? 'ctc_' : 'fc_'),
+          index: items.length,
+          callId: event.id,
+          name: event.name,
+          text: '',
+          done: false,
+        };
+        calls.set(event.index, item);
+        return out + added(item);
+      }
+      case 'tool-call-delta': {
+        const item = calls.get(event.index);
+        if (!item || item.done || event.arguments === '') return '';
+        item.text += event.arguments;
+        const type =
+          item.kind === 'custom' ? 'response.custom_tool_call_input.delta' : 'response.function_call_arguments.delta';
+        return send(type, { item_id: item.id, output_index: item.index, delta: event.arguments });
+      }
+      case 'finish':
+        finish = event.reason;
+        return closeAll();
+      case 'usage':
+        usage = event.usage;
+        return '';
+      case 'start':
+      case 'progress':
+      case 'takeover':
+      case 'wire':
+        return '';
+      default:
+        return event satisfies never;
+    }
+  };
+
+  return {
+    response,
+    push(event) {
+      if ('choice' in event && event.choice !== 0) return '';
+      return begin() + handle(event);
+    },
+    end() {
+      const out = begin() + closeAll();
+      status = finish === 'length' || finish === 'content-filter' ? 'incomplete' : 'completed';
+      completedAt = status === 'completed' ? Math.floor(Date.now() / 1000) : null;
+      return out + send(`response.${status}`, { response: response() });
+    },
+    error(error) {
+      failure = error;
+      const out = begin();
+      status = error.kind === 'cancelled' ? 'cancelled' : 'failed';
+      for (const item of items) item.done = true;
+      const { message, type, param, code } = error;
+      // Flat as OpenAI documents it, nested because that is what the SDKs raise.
+      const event = send('error', { code, message, param, error: { message, type, param, code } });
+      return out + event + send('response.failed', { response: { ...response(), status: 'failed' } });
+    },
+  };
+}
+
+/** The whole answer: the same machine fed with whole pieces, so that stream and body never disagree. */
+export function encodeResponse(collected: Collected, answer: ResponseAnswer): JsonObject {
+  const encoder = createResponseEncoder(answer);
+  for (const event of eventsOf(collected)) encoder.push(event);
+  encoder.end();
+  return encoder.response();
+}
+
+/** The events that a whole answer would have been streamed in, one per piece. */
+export function* eventsOf(collected: Collected): Generator<CompletionEvent> {
+  for (const [choice, one] of collected.choices.entries()) {
+    for (const { text, ...rest } of one.reasoning) {
+      yield { type: 'reasoning-delta', choice, text };
+      yield { type: 'reasoning-end', choice, ...rest };
+    }
+    if (one.text !== '' || one.logprobs) {
+      const logprobs = one.logprobs ? { logprobs: one.logprobs } : {};
+      yield { type: 'text-delta', choice, text: one.text, ...logprobs };
+    }
+    for (const annotation of one.annotations) {
+      yield { type: 'annotation', choice, annotation: annotation as JsonObject }; // came in as JSON
+    }
+    if (one.refusal !== undefined) yield { type: 'refusal-delta', choice, text: one.refusal };
+    for (const [index, call] of one.toolCalls.entries()) {
+      yield { type: 'tool-call-start', choice, index, id: call.id, name: call.name, kind: call.kind };
+      yield { type: 'tool-call-delta', choice, index, arguments: call.arguments };
+    }
+    const { stopSequence, detail } = one;
+    yield {
+      type: 'finish',
+      choice,
+      reason: one.finishReason ?? 'stop',
+      ...(stopSequence === undefined ? {} : { stopSequence }),
+      ...(detail === undefined ? {} : { detail }),
+    };
+  }
+  if (collected.usage) yield { type: 'usage', usage: collected.usage };
+}
+
+function encodePart(part: TextPart): object {
+  if (part.type === 'refusal') return { type: 'refusal', refusal: part.text };
+  return { type: 'output_text', text: part.text, annotations: [...part.annotations], logprobs: [...part.logprobs] };
+}
+
+const incompleteReason = (finish: FinishReason | undefined) =>
+  finish === 'content-filter' ? 'content_filter' : 'max_output_tokens';
+
+/** OpenAI knows only a few codes here. */
+function failureCode(error: GatewayError): string {
+  if (error.status === 429) return 'rate_limit_exceeded';
+  if (error.kind === 'context_length_exceeded') return 'context_length_exceeded';
+  return error.status < 500 ? 'invalid_prompt' : 'server_error';
+}
+
+/** The details are required: Codex drops the turn without them. */
+export function encodeResponseUsage(usage: Usage) {
+  return {
+    input_tokens: usage.promptTokens,
+    input_tokens_details: { cached_tokens: usage.cachedTokens ?? 0, cache_write_tokens: usage.cacheWriteTokens ?? 0 },
+    output_tokens: usage.completionTokens,
+    output_tokens_details: { reasoning_tokens: usage.reasoningTokens ?? 0 },
+    total_tokens: usage.promptTokens + usage.completionTokens,
+  };
+}
