@@ -4,6 +4,7 @@ import { GatewayError } from '../core/errors.ts';
 import { abortError } from '../core/signals.ts';
 import type { Transport, TransportRequest, TransportResponse } from '../core/transport.ts';
 import { PulledBody } from './body.node.ts';
+import { guardedConnector, type PausedAnswers } from './connector.node.ts';
 import { decompressed } from './decompress.node.ts';
 import { transportError } from './errors.ts';
 import { assertPublicUrl } from './guard.ts';
@@ -30,12 +31,10 @@ export function createUndiciTransport({
   connections,
   publicOnly = false,
 }: UndiciTransportOptions = {}): Transport {
+  const paused: PausedAnswers = new Set();
+  const lookup = publicOnly ? { lookup: publicLookup } : {};
   const agent = new Agent({
-    connect: {
-      timeout: connectTimeoutMs,
-      keepAliveInitialDelay: 30_000,
-      ...(publicOnly ? { lookup: publicLookup } : {}),
-    },
+    connect: guardedConnector({ timeout: connectTimeoutMs, keepAliveInitialDelay: 30_000, ...lookup }, paused),
     keepAliveTimeout: keepAliveMs,
     keepAliveMaxTimeout: 600_000,
     headersTimeout: 0,
@@ -47,13 +46,18 @@ export function createUndiciTransport({
   return {
     send: async (request, { signal }) => {
       if (publicOnly) assertPublicUrl(request.url);
-      return send(agent, request, signal);
+      return send(agent, paused, request, signal);
     },
     close: () => agent.destroy(),
   };
 }
 
-function send(agent: Agent, request: TransportRequest, signal: AbortSignal): Promise<TransportResponse> {
+function send(
+  agent: Agent,
+  paused: PausedAnswers,
+  request: TransportRequest,
+  signal: AbortSignal,
+): Promise<TransportResponse> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(abortError(signal));
@@ -61,7 +65,10 @@ function send(agent: Agent, request: TransportRequest, signal: AbortSignal): Pro
     }
     let controller: Dispatcher.DispatchController | undefined;
     let body: PulledBody | undefined;
-    const finish = () => signal.removeEventListener('abort', onAbort);
+    const finish = () => {
+      signal.removeEventListener('abort', onAbort);
+      if (controller) paused.delete(controller);
+    };
     const onAbort = () => {
       const error = abortError(signal);
       body?.fail(error);
@@ -88,8 +95,14 @@ function send(agent: Agent, request: TransportRequest, signal: AbortSignal): Pro
           onResponseStart(started, status, headers) {
             if (status < 200) return; // an interim answer; the real head follows
             body = new PulledBody({
-              pause: () => started.pause(),
-              resume: () => started.resume(),
+              pause: () => {
+                paused.add(started);
+                started.pause();
+              },
+              resume: () => {
+                paused.delete(started);
+                started.resume();
+              },
               abort: (reason) => started.abort(reason),
             });
             try {
