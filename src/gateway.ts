@@ -51,8 +51,8 @@ export function createGateway({ policy, prompts, routing, filters, cache, record
         const { route } = admitted; // another than wanted where a budget says so
         try {
           const filtered = await timed('input-filters', filters.apply(admitted.request, route, context)); // throws content_blocked
-          const run = await cache.through(filtered.request, route, context, (signal) =>
-            routing.attempt(route, filtered.request, { ...context, signal }),
+          const run = await cache.through(filtered.request, route, context, (request, signal) =>
+            routing.attempt(route, request, { ...context, signal }),
           );
           const events = admitted.meter(filtered.output(run.events), run);
           const decisions = () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])];

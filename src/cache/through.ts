@@ -6,14 +6,17 @@ import type { RequestContext, Run } from '../core/run.ts';
 export interface ResponseCache {
   /**
    * The stored run, or `produce`'s, kept while it passes. Keeps what the provider said, before filters. `produce` gets
-   * the signal to obey: the caller's own, or one that aborts when the last of several readers has left.
+   * the request to send, in a form that can be kept, and the signal to obey: the caller's own, or one that aborts when
+   * the last of several readers has left.
    */
   through(
     request: ChatRequest,
     route: Route,
     context: RequestContext,
-    produce: (signal: AbortSignal) => Promise<Run>,
+    produce: (request: ChatRequest, signal: AbortSignal) => Promise<Run>,
   ): Promise<Run>;
 }
 
-export const noCache: ResponseCache = { through: (_request, _route, context, produce) => produce(context.signal) };
+export const noCache: ResponseCache = {
+  through: (request, _route, context, produce) => produce(request, context.signal),
+};

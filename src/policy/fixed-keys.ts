@@ -1,6 +1,6 @@
+import type { Digest } from '../core/digest.ts';
 import type { KeyRecord } from '../ledger/key-record.ts';
 import type { KeysConfig } from './config.ts';
-import type { Digest } from './digest.ts';
 
 /** The configuration's own keys as records; ids come from names, so that usage stays theirs when a key is changed. */
 export async function fixedKeys(fixed: KeysConfig['fixed'], digest: Digest): Promise<readonly KeyRecord[]> {

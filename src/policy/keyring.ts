@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import { type Clock, systemClock } from '../core/clock.ts';
+import { type Digest, equalDigests } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';
 import { anonymous, type Caller } from '../core/run.ts';
 import type { KeyRecord } from '../ledger/key-record.ts';
 import { credentialOf } from './credential.ts';
-import { type Digest, equalDigests } from './digest.ts';
 
 export interface KeyringOptions {
   readonly digest: Digest;

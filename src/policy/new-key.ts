@@ -1,6 +1,6 @@
 import { type Clock, randomId, systemClock } from '../core/clock.ts';
+import type { Digest } from '../core/digest.ts';
 import type { KeyRecord } from '../ledger/key-record.ts';
-import type { Digest } from './digest.ts';
 
 /** What an operator says of a new key. */
 export type KeyWish = Omit<KeyRecord, 'id' | 'digest' | 'hint' | 'createdAt' | 'revokedAt' | 'role' | 'tags'> &

@@ -1,6 +1,6 @@
 import { createLocalJWKSet, exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { expect, test } from 'vitest';
-import { nodeDigest } from '../../src/policy/digest.node.ts';
+import { nodeDigest } from '../../src/core/digest.node.ts';
 import { createJwtVerifier, type JwtOptions } from '../../src/policy/jwt.ts';
 import { createKeyring } from '../../src/policy/keyring.ts';
 

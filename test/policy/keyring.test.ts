@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { nodeDigest } from '../../src/core/digest.node.ts';
+import { webDigest } from '../../src/core/digest.ts';
 import type { KeyRecord } from '../../src/ledger/key-record.ts';
 import { refuseOpenBind } from '../../src/policy/bind.ts';
-import { nodeDigest } from '../../src/policy/digest.node.ts';
-import { webDigest } from '../../src/policy/digest.ts';
 import { createKeyring, type KeyringOptions, type KeyStore } from '../../src/policy/keyring.ts';
 import { makeKey } from '../../src/policy/new-key.ts';
 

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import { nodeDigest } from '../../src/core/digest.node.ts';
 import type { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { noCapabilities, type Provider } from '../../src/core/provider.ts';
 import type { RequestRecord } from '../../src/core/record.ts';
 import { anonymous, type Caller } from '../../src/core/run.ts';
 import type { BudgetRule } from '../../src/policy/budgets.ts';
-import { nodeDigest } from '../../src/policy/digest.node.ts';
 import { createKeyring } from '../../src/policy/keyring.ts';
 import { createPolicy, type PolicyOptions } from '../../src/policy/policy.ts';
 import { createPrices } from '../../src/policy/price.ts';

@@ -1,5 +1,5 @@
-/** How keys are turned into what is stored and looked up: SHA-256, or HMAC-SHA-256 with the operator's pepper. 64 hex digits. */
-export type Digest = (secret: string) => string | Promise<string>;
+/** SHA-256, or HMAC-SHA-256 with a pepper, of a text: 64 hex digits. How keys are kept, and what answers are stored under. */
+export type Digest = (text: string) => string | Promise<string>;
 
 /** Web Crypto; runs everywhere, some 30 µs per call. Node uses `digest.node.ts`, which does not leave the thread. */
 export function webDigest(pepper?: string): Digest {
