@@ -1,13 +1,18 @@
 import { GatewayError } from '../src/core/errors.ts';
 import type { CompletionEvent } from '../src/core/event.ts';
 import { isJsonObject, type Json, type JsonObject } from '../src/core/json.ts';
-import type { CallOptions, Capabilities, ModelInfo, Provider } from '../src/core/provider.ts';
-import type { ChatRequest, WireRequest } from '../src/core/request.ts';
+import type { CallOptions, Capabilities, Provider } from '../src/core/provider.ts';
+import type { ChatRequest, Dialect, WireRequest } from '../src/core/request.ts';
 import type { TransportResponse } from '../src/core/transport.ts';
-import { createChatChunkDecoder, decodeChatCompletion } from '../src/wire/openai/upstream-answer.ts';
+import { createChatChunkDecoder } from '../src/wire/openai/upstream-answer.ts';
 import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
 import { decodeSse } from '../src/wire/sse.ts';
+import { chatChunkOf, encodeCompletion } from './openai/completions.ts';
+import { type OpenAiPaths, openAiPaths, pathFor, wholeCalls } from './openai/endpoints.ts';
+import { observeResponse, observeResponses } from './openai/responses.ts';
+import { contentKind } from './shared/content-kind.ts';
 import { forwardBody } from './shared/forward-body.ts';
+import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
 import { isObserved, observeChat } from './shared/observe-chat.ts';
 import { parseEvent, passThroughSse } from './shared/pass-through.ts';
 import { parseAnswer, readBytes, readText } from './shared/read-body.ts';
@@ -24,12 +29,13 @@ export interface OpenAiOddities {
   readonly noStreamOptions?: boolean;
   /** How a server is told to continue an answer: a flag on the message, on the request, or by its being the last message. */
   readonly prefill?: 'prefix' | 'continue_final_message' | 'last-message';
+  /** JSON schemas are emulated through a tool that must be called. */
+  readonly jsonSchemaByTool?: boolean;
   /** Fields that have another name there. */
   readonly rename?: Readonly<Record<string, string>>;
   /** Hints that a strict server refuses; nothing that changes the answer. */
   readonly omit?: readonly string[];
-  /** Paths that differ, below the base URL. */
-  readonly paths?: { readonly chat?: string; readonly models?: string };
+  readonly paths?: Partial<OpenAiPaths>;
 }
 
 export interface OpenAiOptions {
@@ -40,79 +46,86 @@ export interface OpenAiOptions {
 }
 
 /**
- * OpenAI's chat completions and every server that speaks them (https://platform.openai.com/docs/api-reference/chat).
- * A request in the same dialect passes through as the bytes the client wrote.
+ * OpenAI's API and every server that speaks it (https://platform.openai.com/docs/api-reference). A request in a
+ * dialect of the server passes through as the bytes the client wrote.
  */
 export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOptions): Provider {
-  const path = oddities.paths?.chat ?? '/chat/completions';
+  const paths = { ...openAiPaths, ...oddities.paths };
+  const pathOf: Partial<Record<Dialect, string>> = {
+    'openai-chat': paths.chat,
+    'openai-completions': paths.completions,
+    'openai-responses': paths.responses,
+  };
 
-  async function* stream(request: ChatRequest, options: CallOptions): AsyncGenerator<CompletionEvent> {
-    assertSupported(request, capabilities, name);
-    const { wire } = request;
-    if (wire?.dialect === 'openai-chat' && capabilities.dialects.includes('openai-chat') && fits(wire, oddities)) {
-      yield* passThrough(request, wire, options);
-      return;
-    }
-    const body = JSON.stringify(adapt(encodeChatRequest(request, oddities), oddities));
-    yield* readChat(await upstream.send({ path, body, headers: { accept: 'text/event-stream' } }, options));
-  }
-
-  async function* passThrough(request: ChatRequest, wire: WireRequest, options: CallOptions) {
-    const addUsage = request.stream && wire.body['stream_options'] === undefined && !oddities.noStreamOptions;
+  async function* passThrough(request: ChatRequest, wire: WireRequest, path: string, options: CallOptions) {
+    const responses = wire.dialect === 'openai-responses';
+    const addUsage =
+      !responses && request.stream && wire.body['stream_options'] === undefined && !oddities.noStreamOptions;
     const body = forwardBody(wire, {
       model: request.model,
       ...(addUsage ? { add: { stream_options: { include_usage: true } } } : {}),
     });
     const accept = request.stream ? 'text/event-stream' : 'application/json';
-    const response = await upstream.send({ path, body, headers: { accept, ...wire.headers } }, options);
+    const call = { path: pathFor(path, request.model), body, headers: { accept, ...wire.headers } };
+    const response = await upstream.send(call, options);
     const kind = contentKind(response);
     if (request.stream && kind === 'events') {
-      yield* passThroughSse(response.body, observeChat({ choices: request.choices, dropUsage: addUsage }));
-    } else if (request.stream || kind === 'events') {
+      const observer = responses ? observeResponses() : observeChat({ choices: request.choices, dropUsage: addUsage });
+      yield* passThroughSse(response.body, observer);
+    } else if (!responses && (request.stream || kind === 'events')) {
       yield* readChat(response); // not in the form the client asked for: translated
     } else {
       const bytes = await readBytes(response.body);
-      const events = decodeChatCompletion(parseAnswer(new TextDecoder().decode(bytes)));
+      const parsed = parseAnswer(new TextDecoder().decode(bytes));
+      const events = responses ? observeResponse(parsed) : decodeWhole(parsed);
       yield { type: 'wire', bytes } as const;
       yield* events.filter(isObserved);
     }
   }
 
+  async function* translate(request: ChatRequest, options: CallOptions): AsyncGenerator<CompletionEvent> {
+    const { prompt } = request;
+    const encoded = prompt ? encodeCompletion(request, prompt) : encodeChatRequest(request, oddities);
+    const path = pathFor(prompt ? paths.completions : paths.chat, request.model);
+    const body = JSON.stringify(adapt(encoded, oddities));
+    yield* readChat(await upstream.send({ path, body, headers: { accept: 'text/event-stream' } }, options));
+  }
+
   return {
     name,
     capabilities,
-    stream,
-    models: async (options) =>
-      decodeModels((await upstream.json({ method: 'GET', path: oddities.paths?.models ?? '/models' }, options)).body),
-    ping: async (options) => {
-      const { body } = await upstream.send({ method: 'GET', path: oddities.paths?.models ?? '/models' }, options);
-      await readBytes(body);
+    async *stream(request, options) {
+      assertSupported(request, capabilities, name);
+      const { wire, responseFormat: format } = request;
+      const byTool = oddities.jsonSchemaByTool && format.type === 'json-schema';
+      const path = wire && capabilities.dialects.includes(wire.dialect) ? pathOf[wire.dialect] : undefined;
+      if (wire && path !== undefined && !byTool && fits(wire, oddities))
+        yield* passThrough(request, wire, path, options);
+      else if (byTool) yield* readJsonTool(translate(withJsonTool(request), options));
+      else yield* translate(request, options);
     },
+    ...wholeCalls(upstream, paths, capabilities),
   };
 }
 
-/** A chat answer as events, whether it comes as a stream or as one object. */
+/** A chat answer or text completion as events, whether it comes as a stream or as one object. */
 export async function* readChat(response: TransportResponse): AsyncGenerator<CompletionEvent> {
   if (contentKind(response) === 'json') {
-    yield* decodeChatCompletion(parseAnswer(await readText(response.body)));
+    yield* decodeWhole(parseAnswer(await readText(response.body)));
     return;
   }
   const decoder = createChatChunkDecoder();
   for await (const event of decodeSse(response.body)) {
     if (event.data === '[DONE]') break;
-    yield* decoder.push(parseEvent(event));
+    yield* decoder.push(chatChunkOf(parseEvent(event)));
     if (event.event === 'error') throw new GatewayError('upstream_failed', 'The upstream failed to answer.');
   }
   yield* decoder.end();
 }
 
-/** Events unless it says JSON: some servers forget the header. A page is no answer of a model. */
-function contentKind({ headers }: TransportResponse): 'events' | 'json' {
-  const type = headers['content-type'] ?? '';
-  if (type.startsWith('text/html')) {
-    throw new GatewayError('upstream_failed', 'The upstream answered with an HTML page: is its base URL right?');
-  }
-  return /^application\/(\w+\+)?json/.test(type) ? 'json' : 'events';
+function decodeWhole(body: unknown): CompletionEvent[] {
+  const decoder = createChatChunkDecoder();
+  return [...decoder.push(isJsonObject(body) ? chatChunkOf(body) : body), ...decoder.end()];
 }
 
 /** The body as this server wants it. */
@@ -139,14 +152,4 @@ function adapt(body: JsonObject, oddities: OpenAiOddities): JsonObject {
 function fits({ body }: WireRequest, { rename = {}, omit = [], prefill }: OpenAiOddities): boolean {
   if (body['continue_final_message'] === true && prefill !== 'continue_final_message') return false;
   return [...Object.keys(rename), ...omit].every((name) => body[name] === undefined);
-}
-
-function decodeModels(body: unknown): ModelInfo[] {
-  const list: unknown = Array.isArray(body) ? body : (body as { data?: unknown } | null)?.data; // checked below
-  if (!Array.isArray(list)) return [];
-  return list.flatMap((entry: unknown) => {
-    const { id, context_length, max_model_len } = (entry ?? {}) as Readonly<Record<string, unknown>>; // checked below
-    const contextTokens = typeof context_length === 'number' ? context_length : max_model_len;
-    return typeof id === 'string' ? [{ id, ...(typeof contextTokens === 'number' ? { contextTokens } : {}) }] : [];
-  });
 }

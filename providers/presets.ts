@@ -63,21 +63,21 @@ export const presets = {
     title: 'vLLM',
     baseUrl: 'http://127.0.0.1:8000/v1',
     adds: { prefill: true, dialects: ['openai-chat', 'openai-completions', 'openai-responses'] },
-    oddities: { prefill: 'continue_final_message' },
+    oddities: { prefill: 'continue_final_message', paths: { rerank: '/rerank' } },
     source: 'https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html',
   },
   sglang: {
     title: 'SGLang',
     baseUrl: 'http://127.0.0.1:30000/v1',
     adds: { prefill: true },
-    oddities: { prefill: 'continue_final_message' },
+    oddities: { prefill: 'continue_final_message', paths: { rerank: '/rerank' } },
     source: 'https://docs.sglang.ai/basic_usage/openai_api_completions.html',
   },
   'llama-server': {
     title: 'llama-server (llama.cpp)',
     baseUrl: 'http://127.0.0.1:8080/v1',
     adds: { grammar: true, prefill: true },
-    oddities: { prefill: 'last-message', developerAsSystem: true },
+    oddities: { prefill: 'last-message', developerAsSystem: true, paths: { rerank: '/rerank' } },
     source: 'https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md',
   },
   ollama: {
@@ -111,6 +111,7 @@ export const presets = {
     title: 'OpenVINO Model Server',
     baseUrl: 'http://127.0.0.1:8000/v3',
     lacks: ['logitBias', 'parallelToolCalls'],
+    oddities: { paths: { rerank: '/rerank' } },
     source: 'https://docs.openvino.ai/2025/model-server/ovms_docs_rest_api_chat.html',
   },
   groq: {
@@ -127,6 +128,7 @@ export const presets = {
     baseUrl: 'https://api.together.xyz/v1',
     keyVariable: 'TOGETHER_API_KEY',
     lacks: ['logprobs'],
+    oddities: { paths: { rerank: '/rerank' } },
     source: 'https://docs.together.ai/docs/openai-api-compatibility',
   },
   fireworks: {
@@ -154,9 +156,9 @@ export const presets = {
     title: 'DeepSeek',
     baseUrl: 'https://api.deepseek.com/v1',
     keyVariable: 'DEEPSEEK_API_KEY',
-    lacks: ['jsonSchema', 'choices', 'seed', 'logitBias', 'images', 'embeddings', 'completions', 'parallelToolCalls'],
+    lacks: ['choices', 'seed', 'logitBias', 'images', 'embeddings', 'completions', 'parallelToolCalls'],
     adds: chatOnly,
-    oddities: { developerAsSystem: true },
+    oddities: { developerAsSystem: true, jsonSchemaByTool: true },
     source: 'https://api-docs.deepseek.com/api/create-chat-completion',
   },
   xai: {

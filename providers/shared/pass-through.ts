@@ -108,11 +108,12 @@ function decode(utf8: TextDecoder, bytes: Uint8Array): string | undefined {
   }
 }
 
-/** True when every event is one line of data that at least looks like a whole JSON object. */
+/** True when every event is one line of data, perhaps named, that at least looks like a whole JSON object. */
 function isPlain(text: string): boolean {
   if (text.includes('\r')) return false;
   for (let start = 0; start < text.length; ) {
     const end = text.indexOf('\n\n', start);
+    if (text.startsWith('event: ', start)) start = text.indexOf('\n', start) + 1;
     if (end < 0 || !text.startsWith('data: {', start) || text.charCodeAt(end - 1) !== 0x7d) return false;
     start = end + 2;
   }

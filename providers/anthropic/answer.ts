@@ -1,0 +1,207 @@
+import { GatewayError } from '../../src/core/errors.ts';
+import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.ts';
+import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
+import { parseEvent, type StreamObserver } from '../shared/pass-through.ts';
+import { streamError } from '../shared/upstream-error.ts';
+
+/** Reads a Messages stream; one per answer (https://docs.anthropic.com/en/docs/build-with-claude/streaming). */
+export interface MessagesDecoder {
+  push(event: JsonObject): CompletionEvent[];
+  /** Throws `upstream_failed` when the message never stopped. */
+  end(): CompletionEvent[];
+}
+
+interface Block {
+  readonly type: string;
+  /** Number of the tool call, for tool_use. */
+  readonly call: number;
+  /** A tool's input that came whole. */
+  readonly input: Json | undefined;
+  signature: string;
+  silent: boolean;
+}
+
+export function createMessagesDecoder(): MessagesDecoder {
+  const blocks = new Map<number, Block>();
+  let usage: JsonObject = {};
+  let calls = 0;
+  let finished = false;
+
+  const startBlock = (index: number, raw: JsonObject): CompletionEvent[] => {
+    const type = stringOf(raw['type']) ?? '';
+    const block = { type, call: calls, input: raw['input'], signature: '', silent: true };
+    blocks.set(index, block);
+    switch (type) {
+      case 'tool_use': {
+        calls++;
+        const [id, name] = [stringOf(raw['id']) ?? `toolu_${index}`, stringOf(raw['name']) ?? ''];
+        return [{ type: 'tool-call-start', choice: 0, index: block.call, id, name, kind: 'function' }];
+      }
+      case 'redacted_thinking':
+        return [{ type: 'reasoning-end', choice: 0, redacted: stringOf(raw['data']) ?? '' }];
+      case 'text':
+        return raw['text'] ? [{ type: 'text-delta', choice: 0, text: String(raw['text']) }] : [];
+      default:
+        return [];
+    }
+  };
+
+  const deltaOf = (block: Block | undefined, delta: JsonObject): CompletionEvent[] => {
+    switch (delta['type']) {
+      case 'text_delta':
+        return [{ type: 'text-delta', choice: 0, text: stringOf(delta['text']) ?? '' }];
+      case 'thinking_delta':
+        return [{ type: 'reasoning-delta', choice: 0, text: stringOf(delta['thinking']) ?? '' }];
+      case 'signature_delta':
+        if (block) block.signature += stringOf(delta['signature']) ?? '';
+        return [];
+      case 'input_json_delta': {
+        const json = stringOf(delta['partial_json']) ?? '';
+        if (block?.type !== 'tool_use' || json === '') return [];
+        block.silent = false;
+        return [{ type: 'tool-call-delta', choice: 0, index: block.call, arguments: json }];
+      }
+      case 'citations_delta':
+        return [{ type: 'annotation', choice: 0, annotation: delta['citation'] ?? null }];
+      default:
+        return [];
+    }
+  };
+
+  const stopBlock = (block: Block | undefined): CompletionEvent[] => {
+    if (block?.type === 'thinking') {
+      return [{ type: 'reasoning-end', choice: 0, ...(block.signature === '' ? {} : { signature: block.signature }) }];
+    }
+    if (block?.type !== 'tool_use' || !block.silent) return [];
+    return [{ type: 'tool-call-delta', choice: 0, index: block.call, arguments: JSON.stringify(block.input ?? {}) }];
+  };
+
+  return {
+    push(event) {
+      const index = typeof event['index'] === 'number' ? event['index'] : 0;
+      switch (event['type']) {
+        case 'message_start': {
+          const message = objectOf(event['message']);
+          usage = objectOf(message['usage']);
+          const [id, model] = [stringOf(message['id']), stringOf(message['model'])];
+          return [{ type: 'start', ...(id ? { id } : {}), ...(model ? { model } : {}) }];
+        }
+        case 'content_block_start':
+          return startBlock(index, objectOf(event['content_block']));
+        case 'content_block_delta':
+          return deltaOf(blocks.get(index), objectOf(event['delta']));
+        case 'content_block_stop':
+          return stopBlock(blocks.get(index));
+        case 'message_delta': {
+          usage = { ...usage, ...objectOf(event['usage']) };
+          const { stop_reason: reason, stop_sequence: stop } = objectOf(event['delta']);
+          if (typeof reason !== 'string' || finished) return [];
+          finished = true;
+          const stopSequence = stringOf(stop);
+          return [{ type: 'finish', choice: 0, reason: finishOf(reason), ...(stopSequence ? { stopSequence } : {}) }];
+        }
+        case 'error':
+          throw streamError(event);
+        default: // ping, message_stop and whatever comes next year
+          return [];
+      }
+    },
+    end() {
+      if (!finished) throw new GatewayError('upstream_failed', 'The upstream ended its answer without a stop reason.');
+      const counted = usageOf(usage);
+      return counted ? [{ type: 'usage', usage: counted }] : [];
+    },
+  };
+}
+
+/** A whole message as the events that a stream of it would have given. */
+export function decodeMessage(body: unknown): CompletionEvent[] {
+  const message = objectOf(body);
+  if (message['type'] === 'error') throw streamError(message);
+  const decoder = createMessagesDecoder();
+  const content = Array.isArray(message['content']) ? (message['content'] as readonly Json[]) : []; // by isArray
+  const events = decoder.push({ type: 'message_start', message });
+  for (const [index, block] of content.map(objectOf).entries()) {
+    const thinking = block['type'] === 'thinking';
+    events.push(...decoder.push({ type: 'content_block_start', index, content_block: block }));
+    if (thinking) {
+      events.push(
+        ...decoder.push({ type: 'content_block_delta', index, delta: { ...block, type: 'thinking_delta' } }),
+        ...decoder.push({ type: 'content_block_delta', index, delta: { ...block, type: 'signature_delta' } }),
+      );
+    }
+    events.push(...decoder.push({ type: 'content_block_stop', index }));
+  }
+  events.push(
+    ...decoder.push({ type: 'message_delta', delta: message, usage: message['usage'] ?? {} }),
+    ...decoder.end(),
+  );
+  return events;
+}
+
+/** Watches a Messages stream that passes by. */
+export function observeMessages(): StreamObserver {
+  const decoder = createMessagesDecoder();
+  let stopped = false;
+  return {
+    notable: (text) => !text.startsWith('event: content_block_delta') || !onlyDeltas(text),
+    see(event) {
+      if (event.data === '[DONE]') return { drop: true };
+      const parsed = parseEvent(event) as JsonObject; // out of JSON.parse
+      const events = decoder.push(parsed).filter(({ type }) => type === 'start' || type === 'finish');
+      if (parsed['type'] !== 'message_stop') return { events };
+      stopped = true;
+      return { events: [...events, ...decoder.end()], last: true };
+    },
+    end() {
+      // Without message_stop the SDKs wait or fail: it is sent for an upstream that told its stop reason.
+      const events = stopped ? [] : decoder.end();
+      return { missing: stopped ? '' : 'event: message_stop\ndata: {"type":"message_stop"}\n\n', events };
+    },
+  };
+}
+
+/** True when every event of the text is a content delta: those alone carry nothing to record. */
+function onlyDeltas(text: string): boolean {
+  let at = 0;
+  while (at >= 0 && at < text.length) {
+    if (!text.startsWith('event: content_block_delta', at)) return false;
+    const end = text.indexOf('\n\n', at);
+    if (end < 0) return false;
+    at = end + 2;
+  }
+  return true;
+}
+
+function finishOf(reason: string): FinishReason {
+  switch (reason) {
+    case 'max_tokens':
+    case 'model_context_window_exceeded':
+      return 'length';
+    case 'tool_use':
+      return 'tool-calls';
+    case 'refusal':
+      return 'refusal';
+    case 'pause_turn':
+      return 'pause';
+    default: // end_turn, stop_sequence
+      return 'stop';
+  }
+}
+
+/** Anthropic counts cached tokens apart; our prompt tokens include them. */
+function usageOf(raw: JsonObject): Usage | undefined {
+  const count = (name: string) => (typeof raw[name] === 'number' ? raw[name] : undefined);
+  const [input, output] = [count('input_tokens'), count('output_tokens')];
+  if (input === undefined && output === undefined) return undefined;
+  const [read, written] = [count('cache_read_input_tokens'), count('cache_creation_input_tokens')];
+  return {
+    promptTokens: (input ?? 0) + (read ?? 0) + (written ?? 0),
+    completionTokens: output ?? 0,
+    ...(read === undefined ? {} : { cachedTokens: read }),
+    ...(written === undefined ? {} : { cacheWriteTokens: written }),
+  };
+}
+
+const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});

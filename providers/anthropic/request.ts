@@ -1,0 +1,151 @@
+import { GatewayError } from '../../src/core/errors.ts';
+import type { Json, JsonObject } from '../../src/core/json.ts';
+import { type ChatRequest, type Message, type Part, type ReasoningBlock, textOf } from '../../src/core/request.ts';
+import {
+  alternate,
+  argumentsObject,
+  assertFunctions,
+  offered,
+  parseDataUrl,
+  splitSystem,
+  thinkingBudget,
+} from '../shared/content.ts';
+
+/** What Anthropic wants to know even if the client did not say. */
+export const defaultMaxTokens = 4096;
+const minThinkingTokens = 1024;
+
+/** Our request as a Messages body (https://docs.anthropic.com/en/api/messages). */
+export function encodeMessagesRequest(request: ChatRequest): JsonObject {
+  const { sampling, user } = request;
+  const { system, turns } = splitSystem(request.messages);
+  const thinking = thinkingOf(request);
+  const maxTokens = request.maxTokens ?? defaultMaxTokens + ((thinking?.['budget_tokens'] as number | undefined) ?? 0); // ours, below
+  return {
+    ...(request.dialect === 'anthropic-messages' ? request.extensions : {}),
+    model: request.model,
+    max_tokens: maxTokens,
+    ...(system.length > 0 ? { system: system.map(encodePart) } : {}),
+    messages: encodeTurns(turns, request.continueFinalMessage),
+    ...(request.stop.length > 0 ? { stop_sequences: request.stop } : {}),
+    // Thinking allows no sampling of one's own.
+    ...(sampling.temperature === undefined || thinking ? {} : { temperature: sampling.temperature }),
+    ...(sampling.topP === undefined || thinking ? {} : { top_p: sampling.topP }),
+    ...(sampling.topK === undefined || thinking ? {} : { top_k: sampling.topK }),
+    ...(thinking ? { thinking } : {}),
+    ...encodeTools(request),
+    ...(user === undefined ? {} : { metadata: { user_id: user } }),
+    stream: true,
+  };
+}
+
+function thinkingOf(request: ChatRequest): JsonObject | undefined {
+  const budget = thinkingBudget(request);
+  if (!budget || budget <= 0) return undefined;
+  const { toolChoice, maxTokens } = request;
+  if (
+    toolChoice === 'required' ||
+    (typeof toolChoice === 'object' && (toolChoice.type === 'named' || toolChoice.mode === 'required'))
+  ) {
+    return undefined; // a forced call leaves no room for thinking
+  }
+  const room = maxTokens === undefined ? budget : Math.min(budget, maxTokens - 1);
+  return room < minThinkingTokens ? undefined : { type: 'enabled', budget_tokens: room };
+}
+
+function encodeTools(request: ChatRequest): JsonObject {
+  const { tools, choice } = offered(request);
+  if (tools.length === 0) return {};
+  assertFunctions(tools, 'Anthropic');
+  const oneCall = request.parallelToolCalls ? {} : { disable_parallel_tool_use: true };
+  const choices = { auto: { type: 'auto', ...oneCall }, required: { type: 'any', ...oneCall }, none: { type: 'none' } };
+  return {
+    tools: tools.map(({ name, description, parameters, cacheControl }) => ({
+      name,
+      ...(description === undefined ? {} : { description }),
+      input_schema: { type: 'object', ...(parameters ?? { properties: {} }) },
+      ...(cacheControl === undefined ? {} : { cache_control: cacheControl }),
+    })),
+    tool_choice: typeof choice === 'string' ? choices[choice] : { type: 'tool', name: choice.name, ...oneCall },
+  };
+}
+
+type Turn = { readonly role: 'user' | 'assistant'; readonly content: readonly JsonObject[] };
+
+function encodeTurns(turns: readonly Message[], continued: boolean): Json {
+  const encoded = alternate(turns.map(encodeTurn)).filter(({ content }) => content.length > 0);
+  const last = encoded.at(-1);
+  const lastBlock = last?.content.at(-1);
+  if (!continued || last?.role !== 'assistant' || typeof lastBlock?.['text'] !== 'string') return encoded;
+  // A beginning that ends in white space is refused; the model makes it again.
+  const trimmed = { ...lastBlock, text: lastBlock['text'].trimEnd() };
+  return [...encoded.slice(0, -1), { ...last, content: [...last.content.slice(0, -1), trimmed] }];
+}
+
+function encodeTurn(message: Message): Turn {
+  switch (message.role) {
+    case 'tool':
+      return {
+        role: 'user',
+        content: [
+          {
+            type: 'tool_result',
+            tool_use_id: message.toolCallId,
+            content: message.content.map(encodePart),
+            ...(message.isError ? { is_error: true } : {}),
+          },
+        ],
+      };
+    case 'assistant':
+      return {
+        role: 'assistant',
+        content: [
+          ...(message.reasoning ?? []).flatMap(encodeReasoning),
+          ...message.content.filter((part) => part.type !== 'text' || part.text !== '').map(encodePart),
+          ...(message.refusal && textOf(message.content) === '' ? [{ type: 'text', text: message.refusal }] : []),
+          ...message.toolCalls.map((call) => ({
+            type: 'tool_use',
+            id: call.id,
+            name: call.name,
+            input: argumentsObject(call.arguments),
+          })),
+        ],
+      };
+    default:
+      return { role: 'user', content: message.content.map(encodePart) };
+  }
+}
+
+/** Only what Anthropic signed can go back; other text would be refused. */
+function encodeReasoning(block: ReasoningBlock): JsonObject[] {
+  if (block.redacted !== undefined) return [{ type: 'redacted_thinking', data: block.redacted }];
+  return block.signature === undefined ? [] : [{ type: 'thinking', thinking: block.text, signature: block.signature }];
+}
+
+function encodePart(part: Part): JsonObject {
+  const cache = 'cacheControl' in part && part.cacheControl !== undefined ? { cache_control: part.cacheControl } : {};
+  switch (part.type) {
+    case 'text':
+      return { type: 'text', text: part.text, ...cache };
+    case 'image':
+      return { type: 'image', source: sourceOf(part.url), ...cache };
+    case 'file': {
+      if (part.fileId !== undefined) return { type: 'document', source: { type: 'file', file_id: part.fileId } };
+      const data = part.data ?? '';
+      return {
+        type: 'document',
+        source: sourceOf(data),
+        ...(part.filename === undefined ? {} : { title: part.filename }),
+      };
+    }
+    case 'audio':
+      throw new GatewayError('unsupported', 'Anthropic does not support audio.', { param: 'messages' });
+    default:
+      return part satisfies never;
+  }
+}
+
+function sourceOf(url: string): JsonObject {
+  const data = parseDataUrl(url);
+  return data ? { type: 'base64', media_type: data.mediaType, data: data.data } : { type: 'url', url };
+}

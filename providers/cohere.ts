@@ -1,0 +1,263 @@
+import { GatewayError } from '../src/core/errors.ts';
+import type { CompletionEvent, FinishReason, Usage } from '../src/core/event.ts';
+import { isJsonObject, type Json, type JsonObject } from '../src/core/json.ts';
+import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
+import { type ChatRequest, type Message, textOf } from '../src/core/request.ts';
+import { decodeSse } from '../src/wire/sse.ts';
+import { assertFunctions, offered, thinkingBudget } from './shared/content.ts';
+import { parseEvent } from './shared/pass-through.ts';
+import { assertSupported } from './shared/supported.ts';
+import type { Upstream } from './shared/upstream.ts';
+import { streamError } from './shared/upstream-error.ts';
+
+export const cohereCapabilities: Capabilities = {
+  ...noCapabilities,
+  tools: true,
+  jsonObject: true,
+  jsonSchema: true,
+  images: true,
+  seed: true,
+  penalties: true,
+  stop: true,
+  reasoning: true,
+  embeddings: true,
+  toolChoice: true,
+};
+
+export interface CohereOptions {
+  readonly name: string;
+  readonly upstream: Upstream;
+  readonly capabilities?: Capabilities;
+}
+
+/** Cohere's chat, embed and rerank, version 2 (https://docs.cohere.com/reference/chat-stream). */
+export function cohere({ name, upstream, capabilities = cohereCapabilities }: CohereOptions): Provider {
+  return {
+    name,
+    capabilities,
+    async *stream(request, options) {
+      assertSupported(request, capabilities, name);
+      yield* chat(upstream, request, options);
+    },
+    async embed(request, options) {
+      const texts = request.inputs.map((input) => {
+        if (typeof input === 'string') return input;
+        throw new GatewayError('unsupported', `${name} embeds texts, not token ids.`, { param: 'input' });
+      });
+      const { body } = await upstream.json(
+        {
+          path: '/embed',
+          body: JSON.stringify({
+            model: request.model,
+            texts,
+            input_type: request.extensions['input_type'] ?? 'search_document',
+            embedding_types: ['float'],
+            ...(request.dimensions === undefined ? {} : { output_dimension: request.dimensions }),
+          }),
+        },
+        options,
+      );
+      const answer = objectOf(body);
+      const vectors = objectOf(answer['embeddings'])['float'];
+      if (!Array.isArray(vectors)) throw new GatewayError('upstream_failed', 'The upstream sent no embeddings.');
+      return { model: request.model, vectors, usage: billed(answer) };
+    },
+    async rerank({ model, query, documents, topN }, options) {
+      const asked = { model, query, documents, ...(topN === undefined ? {} : { top_n: topN }) };
+      const { body } = await upstream.json({ path: '/rerank', body: JSON.stringify(asked) }, options);
+      const answer = objectOf(body);
+      return {
+        results: listOf(answer['results']).map((entry) => ({
+          index: Number(entry['index']),
+          score: Number(entry['relevance_score']),
+        })),
+        usage: billed(answer),
+      };
+    },
+  };
+}
+
+async function* chat(upstream: Upstream, request: ChatRequest, options: CallOptions): AsyncGenerator<CompletionEvent> {
+  const response = await upstream.send({ path: '/chat', body: JSON.stringify(encodeChat(request)) }, options);
+  const state = { calls: new Map<number, number>(), finished: false, usage: undefined as Usage | undefined };
+  for await (const event of decodeSse(response.body)) {
+    if (event.data === '[DONE]') break;
+    yield* decodeChat(parseEvent(event) as JsonObject, state); // out of JSON.parse
+  }
+  if (!state.finished)
+    throw new GatewayError('upstream_failed', 'The upstream ended its answer without a finish reason.');
+  if (state.usage) yield { type: 'usage', usage: state.usage };
+}
+
+function encodeChat(request: ChatRequest): JsonObject {
+  const { sampling, responseFormat: format } = request;
+  const { tools, choice } = offered(request);
+  assertFunctions(tools, 'Cohere');
+  if (typeof choice === 'object' && tools.length > 1) {
+    throw new GatewayError('unsupported', 'Cohere can force a call, but not of a named tool among several.', {
+      param: 'tool_choice',
+    });
+  }
+  const budget = thinkingBudget(request);
+  const fields: Readonly<Record<string, Json | undefined>> = {
+    model: request.model,
+    messages: request.messages.map(encodeMessage),
+    temperature: sampling.temperature,
+    p: sampling.topP,
+    k: sampling.topK,
+    seed: sampling.seed,
+    frequency_penalty: sampling.frequencyPenalty,
+    presence_penalty: sampling.presencePenalty,
+    max_tokens: request.maxTokens,
+    stop_sequences: request.stop.length > 0 ? request.stop : undefined,
+    tools: tools.length === 0 ? undefined : tools.map(encodeTool),
+    tool_choice: tools.length === 0 || choice === 'auto' ? undefined : choice === 'none' ? 'NONE' : 'REQUIRED',
+    response_format:
+      format.type === 'json-schema'
+        ? { type: 'json_object', json_schema: format.schema }
+        : format.type === 'json-object'
+          ? { type: 'json_object' }
+          : undefined,
+    thinking:
+      budget === undefined
+        ? undefined
+        : budget === 0
+          ? { type: 'disabled' }
+          : { type: 'enabled', token_budget: budget },
+    stream: true,
+  };
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+const encodeTool = ({ name, description, parameters }: ChatRequest['tools'][number]): JsonObject => ({
+  type: 'function',
+  function: {
+    name,
+    ...(description === undefined ? {} : { description }),
+    parameters: parameters ?? { type: 'object', properties: {} },
+  },
+});
+
+function encodeMessage(message: Message): JsonObject {
+  switch (message.role) {
+    case 'system':
+    case 'developer':
+      return { role: 'system', content: textOf(message.content) };
+    case 'tool':
+      return { role: 'tool', tool_call_id: message.toolCallId, content: textOf(message.content) };
+    case 'assistant': {
+      const text = textOf(message.content) || (message.refusal ?? '');
+      const calls = message.toolCalls.map(({ id, name, arguments: json }) => ({
+        id,
+        type: 'function',
+        function: { name, arguments: json },
+      }));
+      return {
+        role: 'assistant',
+        ...(text === '' ? {} : { content: text }),
+        ...(calls.length > 0 ? { tool_calls: calls } : {}),
+      };
+    }
+    case 'user':
+      return {
+        role: 'user',
+        content: message.content.every((part) => part.type === 'text')
+          ? textOf(message.content)
+          : message.content.map((part) => {
+              if (part.type === 'text') return { type: 'text', text: part.text };
+              if (part.type === 'image') return { type: 'image_url', image_url: { url: part.url } };
+              throw new GatewayError('unsupported', `Cohere does not support ${part.type} input.`, {
+                param: 'messages',
+              });
+            }),
+      };
+    default:
+      return message satisfies never;
+  }
+}
+
+interface ChatState {
+  readonly calls: Map<number, number>;
+  finished: boolean;
+  usage: Usage | undefined;
+}
+
+function decodeChat(event: JsonObject, state: ChatState): CompletionEvent[] {
+  const delta = objectOf(event['delta']);
+  const message = objectOf(delta['message']);
+  const content = objectOf(message['content']);
+  const index = typeof event['index'] === 'number' ? event['index'] : 0;
+  switch (event['type']) {
+    case 'message-start':
+      return [{ type: 'start', ...(typeof event['id'] === 'string' ? { id: event['id'] } : {}) }];
+    case 'content-delta':
+      if (typeof content['thinking'] === 'string')
+        return [{ type: 'reasoning-delta', choice: 0, text: content['thinking'] }];
+      return typeof content['text'] === 'string' ? [{ type: 'text-delta', choice: 0, text: content['text'] }] : [];
+    case 'tool-plan-delta': // what it means to do with its tools: thinking, by its nature
+      return [{ type: 'reasoning-delta', choice: 0, text: String(message['tool_plan'] ?? '') }];
+    case 'tool-call-start': {
+      const call = objectOf(message['tool_calls']);
+      const target = objectOf(call['function']);
+      const at = state.calls.size;
+      state.calls.set(index, at);
+      const [id, name] = [String(call['id'] ?? `call_${at}`), String(target['name'] ?? '')];
+      const early = typeof target['arguments'] === 'string' ? target['arguments'] : '';
+      return [
+        { type: 'tool-call-start', choice: 0, index: at, id, name, kind: 'function' },
+        ...(early === '' ? [] : [{ type: 'tool-call-delta', choice: 0, index: at, arguments: early } as const]),
+      ];
+    }
+    case 'tool-call-delta': {
+      const piece = objectOf(objectOf(message['tool_calls'])['function'])['arguments'];
+      return [
+        { type: 'tool-call-delta', choice: 0, index: state.calls.get(index) ?? 0, arguments: String(piece ?? '') },
+      ];
+    }
+    case 'citation-start':
+      return [{ type: 'annotation', choice: 0, annotation: { type: 'citation', ...objectOf(message['citations']) } }];
+    case 'message-end':
+      state.finished = true;
+      state.usage = usageOf(objectOf(delta['usage']));
+      return [{ type: 'finish', choice: 0, ...finishOf(String(delta['finish_reason'] ?? '')) }];
+    default:
+      if (event['error'] !== undefined || event['type'] === undefined) throw streamError(event);
+      return [];
+  }
+}
+
+function finishOf(reason: string): { readonly reason: FinishReason; readonly detail?: string } {
+  switch (reason) {
+    case 'MAX_TOKENS':
+      return { reason: 'length' };
+    case 'TOOL_CALL':
+      return { reason: 'tool-calls' };
+    case 'ERROR':
+    case 'TIMEOUT':
+      throw new GatewayError('upstream_failed', `The upstream broke its answer off (${reason}).`);
+    case 'ERROR_TOXIC':
+      return { reason: 'content-filter' };
+    default: // COMPLETE, STOP_SEQUENCE
+      return { reason: 'stop' };
+  }
+}
+
+function usageOf(usage: JsonObject): Usage | undefined {
+  const { input_tokens: input, output_tokens: output } = objectOf(usage['tokens']);
+  const cached = usage['cached_tokens'];
+  if (typeof input !== 'number') return undefined;
+  return {
+    promptTokens: input,
+    completionTokens: typeof output === 'number' ? output : 0,
+    ...(typeof cached === 'number' ? { cachedTokens: cached } : {}),
+  };
+}
+
+/** What embed and rerank bill; rerank counts searches, which are no tokens. */
+function billed(answer: JsonObject): Usage {
+  const { input_tokens: tokens } = objectOf(objectOf(answer['meta'])['billed_units']);
+  return { promptTokens: typeof tokens === 'number' ? tokens : 0, completionTokens: 0 };
+}
+
+const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});
+const listOf = (value: unknown): JsonObject[] => (Array.isArray(value) ? value.filter(isJsonObject) : []);

@@ -1,0 +1,143 @@
+import { randomId } from '../../src/core/clock.ts';
+import { GatewayError } from '../../src/core/errors.ts';
+import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../src/core/event.ts';
+import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
+import { streamError } from '../shared/upstream-error.ts';
+
+interface Candidate {
+  calls: number;
+  finished: boolean;
+}
+
+/** Reads the chunks of streamGenerateContent; one per answer. `end` throws when it never finished. */
+export function createGenerateDecoder() {
+  const candidates = new Map<number, Candidate>();
+  let usage: Usage | undefined;
+  let started = false;
+  let blocked: string | undefined;
+
+  const partEvents = (choice: number, candidate: Candidate, part: JsonObject, out: CompletionEvent[]) => {
+    const signature = stringOf(part['thoughtSignature']);
+    const call = objectOf(part['functionCall']);
+    if (call) {
+      const id = stringOf(call['id']) || randomId('call_');
+      const index = candidate.calls++;
+      if (signature) out.push({ type: 'reasoning-end', choice, signature, id });
+      out.push(
+        { type: 'tool-call-start', choice, index, id, name: stringOf(call['name']) ?? '', kind: 'function' },
+        { type: 'tool-call-delta', choice, index, arguments: JSON.stringify(call['args'] ?? {}) },
+      );
+      return;
+    }
+    const text = stringOf(part['text']) ?? '';
+    if (text !== '') out.push({ type: part['thought'] === true ? 'reasoning-delta' : 'text-delta', choice, text });
+    if (signature) out.push({ type: 'reasoning-end', choice, signature });
+  };
+
+  const candidateEvents = (raw: JsonObject, out: CompletionEvent[]) => {
+    const choice = typeof raw['index'] === 'number' ? raw['index'] : 0;
+    const candidate = candidates.get(choice) ?? { calls: 0, finished: false };
+    candidates.set(choice, candidate);
+    const before = out.length;
+    for (const part of listOf(objectOf(raw['content'])?.['parts'])) partEvents(choice, candidate, part, out);
+    const logprobs = logprobsOf(objectOf(raw['logprobsResult']));
+    if (logprobs) {
+      const at = out.findIndex((event, index) => index >= before && event.type === 'text-delta');
+      const delta = out[at];
+      if (delta?.type === 'text-delta') out[at] = { ...delta, logprobs };
+    }
+    for (const source of listOf(objectOf(raw['citationMetadata'])?.['citationSources'])) {
+      if (typeof source['uri'] !== 'string') continue;
+      const cited = { url: source['uri'], start_index: source['startIndex'] ?? 0, end_index: source['endIndex'] ?? 0 };
+      out.push({ type: 'annotation', choice, annotation: { type: 'url_citation', url_citation: cited } });
+    }
+    const reason = stringOf(raw['finishReason']);
+    if (reason === undefined || candidate.finished) return;
+    candidate.finished = true;
+    out.push({ type: 'finish', choice, ...finishOf(reason, candidate.calls, stringOf(raw['finishMessage'])) });
+  };
+
+  return {
+    push(chunk: unknown): CompletionEvent[] {
+      const body = objectOf(Array.isArray(chunk) ? chunk[0] : chunk) ?? {};
+      if (body['error'] !== undefined) throw streamError(body);
+      const out: CompletionEvent[] = [];
+      if (!started) {
+        started = true;
+        const [id, model] = [stringOf(body['responseId']), stringOf(body['modelVersion'])];
+        out.push({ type: 'start', ...(id ? { id } : {}), ...(model ? { model } : {}) });
+      }
+      blocked = stringOf(objectOf(body['promptFeedback'])?.['blockReason']) ?? blocked;
+      usage = usageOf(objectOf(body['usageMetadata'])) ?? usage;
+      for (const raw of listOf(body['candidates'])) candidateEvents(raw, out);
+      return out;
+    },
+    end(): CompletionEvent[] {
+      const out: CompletionEvent[] = [];
+      if (candidates.size === 0 && blocked !== undefined) {
+        out.push({
+          type: 'finish',
+          choice: 0,
+          reason: 'content-filter',
+          detail: `The prompt was blocked: ${blocked}.`,
+        });
+      } else if (candidates.size === 0 || [...candidates.values()].some(({ finished }) => !finished)) {
+        throw new GatewayError('upstream_failed', 'The upstream ended its answer without a finish reason.');
+      }
+      if (usage) out.push({ type: 'usage', usage });
+      return out;
+    },
+  };
+}
+
+function finishOf(
+  reason: string,
+  calls: number,
+  detail: string | undefined,
+): { reason: FinishReason; detail?: string } {
+  switch (reason) {
+    case 'STOP':
+      return { reason: calls > 0 ? 'tool-calls' : 'stop' };
+    case 'MAX_TOKENS':
+      return { reason: 'length' };
+    case 'MALFORMED_FUNCTION_CALL':
+    case 'UNEXPECTED_TOOL_CALL':
+    case 'OTHER':
+    case 'FINISH_REASON_UNSPECIFIED':
+      throw new GatewayError('upstream_failed', `The upstream broke its answer off (${reason}).`);
+    default: // SAFETY, RECITATION, BLOCKLIST, PROHIBITED_CONTENT, SPII, LANGUAGE, IMAGE_SAFETY …
+      return { reason: 'content-filter', detail: detail ?? `The upstream stopped the answer (${reason}).` };
+  }
+}
+
+function usageOf(raw: JsonObject | undefined): Usage | undefined {
+  const count = (name: string) => (typeof raw?.[name] === 'number' ? raw[name] : undefined);
+  const prompt = count('promptTokenCount');
+  if (prompt === undefined) return undefined;
+  const [thoughts, cached] = [count('thoughtsTokenCount'), count('cachedContentTokenCount')];
+  return {
+    promptTokens: prompt + (count('toolUsePromptTokenCount') ?? 0),
+    completionTokens: (count('candidatesTokenCount') ?? 0) + (thoughts ?? 0),
+    ...(thoughts === undefined ? {} : { reasoningTokens: thoughts }),
+    ...(cached === undefined ? {} : { cachedTokens: cached }),
+  };
+}
+
+function logprobsOf(raw: JsonObject | undefined): TokenLogprob[] | undefined {
+  const chosen = listOf(raw?.['chosenCandidates']);
+  if (chosen.length === 0) return undefined;
+  const tops = listOf(raw?.['topCandidates']);
+  const entry = (candidate: JsonObject) => ({
+    token: stringOf(candidate['token']) ?? '',
+    logprob: typeof candidate['logProbability'] === 'number' ? candidate['logProbability'] : -9999,
+    bytes: null,
+  });
+  return chosen.map((candidate, index) => ({
+    ...entry(candidate),
+    top: listOf(tops[index]?.['candidates']).map(entry),
+  }));
+}
+
+const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+const objectOf = (value: unknown): JsonObject | undefined => (isJsonObject(value) ? value : undefined);
+const listOf = (value: Json | undefined): JsonObject[] => (Array.isArray(value) ? value.filter(isJsonObject) : []);

@@ -1,0 +1,58 @@
+import type { CompletionEvent } from '../../src/core/event.ts';
+import type { AssistantMessage, ChatRequest, ReasoningBlock } from '../../src/core/request.ts';
+
+const maxEntries = 2000;
+
+/**
+ * Signed reasoning by the tool call that followed it. Some upstreams want it back on the next turn, and clients of
+ * OpenAI's chat dialect have no field to carry it: without this their second turn would be refused. Bounded, per
+ * tenant; what was forgotten is simply not sent.
+ */
+export interface ReasoningMemory {
+  /** Watches an answer on its way. */
+  watch(events: AsyncIterable<CompletionEvent>, tenant: string | undefined): AsyncGenerator<CompletionEvent>;
+  /** The request with remembered reasoning in the assistant turns that came without their own. */
+  restore(request: ChatRequest, tenant: string | undefined): ChatRequest;
+}
+
+export function createReasoningMemory(): ReasoningMemory {
+  const known = new Map<string, readonly ReasoningBlock[]>();
+  const keyOf = (tenant: string | undefined, callId: string) => `${tenant ?? ''}\n${callId}`;
+  return {
+    async *watch(events, tenant) {
+      let text = '';
+      const blocks: ReasoningBlock[] = [];
+      const calls: string[] = [];
+      for await (const event of events) {
+        if (event.type === 'reasoning-delta') text += event.text;
+        else if (event.type === 'reasoning-end') {
+          const { type: _, choice: __, ...rest } = event;
+          blocks.push({ text, ...rest });
+          text = '';
+        } else if (event.type === 'tool-call-start') calls.push(event.id);
+        if (event.type === 'finish' && blocks.length > 0) {
+          for (const id of calls) known.set(keyOf(tenant, id), blocks);
+          for (const key of known.keys()) {
+            if (known.size <= maxEntries) break;
+            known.delete(key);
+          }
+        }
+        yield event;
+      }
+    },
+    restore(request, tenant) {
+      if (known.size === 0) return request;
+      const restored = (message: AssistantMessage): AssistantMessage => {
+        if (message.toolCalls.length === 0 || message.reasoning?.some((block) => block.signature ?? block.redacted)) {
+          return message;
+        }
+        const blocks = message.toolCalls.map(({ id }) => known.get(keyOf(tenant, id))).find(Boolean);
+        return blocks ? { ...message, reasoning: blocks } : message;
+      };
+      return {
+        ...request,
+        messages: request.messages.map((message) => (message.role === 'assistant' ? restored(message) : message)),
+      };
+    },
+  };
+}
