@@ -1,0 +1,60 @@
+/**
+ * How text is read before it is compared: code point by code point, so that it can be done while text streams.
+ * Each code point becomes its NFKD symbols (`ﬁ` → `f i`, `é` → `e ◌́`, `４` → `4`); invisible ones become none.
+ * Case is kept: phrases fold it with `foldCase`, regular expressions say for themselves.
+ */
+export interface FoldedSymbol {
+  readonly code: number;
+  /** A match may not begin or end here: inside one canonical character (`é` is not `e`). */
+  readonly noStart: boolean;
+  readonly noEnd: boolean;
+}
+
+const invisible = /^\p{Default_Ignorable_Code_Point}$/u;
+const whitespace = /^\s$/u;
+const word = /^[\p{L}\p{M}\p{N}_]$/u;
+/** Scripts written without spaces: a word boundary would hide every word in them. */
+const unspaced =
+  /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]$/u;
+const sharp: Readonly<Record<string, string>> = { ß: 'ss', ẞ: 'SS' };
+
+export function symbolsOf(codePoint: number): readonly FoldedSymbol[] {
+  if (codePoint >= 0xd800 && codePoint <= 0xdfff) return [{ code: codePoint, noStart: false, noEnd: false }];
+  const char = String.fromCodePoint(codePoint);
+  if (invisible.test(char)) return [];
+  const canonical = [...char.normalize('NFD')].length > 1;
+  const codes = [...(sharp[char] ?? char.normalize('NFKD'))]
+    .filter((piece) => !invisible.test(piece))
+    .map((piece) => piece.codePointAt(0) ?? 0);
+  return codes.map((code, index) => ({
+    code,
+    noStart: canonical && index > 0,
+    noEnd: canonical && index < codes.length - 1,
+  }));
+}
+
+/** One symbol without its case; every white space is a space. */
+export function foldCase(code: number): number {
+  if (code < 128) return code >= 65 && code <= 90 ? code + 32 : code >= 9 && code <= 13 ? 32 : code;
+  if (code >= 0xd800 && code <= 0xdfff) return code;
+  const char = String.fromCodePoint(code);
+  if (whitespace.test(char)) return 32;
+  const folded = char.toUpperCase().toLowerCase();
+  return [...folded].length === 1 ? (folded.codePointAt(0) ?? code) : code;
+}
+
+/** Letters, marks, digits and `_`, except where a script has no spaces. */
+export function isWord(code: number): boolean {
+  if (code >= 0xd800 && code <= 0xdfff) return false;
+  const char = String.fromCodePoint(code);
+  return word.test(char) && !unspaced.test(char);
+}
+
+/** The symbols of a whole text as a string: what checks (Luhn, …) get to see. */
+export function foldText(text: string): string {
+  let folded = '';
+  for (const char of text) {
+    for (const { code } of symbolsOf(char.codePointAt(0) ?? 0)) folded += String.fromCodePoint(code);
+  }
+  return folded;
+}

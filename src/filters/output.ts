@@ -1,0 +1,272 @@
+import { GatewayError } from '../core/errors.ts';
+import type { CompletionEvent, TokenLogprob } from '../core/event.ts';
+import type { Json } from '../core/json.ts';
+import type { Dialect } from '../core/request.ts';
+import type { Rule, RuleSet } from './rules.ts';
+import { createScanner, type Ending, type Scanner } from './scanner.ts';
+import { rewriteJson, rewriteText } from './whole.ts';
+
+export interface OutputOptions {
+  /** Choices that the answer will have. When filters have ended all of them, the upstream is let go. */
+  readonly choices: number;
+  /** Text is JSON too (`response_format`), so that escapes in it are decoded. */
+  readonly jsonText: boolean;
+  readonly dialect: Dialect;
+  readonly onMatch?: (rule: Rule) => void;
+  /** Another answer to the same request, from another target where there is one. */
+  readonly again?: (() => Promise<AsyncIterable<CompletionEvent> | undefined>) | undefined;
+}
+
+interface Field {
+  readonly scanner: Scanner;
+  /** Log-probabilities that wait for their text, with its offsets. */
+  readonly waiting: { readonly from: number; readonly to: number; readonly logprob: TokenLogprob }[];
+}
+
+interface Choice {
+  text?: Field;
+  reasoning?: Field;
+  refusal?: Field;
+  readonly calls: Map<number, Field>;
+  done: boolean;
+}
+
+/** Dialects whose answers are blocks in order: there, text does not go on after a tool call. */
+const ordered = (dialect: Dialect) => dialect === 'anthropic-messages' || dialect === 'openai-responses';
+
+/**
+ * An answer's events with the rules applied to every field that carries text, each field of each choice on its own.
+ * A delta that is clean passes as the same object. Holds back only live prefixes of matches; bounded by the longest.
+ */
+export async function* filterEvents(
+  source: AsyncIterable<CompletionEvent>,
+  rules: RuleSet,
+  options: OutputOptions,
+): AsyncGenerator<CompletionEvent> {
+  let { again } = options;
+  for (let events: AsyncIterable<CompletionEvent> | undefined = source; events; ) {
+    let next: AsyncIterable<CompletionEvent> | undefined;
+    let sent = false;
+    for await (const event of answer(events, rules, options, () => !sent && again !== undefined)) {
+      if (event === retryWanted) {
+        next = await again?.();
+        again = undefined;
+        if (next) break;
+        throw new GatewayError(
+          'upstream_failed',
+          'No other target could answer after a filter asked for another answer.',
+        );
+      }
+      sent ||= event.type !== 'start' && event.type !== 'progress';
+      yield event;
+    }
+    events = next;
+  }
+}
+
+const retryWanted: CompletionEvent = { type: 'start' };
+
+async function* answer(
+  events: AsyncIterable<CompletionEvent>,
+  rules: RuleSet,
+  { choices: expected, jsonText, dialect, onMatch }: OutputOptions,
+  mayRetry: () => boolean,
+): AsyncGenerator<CompletionEvent> {
+  const choices = new Map<number, Choice>();
+  let finished = 0;
+  const open = (index: number): Choice => {
+    let choice = choices.get(index);
+    if (!choice) {
+      choice = { calls: new Map(), done: false };
+      choices.set(index, choice);
+    }
+    return choice;
+  };
+  const field = (json: boolean): Field => ({ scanner: createScanner(rules, { json, onMatch }), waiting: [] });
+  const blocked = (index: number, { rule, text }: Ending): CompletionEvent[] => {
+    const choice = open(index);
+    choice.done = true;
+    finished++;
+    if (rule.action === 'stop') return [{ type: 'finish', choice: index, reason: 'stop', stopSequence: text }];
+    const detail = rule.message ?? `The answer was ended by the filter '${rule.filter}'.`;
+    const refusal: CompletionEvent[] =
+      rule.message === undefined ? [] : [{ type: 'refusal-delta', choice: index, text: rule.message }];
+    return [...refusal, { type: 'finish', choice: index, reason: 'content-filter', detail }];
+  };
+  /** What is left in the fields of a choice, in the order that readers expect; stops at the first that is ended. */
+  const drain = function* (index: number, choice: Choice): Generator<CompletionEvent> {
+    const fields: [Field | undefined, (text: string) => CompletionEvent][] = [
+      [choice.reasoning, (text) => ({ type: 'reasoning-delta', choice: index, text })],
+      [choice.text, (text) => withLogprobs(rules, choice.text, { type: 'text-delta', choice: index, text })],
+      [choice.refusal, (text) => ({ type: 'refusal-delta', choice: index, text })],
+    ];
+    for (const [call, found] of choice.calls) {
+      fields.push([found, (text) => ({ type: 'tool-call-delta', choice: index, index: call, arguments: text })]);
+    }
+    for (const [found, make] of fields) {
+      if (!found || choice.done) continue;
+      const text = found.scanner.end();
+      if (text !== '' || found.waiting.length > 0) yield make(text);
+      if (found.scanner.ended) yield* blocked(index, found.scanner.ended);
+    }
+  };
+
+  for await (const event of events) {
+    if (event.type === 'wire') {
+      throw new GatewayError('internal', 'An answer that must be filtered came as bytes; it was not sent.');
+    }
+    if (!('choice' in event)) {
+      // Usage comes after everything else: a stream that forgot its finish still gives its text first.
+      if (event.type === 'usage') for (const [index, choice] of choices) if (!choice.done) yield* drain(index, choice);
+      yield event;
+      continue;
+    }
+    const index = event.choice;
+    const choice = open(index);
+    if (choice.done) continue;
+    let ending: Ending | undefined;
+    let ready: CompletionEvent | undefined;
+
+    switch (event.type) {
+      case 'text-delta': {
+        if (choice.reasoning) {
+          const text = choice.reasoning.scanner.release(); // reasoning is over: its tail comes before the text
+          if (text !== '') yield { type: 'reasoning-delta', choice: index, text };
+          ending = choice.reasoning.scanner.ended;
+          if (ending) break;
+        }
+        choice.text ??= field(jsonText);
+        const found = choice.text;
+        if (event.logprobs) enqueue(found, event.text, event.logprobs);
+        const text = found.scanner.push(event.text);
+        ready =
+          text === event.text && !event.logprobs && found.waiting.length === 0
+            ? event
+            : withLogprobs(rules, found, { type: 'text-delta', choice: index, text });
+        ending = found.scanner.ended;
+        break;
+      }
+      case 'reasoning-delta': {
+        choice.reasoning ??= field(false);
+        const text = choice.reasoning.scanner.push(event.text);
+        ready = text === event.text ? event : { ...event, text };
+        ending = choice.reasoning.scanner.ended;
+        break;
+      }
+      case 'reasoning-end': {
+        const found = choice.reasoning;
+        delete choice.reasoning;
+        const text = found?.scanner.end() ?? '';
+        if (text !== '') yield { type: 'reasoning-delta', choice: index, text };
+        ending = found?.scanner.ended;
+        if (ending) break;
+        const { signature: _, ...unsigned } = event; // it signs the text as it was
+        ready = found?.scanner.changed ? unsigned : event;
+        break;
+      }
+      case 'refusal-delta': {
+        choice.refusal ??= field(false);
+        const text = choice.refusal.scanner.push(event.text);
+        ready = text === event.text ? event : { ...event, text };
+        ending = choice.refusal.scanner.ended;
+        break;
+      }
+      case 'tool-call-start': {
+        for (const part of ['reasoning', 'text'] as const) {
+          if (part === 'text' && !ordered(dialect)) continue;
+          const found = choice[part];
+          const text = found?.scanner.release() ?? '';
+          if (text !== '') yield { type: `${part}-delta`, choice: index, text };
+          ending ??= found?.scanner.ended;
+        }
+        if (ending) break;
+        choice.calls.set(event.index, field(event.kind === 'function'));
+        const name = rewriteText(rules, event.name, { onMatch });
+        ending = name.ended;
+        ready = name.text === event.name ? event : { ...event, name: name.text };
+        if (ending) ready = undefined;
+        break;
+      }
+      case 'tool-call-delta': {
+        let found = choice.calls.get(event.index);
+        if (!found) {
+          found = field(true);
+          choice.calls.set(event.index, found);
+        }
+        const text = found.scanner.push(event.arguments);
+        ready = text === event.arguments ? event : { ...event, arguments: text };
+        ending = found.scanner.ended;
+        break;
+      }
+      case 'annotation': {
+        const annotation = rewriteJson(rules, event.annotation, { onMatch });
+        ending = annotation.ended;
+        if (!ending)
+          ready = annotation.value === event.annotation ? event : { ...event, annotation: annotation.value as Json };
+        break;
+      }
+      case 'finish':
+        yield* drain(index, choice);
+        if (!choice.done) {
+          choice.done = true;
+          finished++;
+          ready = event;
+        }
+        break;
+      default:
+        event satisfies never;
+    }
+
+    if (ending?.rule.action === 'retry' && mayRetry()) {
+      yield retryWanted;
+      return;
+    }
+    if (ready && !isEmpty(ready)) yield ready;
+    if (ending) {
+      yield* blocked(index, ending);
+      if (finished >= expected) return; // closing the source lets the upstream go
+    }
+  }
+  for (const [index, choice] of choices) if (!choice.done) yield* drain(index, choice);
+}
+
+const isEmpty = (event: CompletionEvent): boolean =>
+  (event.type === 'text-delta' && event.text === '' && !event.logprobs?.length) ||
+  ((event.type === 'reasoning-delta' || event.type === 'refusal-delta') && event.text === '') ||
+  (event.type === 'tool-call-delta' && event.arguments === '');
+
+/** Notes which part of the text each token stands for; tokens that do not add up to it stand for all of it. */
+function enqueue({ scanner, waiting }: Field, text: string, logprobs: readonly TokenLogprob[]): void {
+  const exact = logprobs.map(({ token }) => token).join('') === text;
+  let from = scanner.read;
+  for (const logprob of logprobs) {
+    const length = exact ? logprob.token.length : text.length;
+    waiting.push({ from, to: from + length, logprob });
+    if (exact) from += length;
+  }
+}
+
+/** True when nothing in an alternative token itself would be changed. */
+function isClean(rules: RuleSet, token: string): boolean {
+  const { text, ended } = rewriteText(rules, token);
+  return text === token && !ended;
+}
+
+/** The event with the log-probabilities whose text is decided and was not removed. */
+function withLogprobs(
+  rules: RuleSet,
+  found: Field | undefined,
+  event: Extract<CompletionEvent, { type: 'text-delta' }>,
+): Extract<CompletionEvent, { type: 'text-delta' }> {
+  if (!found || found.waiting.length === 0) return event;
+  const { scanner, waiting } = found;
+  const ready: TokenLogprob[] = [];
+  while (waiting[0] && (waiting[0].to <= scanner.decided || scanner.ended)) {
+    const { from, to, logprob } = waiting[0];
+    waiting.shift();
+    if (to > scanner.decided || scanner.removed(from, to)) continue;
+    const top = logprob.top.filter(({ token }) => isClean(rules, token));
+    ready.push(top.length === logprob.top.length ? logprob : { ...logprob, top });
+  }
+  return ready.length > 0 ? { ...event, logprobs: ready } : event;
+}

@@ -1,0 +1,49 @@
+import { type Automaton, createAutomaton, type Pattern } from './automaton.ts';
+
+/** What happens to text that matched. `restore` puts the client's own personal data back in place of its placeholder. */
+export type Action = 'block' | 'mask' | 'replace' | 'flag' | 'retry' | 'stop' | 'restore';
+
+/** A pattern with what to do about it. */
+export interface Rule {
+  /** The filter's name in the configuration. */
+  readonly filter: string;
+  /** What kind of thing it finds: `email`, `phrase`, …; the mask shows it. */
+  readonly label: string;
+  readonly action: Action;
+  readonly match: Pattern['match'];
+  /** A further test of the matched text (folded, with its case): a checksum. */
+  readonly check?: (text: string) => boolean;
+  /** What stands in the text's place. Gets the text as it was written. */
+  readonly replacement?: (text: string) => string;
+  /** What the client is told after `block`. */
+  readonly message?: string;
+  /** The original is put back where the answer repeats its placeholder. */
+  readonly restorable?: boolean;
+  /** Only recorded, whatever the action says. */
+  readonly shadow?: boolean;
+  /** A match starts and ends at a word boundary. */
+  readonly wholeWords?: boolean;
+}
+
+/** All rules of one route and direction, compiled into one automaton. */
+export interface RuleSet {
+  readonly rules: readonly Rule[];
+  readonly automaton: Automaton;
+  /** True where replaced text could become part of another match: the result is then read once more and blocked. */
+  readonly rejoins: boolean;
+}
+
+export const ends = (rule: Rule): boolean =>
+  !rule.shadow && (rule.action === 'block' || rule.action === 'retry' || rule.action === 'stop');
+export const changes = (rule: Rule): boolean =>
+  !rule.shadow && (rule.action === 'mask' || rule.action === 'replace' || rule.action === 'restore');
+const holds = (rule: Rule): boolean => ends(rule) || changes(rule);
+
+export function compileRules(rules: readonly Rule[]): RuleSet {
+  const automaton = createAutomaton(rules.map((rule) => ({ match: rule.match, holds: holds(rule) })));
+  const changing = rules.filter((rule) => changes(rule) && rule.action !== 'restore');
+  const samples = new Set(changing.map((rule) => rule.replacement?.('') ?? ''));
+  const bounded = changing.every((rule) => rule.wholeWords);
+  const rejoins = [...samples].some((text) => automaton.canJoin(text, bounded));
+  return { rules, automaton, rejoins };
+}

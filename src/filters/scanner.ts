@@ -1,0 +1,418 @@
+import { type Accept, type Edge, endOfText, invisible, type State } from './automaton.ts';
+import { foldText } from './fold.ts';
+import { changes, ends, type Rule, type RuleSet } from './rules.ts';
+
+/** Reads one text as it arrives and gives out what is safe. Offsets count UTF-16 units of the source. */
+export interface Scanner {
+  /** What may be sent now: everything before the first live prefix of a match, regions replaced. */
+  push(text: string): string;
+  /** The rest: the text is over. */
+  end(): string;
+  /** Gives the held text out without an end, where order matters more; a match under way still cannot complete. */
+  release(): string;
+  /** The rule that ended the text, if one did; what follows is ignored. */
+  readonly ended: Ending | undefined;
+  /** Everything before this offset has been given out or removed. */
+  readonly decided: number;
+  /** Units read so far. */
+  readonly read: number;
+  /** True when some of [from, to) was removed or replaced. */
+  removed(from: number, to: number): boolean;
+  /** True when any text was removed or replaced. */
+  readonly changed: boolean;
+}
+
+export interface Ending {
+  readonly rule: Rule;
+  /** The text that matched. */
+  readonly text: string;
+}
+
+export interface ScanOptions {
+  readonly json?: boolean;
+  readonly onMatch?: ((rule: Rule) => void) | undefined;
+  /** What stands in the place of a rule's text, where that depends on the request. */
+  readonly replace?: ((rule: Rule, text: string) => string) | undefined;
+}
+
+const replaced = (rule: Rule, text: string): string => rule.replacement?.(text) ?? '';
+
+/** A part of the source that is not sent; `rule` undefined: dropped without a trace. */
+interface Region {
+  start: number;
+  end: number;
+  rule: Rule | undefined;
+  /** The leftmost-longest match, which names the region. */
+  matchStart: number;
+  matchEnd: number;
+  order: number;
+  /** Replacements inside JSON strings are escaped; outside they must be a value. */
+  place: Place;
+}
+
+/** True when `a` names a region that both are in: further left, then longer, then declared first. */
+const leftmostLongest = (a: Region, b: Region): boolean =>
+  b.rule === undefined || (a.matchStart - b.matchStart || b.matchEnd - a.matchEnd || a.order - b.order) < 0;
+
+type Place = 'text' | 'string' | 'bare';
+
+/** More invisible characters than this in a row carry no text: they are dropped, so that what is held stays bounded. */
+const maxInvisible = 64;
+const simpleEscapes: Readonly<Record<string, number>> = { b: 8, f: 12, n: 10, r: 13, t: 9, '"': 34, '\\': 92, '/': 47 };
+
+/**
+ * `json`: the text is JSON (tool-call arguments); escapes are decoded before they are compared, each string is a text of
+ * its own, and replacements keep the JSON valid.
+ */
+export function createScanner(
+  { automaton, rules }: RuleSet,
+  { json = false, onMatch = () => {}, replace }: ScanOptions = {},
+): Scanner {
+  const ringMask = 2 ** Math.ceil(Math.log2(automaton.maxDepth + 2)) - 1;
+  const ring = new Int32Array(ringMask + 1); // source offsets of the last symbols
+  let state: State = automaton.start;
+  let registers: number[] = [];
+  let spare: number[] = [];
+  let symbols = 0;
+
+  let buffer = ''; // source text from `base` on
+  let base = 0;
+  let sent = 0;
+  let read = 0; // units whose code points have been fed
+  let lastEnd = 0; // where the last symbol's code point ended
+  let high = -1; // a high surrogate whose other half has not come
+  let invisibles = 0;
+  const regions: Region[] = [];
+  let removals: { from: number; to: number }[] = [];
+  let changed = false;
+  let ended: Ending | undefined;
+  let endLimit = 0;
+
+  // JSON reading
+  let inString = false;
+  let escapeStart = -1; // offset of the backslash of an escape under way
+  let hex = '';
+  let escapedHigh = -1; // a high surrogate that came as an escape, from `escapedHighStart`
+  let escapedHighStart = -1;
+  let bareEnd = -1; // end of a replaced part of a number: following digits go too
+
+  const place = (): Place => (!json ? 'text' : inString ? 'string' : 'bare');
+  const holdStart = (): number => {
+    let from = lastEnd > read ? lastEnd : read;
+    if (state.holdDepth > 0) from = Math.min(from, ring[(symbols - state.holdDepth) & ringMask] ?? 0);
+    if (state.holdRegister >= 0) from = Math.min(from, registers[state.holdRegister] ?? 0);
+    return from;
+  };
+  const keepStart = (): number => {
+    let from = read;
+    if (state.keepDepth > 0) from = Math.min(from, ring[(symbols - state.keepDepth) & ringMask] ?? 0);
+    if (registers.length > 0) from = Math.min(from, registers[0] ?? 0);
+    return from;
+  };
+
+  const addRegion = (region: Region): void => {
+    for (let last = regions.at(-1); last && last.end > region.start; last = regions.at(-1)) {
+      const older = last.rule !== undefined && (region.rule === undefined || !leftmostLongest(region, last));
+      region = {
+        ...(older ? last : region),
+        start: Math.min(last.start, region.start),
+        end: Math.max(last.end, region.end),
+      };
+      regions.pop();
+    }
+    regions.push(region);
+  };
+
+  /** Handles the matches of one edge, all of which end at `end`; true when one of them ends the text. */
+  const accept = (accepts: readonly Accept[], end: number, current: number): boolean => {
+    let ending: { start: number; rule: Rule; text: string } | undefined;
+    for (const { pattern, depth, register } of accepts) {
+      const rule = rules[pattern];
+      if (!rule) continue;
+      const start =
+        depth > 0 ? (ring[(symbols - depth) & ringMask] ?? 0) : register < 0 ? current : (registers[register] ?? 0);
+      if (rule.check && !rule.check(matched(start, end))) continue;
+      onMatch(rule);
+      if (ends(rule)) {
+        if (!ending || start < ending.start) ending = { start, rule, text: matched(start, end) };
+      } else if (changes(rule)) {
+        const from = Math.max(start, sent);
+        if (from < end)
+          addRegion({ start: from, end, rule, matchStart: start, matchEnd: end, order: pattern, place: place() });
+      }
+    }
+    if (!ending) return false;
+    ended = { rule: ending.rule, text: ending.text };
+    endLimit = ending.start;
+    return true;
+  };
+  const matched = (start: number, end: number): string => foldText(sourceText(start, end));
+  const sourceText = (start: number, end: number): string => {
+    const raw = buffer.slice(start - base, end - base);
+    return json && inString ? decodeEscapes(raw) : raw;
+  };
+
+  /** Moves registers along an edge. `start`: where the current symbol's code point starts. */
+  const move = (edge: Edge, start: number): void => {
+    const { moves } = edge;
+    if (moves.length > 0 || registers.length > 0) {
+      spare.length = moves.length;
+      for (let i = 0; i < moves.length; i++) {
+        const from = moves[i] as number; // i is in range
+        spare[i] = from < 0 ? start : (registers[from] as number); // built with the state's threads
+      }
+      const old = registers;
+      registers = spare;
+      spare = old;
+    }
+    state = edge.to;
+  };
+
+  const take = (symbolClass: number, start: number, end: number): boolean => {
+    const edge = state.next[symbolClass] ?? automaton.edge(state, symbolClass);
+    if (edge.before && accept(edge.before, lastEnd, start)) {
+      endLimit = Math.min(endLimit, holdStart());
+      return false;
+    }
+    ring[symbols & ringMask] = start;
+    symbols++;
+    if (edge.after && accept(edge.after, end, start)) {
+      move(edge, start);
+      lastEnd = end;
+      endLimit = Math.min(endLimit, holdStart());
+      return false;
+    }
+    move(edge, start);
+    lastEnd = end;
+    return true;
+  };
+
+  /** One code point of the text, written in the source as [start, end). False when the text has ended. */
+  const feed = (codePoint: number, start: number, end: number): boolean => {
+    const found = automaton.classOf(codePoint);
+    if (found >= 0) {
+      invisibles = 0;
+      return take(found, start, end);
+    }
+    if (found === invisible) {
+      if (++invisibles > maxInvisible) {
+        addRegion({ start, end, rule: undefined, matchStart: start, matchEnd: start, order: 0, place: place() });
+      }
+      return true;
+    }
+    invisibles = 0;
+    for (const symbol of automaton.sequences[-2 - found] ?? []) if (!take(symbol, start, end)) return false;
+    return true;
+  };
+
+  /** The end of a text: of all, or of one JSON string. False when a match that waited for it ends the answer. */
+  const finishText = (): boolean => {
+    const edge = state.next[endOfText] ?? automaton.edge(state, endOfText);
+    if (edge.before && accept(edge.before, lastEnd, lastEnd)) {
+      endLimit = Math.min(endLimit, holdStart());
+      return false;
+    }
+    state = automaton.start;
+    registers = [];
+    invisibles = 0;
+    return true;
+  };
+
+  /** Pairs surrogates and feeds; `unit` is written in the source as [start, end). */
+  const feedUnit = (unit: number, start: number, end: number): boolean => {
+    if (high >= 0) {
+      const first = high;
+      high = -1;
+      if ((unit & 0xfc00) === 0xdc00) return feed(0x10000 + ((first - 0xd800) << 10) + (unit - 0xdc00), start - 1, end);
+      if (!feed(first, start - 1, start)) return false;
+    }
+    if ((unit & 0xfc00) === 0xd800) {
+      high = unit;
+      return true;
+    }
+    return feed(unit, start, end);
+  };
+  const feedEscaped = (unit: number, start: number, end: number): boolean => {
+    if (escapedHigh >= 0) {
+      const first = escapedHigh;
+      escapedHigh = -1;
+      if ((unit & 0xfc00) === 0xdc00) {
+        return feed(0x10000 + ((first - 0xd800) << 10) + (unit - 0xdc00), escapedHighStart, end);
+      }
+      if (!feed(first, escapedHighStart, start)) return false;
+    }
+    if ((unit & 0xfc00) === 0xd800) {
+      escapedHigh = unit;
+      escapedHighStart = start;
+      return true;
+    }
+    return feed(unit, start, end);
+  };
+  /** A surrogate half that stays alone is a character of its own. */
+  const settleSurrogates = (offset: number): boolean => {
+    if (high >= 0) {
+      const first = high;
+      high = -1;
+      if (!feed(first, offset - 1, offset)) return false;
+    }
+    if (escapedHigh >= 0) {
+      const first = escapedHigh;
+      escapedHigh = -1;
+      if (!feed(first, escapedHighStart, offset)) return false;
+    }
+    return true;
+  };
+
+  const feedJson = (unit: number, offset: number): boolean => {
+    if (!inString) {
+      if (unit === 34) {
+        if (!settleSurrogates(offset) || !finishText()) return false;
+        inString = true;
+        return true;
+      }
+      const separator =
+        unit === 32 || (unit >= 9 && unit <= 13) || (unit < 128 && '{}[],:'.includes(String.fromCharCode(unit)));
+      if (separator) return settleSurrogates(offset) && finishText();
+      const digit = unit >= 48 && unit <= 57;
+      if (digit && offset === bareEnd) {
+        bareEnd = offset + 1;
+        addRegion({
+          start: offset,
+          end: offset + 1,
+          rule: undefined,
+          matchStart: offset,
+          matchEnd: offset,
+          order: 0,
+          place: 'bare',
+        });
+      }
+      return feedUnit(unit, offset, offset + 1);
+    }
+    if (escapeStart >= 0) {
+      if (hex !== '' || unit === 117) {
+        if (hex === '') {
+          hex = 'u';
+          return true;
+        }
+        hex += String.fromCharCode(unit);
+        if (hex.length < 5) return true;
+        const code = Number.parseInt(hex.slice(1), 16);
+        const from = escapeStart;
+        escapeStart = -1;
+        hex = '';
+        return feedEscaped(Number.isNaN(code) ? 0xfffd : code, from, offset + 1);
+      }
+      const from = escapeStart;
+      escapeStart = -1;
+      return feedEscaped(simpleEscapes[String.fromCharCode(unit)] ?? unit, from, offset + 1);
+    }
+    if (unit === 92) {
+      if (high >= 0 && !settleSurrogates(offset)) return false;
+      escapeStart = offset;
+      return true;
+    }
+    if (unit === 34) {
+      if (!settleSurrogates(offset) || !finishText()) return false;
+      inString = false;
+      return true;
+    }
+    if (escapedHigh >= 0 && !settleSurrogates(offset)) return false;
+    return feedUnit(unit, offset, offset + 1);
+  };
+
+  const replacementOf = ({ rule, start, end, place: where }: Region): string => {
+    const raw = buffer.slice(start - base, end - base);
+    const text = rule ? (replace ?? replaced)(rule, where === 'string' ? decodeEscapes(raw) : raw) : '';
+    if (where === 'string') return JSON.stringify(text).slice(1, -1);
+    if (where !== 'bare' || !rule) return text;
+    if (/[^0-9.+\-eE]/.test(raw)) return 'null';
+    bareEnd = end;
+    return '0';
+  };
+
+  /** Gives out everything before `limit`, regions that are closed replaced, and stops before an open one. */
+  const emit = (limit: number): string => {
+    let out = '';
+    while (regions[0] && regions[0].end <= limit) {
+      const region = regions[0];
+      out += buffer.slice(sent - base, Math.max(region.start, sent) - base) + replacementOf(region);
+      removals.push({ from: region.start, to: region.end });
+      sent = region.end;
+      changed = true;
+      regions.shift();
+    }
+    const cut = regions[0] ? Math.min(limit, regions[0].start) : limit;
+    if (cut > sent) {
+      out += buffer.slice(sent - base, cut - base);
+      sent = cut;
+    }
+    const keep = ended ? sent : Math.min(sent, keepStart());
+    if (keep - base > 256 || keep === read) {
+      buffer = buffer.slice(keep - base);
+      base = keep;
+    }
+    return out;
+  };
+  const pendingStart = (): number => {
+    let from = holdStart();
+    if (high >= 0) from = Math.min(from, read - 1);
+    if (escapedHigh >= 0) from = Math.min(from, escapedHighStart);
+    if (escapeStart >= 0) from = Math.min(from, escapeStart);
+    return from;
+  };
+
+  return {
+    push(text) {
+      if (ended || text === '') return '';
+      buffer += text;
+      let alive = true;
+      for (let i = 0; i < text.length && alive; i++) {
+        const unit = text.charCodeAt(i);
+        if (json) alive = feedJson(unit, read);
+        else if (high < 0 && (unit & 0xf800) !== 0xd800) alive = feed(unit, read, read + 1);
+        else alive = feedUnit(unit, read, read + 1);
+        read++;
+      }
+      return emit(alive ? pendingStart() : endLimit);
+    },
+    end() {
+      if (ended) return '';
+      const alive = settleSurrogates(read) && finishText();
+      return emit(alive ? read : endLimit);
+    },
+    release() {
+      if (ended) return '';
+      // What only waits for a boundary to be a match counts as one here.
+      const edge = state.next[endOfText] ?? automaton.edge(state, endOfText);
+      if (edge.before && accept(edge.before, lastEnd, lastEnd)) return emit(Math.min(endLimit, holdStart()));
+      return emit(Math.max(read, regions.at(-1)?.end ?? 0));
+    },
+    get ended() {
+      return ended;
+    },
+    get decided() {
+      return sent;
+    },
+    get read() {
+      return read;
+    },
+    get changed() {
+      return changed;
+    },
+    removed(from, to) {
+      removals = removals.slice(-256);
+      return removals.some((removal) => removal.from < to && from < removal.to);
+    },
+  };
+}
+
+/** The characters that a piece of a JSON string stands for; leaves what is not a valid escape. */
+function decodeEscapes(raw: string): string {
+  if (!raw.includes('\\')) return raw;
+  return raw.replace(/\\(?:u([0-9a-fA-F]{4})|(.))/gs, (whole, code: string | undefined, simple: string | undefined) => {
+    if (code !== undefined) return String.fromCharCode(Number.parseInt(code, 16));
+    const known = simpleCode(simple);
+    return known === undefined ? whole.slice(1) : String.fromCharCode(known);
+  });
+}
+const simpleCode = (char: string | undefined) => (char === undefined ? undefined : simpleEscapes[char]);

@@ -1,0 +1,42 @@
+import type { Json } from '../core/json.ts';
+import type { RuleSet } from './rules.ts';
+import { createScanner, type Ending, type ScanOptions } from './scanner.ts';
+
+/** The rules applied to a text that is there as a whole. */
+export function rewriteText(
+  rules: RuleSet,
+  text: string,
+  options: ScanOptions = {},
+): { readonly text: string; readonly ended: Ending | undefined } {
+  if (text === '') return { text, ended: undefined };
+  const scanner = createScanner(rules, options);
+  const first = scanner.push(text);
+  const rest = scanner.end();
+  return { text: first + rest, ended: scanner.ended };
+}
+
+/** The rules applied to every string of a JSON value; the same value where nothing changed. */
+export function rewriteJson(
+  rules: RuleSet,
+  value: unknown,
+  options: ScanOptions,
+  depth = 0,
+): { readonly value: unknown; readonly ended: Ending | undefined } {
+  if (typeof value === 'string') {
+    const { text, ended } = rewriteText(rules, value, options);
+    return { value: text, ended };
+  }
+  if (typeof value !== 'object' || value === null || depth > 64) return { value, ended: undefined };
+  let changed = false;
+  let ended: Ending | undefined;
+  const rewrite = (item: unknown) => {
+    const result = rewriteJson(rules, item, options, depth + 1);
+    changed ||= result.value !== item;
+    ended ??= result.ended;
+    return result.value as Json; // strings become strings, the rest stays
+  };
+  const copy = Array.isArray(value)
+    ? value.map(rewrite)
+    : Object.fromEntries(Object.entries(value).map(([key, item]) => [key, rewrite(item)]));
+  return { value: changed ? copy : value, ended };
+}

@@ -1,0 +1,60 @@
+import type { CompletionEvent } from '../../src/core/event.ts';
+import type { ChatRequest } from '../../src/core/request.ts';
+import type { Route } from '../../src/core/route.ts';
+import { anonymous, type RequestContext } from '../../src/core/run.ts';
+import { collect } from '../../src/core/streams.ts';
+import { filtersSchema } from '../../src/filters/config.ts';
+import { createFilters } from '../../src/filters/index.ts';
+
+export const user = (text: string): ChatRequest => ({
+  model: 'm',
+  messages: [{ role: 'user', content: [{ type: 'text', text }] }],
+  sampling: {},
+  stop: [],
+  choices: 1,
+  tools: [],
+  toolChoice: 'auto',
+  parallelToolCalls: true,
+  responseFormat: { type: 'text' },
+  continueFinalMessage: false,
+  stream: true,
+  priority: 'normal',
+  dialect: 'openai-chat',
+  extensions: {},
+});
+
+export const context = (more: Partial<RequestContext> = {}): RequestContext => ({
+  requestId: 'r',
+  caller: anonymous,
+  signal: new AbortController().signal,
+  endpoint: '/v1/chat/completions',
+  startedMs: 0,
+  headers: {},
+  ...more,
+});
+
+export async function* events(items: readonly CompletionEvent[]): AsyncGenerator<CompletionEvent> {
+  for (const item of items) {
+    await Promise.resolve();
+    yield item;
+  }
+}
+export const said = (...pieces: readonly string[]): CompletionEvent[] =>
+  pieces.map((text) => ({ type: 'text-delta', choice: 0, text }));
+export const finish: CompletionEvent = { type: 'finish', choice: 0, reason: 'stop' };
+
+/** The filters of a configuration as YAML would give it, on one route that names them all. */
+export const filtersOf = (config: Record<string, unknown>) => {
+  const filters = createFilters(filtersSchema.parse(config));
+  const route: Route = { name: 'm', filters: Object.keys(config) };
+  return {
+    apply: (request: ChatRequest, more: Partial<RequestContext> = {}) => filters.apply(request, route, context(more)),
+    async answer(items: readonly CompletionEvent[], request: ChatRequest = user('hello')) {
+      const filtered = await filters.apply(request, route, context());
+      const seen: CompletionEvent[] = [];
+      for await (const event of filtered.output(events(items))) seen.push(event);
+      const whole = await collect(events(seen));
+      return { seen, choice: whole.choices[0], whole, decisions: filtered.decisions?.() ?? [] };
+    },
+  };
+};

@@ -1,0 +1,198 @@
+import { expect, test } from 'vitest';
+import type { CompletionEvent } from '../../src/core/event.ts';
+import { textOf } from '../../src/core/request.ts';
+import { context, filtersOf, finish, said, user } from './harness.ts';
+
+const secret = { words: { kind: 'patterns', phrases: ['top secret'], action: 'mask' } };
+const inField = (make: (text: string) => CompletionEvent) => [...'it is top secret ok'].map(make);
+
+test.each<[string, (text: string) => CompletionEvent, (choice: never) => unknown]>([
+  ['content', (text) => ({ type: 'text-delta', choice: 0, text }), (c: { text: string }) => c.text],
+  [
+    'reasoning',
+    (text) => ({ type: 'reasoning-delta', choice: 0, text }),
+    (c: { reasoning: { text: string }[] }) => c.reasoning[0]?.text,
+  ],
+  ['a refusal', (text) => ({ type: 'refusal-delta', choice: 0, text }), (c: { refusal: string }) => c.refusal],
+])('masks in %s, cut anywhere', async (_name, make, read) => {
+  const { choice } = await filtersOf(secret).answer([...inField(make), finish]);
+  expect(read(choice as never)).toBe('it is [phrase] ok');
+});
+
+test('masks in tool-call arguments across JSON escapes', async () => {
+  const json = '{"say":"it is top\\u0020\\u0073ecret"}';
+  const items: CompletionEvent[] = [
+    { type: 'tool-call-start', choice: 0, index: 0, id: 'c1', name: 'f', kind: 'function' },
+    ...[...json].map((text): CompletionEvent => ({ type: 'tool-call-delta', choice: 0, index: 0, arguments: text })),
+    { type: 'finish', choice: 0, reason: 'tool-calls' },
+  ];
+  const { choice } = await filtersOf(secret).answer(items);
+  expect(choice?.toolCalls[0]?.arguments).toBe('{"say":"it is [phrase]"}');
+});
+
+test('clean deltas pass as they came, one for one', async () => {
+  const items = [...said('Hello', ' wor', 'ld.'), finish];
+  const { seen } = await filtersOf(secret).answer(items);
+  expect(seen).toEqual(items);
+});
+
+test('each choice and each field is a text of its own', async () => {
+  const items: CompletionEvent[] = [
+    { type: 'text-delta', choice: 0, text: 'top ' },
+    { type: 'text-delta', choice: 1, text: 'secret' },
+    { type: 'reasoning-delta', choice: 1, text: 'top ' },
+    { type: 'text-delta', choice: 0, text: 'hat' },
+    finish,
+    { type: 'finish', choice: 1, reason: 'stop' },
+  ];
+  const { whole } = await filtersOf(secret).answer(items, { ...user('x'), choices: 2 });
+  expect(whole.choices.map(({ text }) => text)).toEqual(['top hat', 'secret']);
+  expect(whole.choices[1]?.reasoning[0]?.text).toBe('top ');
+});
+
+test('block ends the choice with content-filter and the stated message, and lets the upstream go', async () => {
+  let closed = false;
+  async function* endless() {
+    try {
+      yield* said('it is top sec');
+      for (;;) yield* said('ret and more');
+    } finally {
+      closed = true;
+    }
+  }
+  const { apply } = filtersOf({
+    words: { kind: 'patterns', phrases: ['top secret'], action: 'block', message: 'No secrets.' },
+  });
+  const filtered = await apply(user('hi'));
+  const seen: CompletionEvent[] = [];
+  for await (const event of filtered.output(endless())) seen.push(event);
+  expect(seen).toEqual([
+    { type: 'text-delta', choice: 0, text: 'it is ' },
+    { type: 'refusal-delta', choice: 0, text: 'No secrets.' },
+    { type: 'finish', choice: 0, reason: 'content-filter', detail: 'No secrets.' },
+  ]);
+  expect(closed).toBe(true);
+});
+
+test.each([
+  ['flag', { action: 'flag' }, 'it is top secret', 'flag'],
+  ['shadow', { action: 'block', shadow: true }, 'it is top secret', 'would block'],
+])('%s changes and delays nothing, and is recorded', async (_name, more, text, action) => {
+  const items = [...said('it is top', ' sec', 'ret'), finish];
+  const { seen, choice, decisions } = await filtersOf({ words: { ...secret.words, ...more } }).answer(items);
+  expect(seen).toEqual(items);
+  expect(choice?.text).toBe(text);
+  expect(decisions).toEqual([{ stage: 'filters', name: 'words', action, detail: 'output: phrase' }]);
+});
+
+test('text that a removal joins to a new match is not sent', async () => {
+  const { choice } = await filtersOf({
+    words: { kind: 'patterns', phrases: ['ab'], action: 'replace', replacement: '' },
+  }).answer([...said('x a', 'ab', 'b y'), finish]);
+  expect(choice?.text).toBe('x ');
+  expect(choice?.finishReason).toBe('content-filter');
+});
+
+test('log-probabilities of removed text go with it, the others stay in order', async () => {
+  const token = (text: string, alternative = 'zzz') => ({
+    token: text,
+    logprob: -1,
+    bytes: [...new TextEncoder().encode(text)],
+    top: [{ token: alternative, logprob: -2, bytes: null }],
+  });
+  const pieces = ['a', ' top', ' sec', 'ret', ' end'];
+  const items: CompletionEvent[] = pieces.map((text) => ({
+    type: 'text-delta',
+    choice: 0,
+    text,
+    logprobs: [token(text, 'top secret')],
+  }));
+  const { choice, seen } = await filtersOf(secret).answer([...items, finish]);
+  expect(choice?.text).toBe('a [phrase] end');
+  expect(choice?.logprobs?.map(({ token: text }) => text)).toEqual(['a', ' end']);
+  expect(JSON.stringify(seen)).not.toContain('secret');
+});
+
+test('annotations are read too', async () => {
+  const { choice } = await filtersOf(secret).answer([
+    { type: 'annotation', choice: 0, annotation: { type: 'url_citation', url_citation: { title: 'Top Secret!' } } },
+    finish,
+  ]);
+  expect(choice?.annotations).toEqual([{ type: 'url_citation', url_citation: { title: '[phrase]!' } }]);
+});
+
+test('a stop filter cuts exactly, case and all', async () => {
+  const { choice } = await filtersOf({ end: { kind: 'stop', sequences: ['END.'] } }).answer([
+    ...said('one end. two EN', 'D. three'),
+    finish,
+  ]);
+  expect(choice).toMatchObject({ text: 'one end. two ', finishReason: 'stop', stopSequence: 'END.' });
+});
+
+test('a length filter counts code points', async () => {
+  const { choice } = await filtersOf({ short: { kind: 'length', characters: 5 } }).answer([
+    ...said('ab😀', '😀😀😀'),
+    finish,
+  ]);
+  expect(choice).toMatchObject({ text: 'ab😀😀😀', finishReason: 'length' });
+});
+
+test('a request that is refused says which filter, and not a word of it', async () => {
+  const { apply } = filtersOf({ words: { kind: 'patterns', phrases: ['top secret'], action: 'block' } });
+  await expect(apply(user('this is top\u200b secret'))).rejects.toMatchObject({
+    kind: 'content_blocked',
+    message: "The request was refused by the filter 'words'.",
+    decisions: [{ stage: 'filters', name: 'words', action: 'block', detail: 'input: phrase' }],
+  });
+});
+
+test('personal data leaves as placeholders and comes back in the answer’s stream', async () => {
+  const { apply } = filtersOf({ pii: { kind: 'pii', action: 'mask', restore: true } });
+  const filtered = await apply(user('I am ann@example.org, call +49 30 1234567. Again: ann@example.org'));
+  const [message] = filtered.request.messages;
+  expect(message && textOf(message.content)).toBe('I am [EMAIL_1], call [PHONE_1]. Again: [EMAIL_1]');
+  const items: CompletionEvent[] = [
+    ...[...'Hello [email_1], I will ring [PHONE_1] or [PHONE_2]'].map(
+      (text): CompletionEvent => ({ type: 'text-delta', choice: 0, text }),
+    ),
+    { type: 'tool-call-start', choice: 0, index: 0, id: 'c', name: 'mail', kind: 'function' },
+    ...[...'{"to":"\\u005bEMAIL_1]"}'].map(
+      (text): CompletionEvent => ({ type: 'tool-call-delta', choice: 0, index: 0, arguments: text }),
+    ),
+    finish,
+  ];
+  let text = '';
+  let args = '';
+  for await (const event of filtered.output(
+    (async function* () {
+      yield* items;
+    })(),
+  )) {
+    if (event.type === 'text-delta') text += event.text;
+    if (event.type === 'tool-call-delta') args += event.arguments;
+  }
+  expect(text).toBe('Hello ann@example.org, I will ring +49 30 1234567 or [PHONE_2]');
+  expect(args).toBe('{"to":"ann@example.org"}');
+  expect(JSON.stringify(filtered.decisions?.())).not.toContain('ann');
+});
+
+test('a placeholder that the client wrote itself stays what it is', async () => {
+  const { apply } = filtersOf({ pii: { kind: 'pii', restore: true } });
+  const filtered = await apply(user('[EMAIL_1] is not bob@example.org'));
+  const [message] = filtered.request.messages;
+  expect(message && textOf(message.content)).toBe('[EMAIL_1] is not [EMAIL_2]');
+});
+
+test('filters are for some callers and not for others', async () => {
+  const { apply } = filtersOf({ words: { ...secret.words, action: 'block', except: { teams: ['staff'] } } });
+  await expect(apply(user('top secret'))).rejects.toThrow('refused');
+  const staff = { ...context().caller, team: 'staff' };
+  expect((await apply(user('top secret'), { caller: staff })).request.messages).toHaveLength(1);
+});
+
+test('a request whose answer must be read comes back without its bytes; one that only is checked keeps them', async () => {
+  const request = { ...user('hi'), wire: { dialect: 'openai-chat' as const, body: {}, headers: {} } };
+  expect((await filtersOf(secret).apply(request)).request.wire).toBeUndefined();
+  const inputOnly = filtersOf({ words: { ...secret.words, on: 'input', action: 'block' } });
+  expect((await inputOnly.apply(request)).request.wire).toBeDefined();
+});

@@ -1,0 +1,143 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { compileRules, type Rule } from '../../src/filters/rules.ts';
+import { createScanner } from '../../src/filters/scanner.ts';
+import { expectedOutput, forbidden, spelledRules, text } from './oracle.ts';
+
+const mask = (match: Rule['match'], more: Partial<Rule> = {}): Rule => ({
+  filter: 'test',
+  label: 'x',
+  action: 'mask',
+  replacement: () => '[x]',
+  match,
+  ...more,
+});
+const run = (rules: readonly Rule[], pieces: readonly string[], json = false) => {
+  const scanner = createScanner(compileRules(rules), { json });
+  const sent = pieces.map((piece) => scanner.push(piece));
+  return { sent: [...sent, scanner.end()], ended: scanner.ended };
+};
+const whole = (rules: readonly Rule[], input: string, json = false) => run(rules, [input], json).sent.join('');
+
+test('streamed text equals the definition at every cut, with no delay beyond a live prefix', () => {
+  fc.assert(
+    fc.property(spelledRules, text, fc.infiniteStream(fc.integer({ min: 1, max: 4 })), (rules, input, sizes) => {
+      const scanner = createScanner(compileRules(rules.map(({ rule }) => rule)));
+      let sent = '';
+      for (let at = 0; at < input.length; ) {
+        const size = sizes.next().value ?? 1;
+        sent += scanner.push(input.slice(at, at + size));
+        at = Math.min(input.length, at + size);
+        expect(sent).toBe(expectedOutput(rules, input.slice(0, at), false).sent);
+      }
+      sent += scanner.end();
+      const expected = expectedOutput(rules, input, true);
+      expect(sent).toBe(expected.sent);
+      expect(scanner.ended !== undefined).toBe(expected.ended);
+      for (const bad of forbidden(rules)) expect(sent).not.toContain(bad);
+    }),
+    { numRuns: 5_000 },
+  );
+});
+
+test.each([
+  ['case is folded', 'PassWord', 'say [x]!', 'say PASSWORD!'],
+  ['compatibility forms are folded', 'file', '[x]', 'ﬁlｅ'],
+  ['a decomposed letter equals the composed one', 'café', 'un [x].', 'un cafe\u0301.'],
+  ['a composed letter is not its base', 'cafe', 'un café.', 'un café.'],
+  ['invisible characters hide nothing', 'secret', 'a [x] b', 'a s\u200be\u00adc\u2060ret b'],
+  ['any white space is a space', 'top secret', '[x]', 'top\u00a0secret'],
+  ['ß is ss', 'strasse', '[x]', 'STRAßE'],
+  ['overlapping matches are one region', 'aba', 'x[x]y', 'xababay'],
+])('%s', (_name, phrase, expected, input) => {
+  expect(whole([mask({ phrase })], input)).toBe(expected);
+  expect(run([mask({ phrase })], [...input]).sent.join('')).toBe(expected);
+  expect(run([mask({ phrase })], input.split('')).sent.join('')).toBe(expected);
+});
+
+test('clean text passes byte for byte, whatever it is made of', () => {
+  fc.assert(
+    fc.property(fc.array(fc.string({ unit: 'binary' })), (pieces) => {
+      const { sent } = run([mask({ phrase: 'zqzqzq' }), mask({ regex: '\\bzq\\d{2,4}zq\\b' })], pieces);
+      // More than 64 invisible characters in a row are cut; such text is not made here.
+      expect(sent.join('')).toBe(pieces.join(''));
+    }),
+  );
+});
+
+test('a run of invisible characters cannot fill the memory', () => {
+  const { sent } = run([mask({ phrase: 'secret' })], ['sec', ...Array(1_000).fill('\u200b'), 'ret']);
+  expect(sent.join('')).toBe('[x]');
+});
+
+test.each([
+  ['whole words only', 'cat', 'a [x], concat cats [x]', 'a cat, concat cats cat'],
+  ['scripts without spaces have no boundaries', 'cat', '我[x]你', '我cat你'],
+])('%s', (_name, phrase, expected, input) => {
+  expect(run([mask({ phrase, wholeWords: true })], input.split('')).sent.join('')).toBe(expected);
+});
+
+test.each([
+  ['a string', '{"a":"my [x]"}', '{"a":"my pass\\u0077ord"}'],
+  ['escapes of every unit', '["[x]"]', '["\\u0070\\u0061\\u0073\\u0073\\u0077\\u006f\\u0072\\u0064"]'],
+  ['separate strings do not join', '["pass","word"]', '["pass","word"]'],
+  ['a match with an escaped quote beside it', '{"a":"\\"[x]\\""}', '{"a":"\\"password\\""}'],
+  ['a replaced value outside a string stays JSON', '{"n":0}', '{"n":4111111111111111}'],
+  ['a key', '{"[x]":1}', '{"password":1}'],
+  ['clean escapes stay as they are', '{"a":"\\u00e9\\n\\ud83d\\ude00"}', '{"a":"\\u00e9\\n\\ud83d\\ude00"}'],
+])('tool-call arguments: %s', (_name, expected, input) => {
+  const rules = [mask({ phrase: 'password' }), mask({ regex: '4\\d{15}' })];
+  for (let cut = 0; cut <= input.length; cut++) {
+    expect(run(rules, [input.slice(0, cut), input.slice(cut)], true).sent.join('')).toBe(expected);
+  }
+  expect(run(rules, input.split(''), true).sent.join('')).toBe(expected);
+});
+
+test('arguments with random strings stay valid JSON and hide the phrase in every spelling', () => {
+  const spelling = fc.constantFrom('raw', 'escaped');
+  const char = fc.tuple(fc.constantFrom('a', 'b', 'c', '"', '\\', 'é', '😀'), spelling).map(([value, how]) =>
+    how === 'raw'
+      ? JSON.stringify(value).slice(1, -1)
+      : value
+          .split('')
+          .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+          .join(''),
+  );
+  const json = fc
+    .array(fc.array(char, { maxLength: 12 }), { maxLength: 4 })
+    .map((strings) => `{${strings.map((chars, i) => `"k${i}":"${chars.join('')}"`).join(',')}}`);
+  fc.assert(
+    fc.property(json, fc.infiniteStream(fc.integer({ min: 1, max: 5 })), (input, sizes) => {
+      const rules = [mask({ phrase: 'ab' }), mask({ regex: 'b(?:c|"|\\\\|é){1,2}c' })];
+      const pieces: string[] = [];
+      for (let at = 0; at < input.length; ) {
+        const size = sizes.next().value ?? 1;
+        pieces.push(input.slice(at, at + size));
+        at += size;
+      }
+      const out = run(rules, pieces, true).sent.join('');
+      expect(out).toBe(whole(rules, input, true));
+      const before = JSON.parse(input) as Record<string, string>;
+      const after = JSON.parse(out) as Record<string, string>;
+      for (const [key, value] of Object.entries(before)) expect(after[key]).toBe(whole(rules, value));
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+test.each([
+  ['a+', "'+'"],
+  ['a{2,}', "'{2,}'"],
+  ['(a*)', "'*'"],
+  ['(?=a)b', 'lookaround'],
+  ['(a)\\1', 'back-reference'],
+  ['a?', 'empty text'],
+  ['[', 'not valid'],
+  ['a{9000}', '9000 characters'],
+])('the expression %s is refused with the reason', (regex, reason) => {
+  expect(() => compileRules([mask({ regex })])).toThrow(reason);
+});
+
+test('a match that needs the end of the text waits for it', () => {
+  expect(run([mask({ regex: 'bye$' })], ['bye b', 'ye']).sent).toEqual(['bye ', '', '[x]']);
+});
