@@ -23,6 +23,7 @@ import { openPolicy } from './policy/admit.ts';
 import { noPrompts } from './prompts/render.ts';
 import { routedModels } from './routes-of-config.ts';
 import { createRouting } from './routing/attempt.ts';
+import { modelSchema } from './routing/config.ts';
 import { createUndiciTransport } from './transport/undici.ts';
 
 export interface StartOptions {
@@ -31,6 +32,8 @@ export interface StartOptions {
   /** What flags say, over the file. */
   readonly host?: string;
   readonly port?: number;
+  /** Public names of further local models, beside those of the file. */
+  readonly localModels?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly log?: LogOptions;
   /** Told of models loading and engine crashes, beside the log. */
@@ -51,7 +54,7 @@ export interface RunningGateway {
 export async function startGateway(options: StartOptions = {}): Promise<RunningGateway> {
   const env = options.env ?? process.env;
   const file = options.configFile ?? (existsSync('tidegate.yaml') ? 'tidegate.yaml' : undefined);
-  const config = file ? loadConfig(resolve(file), env) : configSchema.parse({});
+  const config = withLocalModels(file ? loadConfig(resolve(file), env) : configSchema.parse({}), options.localModels);
   const host = options.host ?? config.server.host;
   const startedAt = Math.floor(Date.now() / 1000);
 
@@ -119,4 +122,9 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       await observers.close();
     },
   };
+}
+
+function withLocalModels(config: Config, further: StartOptions['localModels'] = {}): Config {
+  const added = Object.entries(further).map(([name, local]) => [name, modelSchema.parse({ targets: [{ local }] })]);
+  return { ...config, models: { ...config.models, ...Object.fromEntries(added) } };
 }

@@ -1,0 +1,121 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { tidegate } from './run-cli.ts';
+
+// The model cache of whoever runs the tests: the default model is fetched into it once.
+const env = {
+  HOME: homedir(),
+  ...(process.env['TIDEGATE_CACHE'] ? { TIDEGATE_CACHE: process.env['TIDEGATE_CACHE'] } : {}),
+};
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidegate-serve-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const address = (text: string) => /serves (http:\/\/[\d.]+:\d+)\/v1/.exec(text)?.[1];
+
+/** Runs `act` once the command has said its address, then interrupts it. */
+function serving(args: readonly string[], act: (url: string) => Promise<void>, signal: NodeJS.Signals = 'SIGINT') {
+  let acted: Promise<void> | undefined;
+  return tidegate(['serve', '--port', '0', ...args], {
+    env,
+    cwd: folder,
+    onOutput: (text, child) => {
+      const url = address(text);
+      if (url && !acted) acted = act(url).finally(() => child.kill(signal));
+    },
+  }).then(async (run) => {
+    expect(run.stderr + run.stdout).toMatch(/serves http/);
+    await acted;
+    return run;
+  });
+}
+
+test('serve without a configuration streams an answer of the default model and says how to ask', {
+  timeout: 300_000,
+}, async () => {
+  let chunks: string[] = [];
+  const run = await serving([], async (url) => {
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: 'smollm2',
+        stream: true,
+        max_tokens: 8,
+        temperature: 0,
+        messages: [{ role: 'user', content: 'Say hello.' }],
+      }),
+    });
+    chunks = (await response.text()).split('\n').filter((line) => line.startsWith('data: '));
+  });
+  expect(chunks.at(-1)).toBe('data: [DONE]');
+  expect(chunks.length).toBeGreaterThan(4);
+  expect(run.stderr).toMatch(/curl -N http:.*\/v1\/chat\/completions/);
+  expect(run.stderr).toMatch(/Dashboard {2}http/);
+  expect(run.code).toBe(0);
+});
+
+test('the first Ctrl-C lets a running answer end, and nothing new begins', async () => {
+  const upstream = createServer((_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const chunk = (content: string, finish: string | null) =>
+      `data: ${JSON.stringify({ id: 'a', object: 'chat.completion.chunk', created: 1, model: 'm', choices: [{ index: 0, delta: { content }, finish_reason: finish }] })}\n\n`;
+    response.write(chunk('one', null));
+    setTimeout(() => response.end(`${chunk(' two', null)}${chunk('', 'stop')}data: [DONE]\n\n`), 1500);
+  });
+  await new Promise<void>((ready) => upstream.listen(0, '127.0.0.1', ready));
+  const bound = upstream.address();
+  const port = typeof bound === 'object' ? bound?.port : 0;
+  await writeFile(
+    join(folder, 'up.yaml'),
+    `providers: { up: { type: openai-compatible, baseUrl: http://127.0.0.1:${port}/v1 } }\nmodels: { m: { targets: [{ provider: up }] } }\n`,
+  );
+  let answer: Promise<string> | undefined;
+  const run = await serving(['--config', 'up.yaml', '--no-pull'], async (url) => {
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'm', stream: true, messages: [{ role: 'user', content: 'x' }] }),
+    });
+    answer = response.text(); // the head is here; the interrupt comes before the rest
+  });
+  upstream.close();
+  expect(await answer).toMatch(/one.*two.*\[DONE\]/s);
+  expect(run.stderr).toMatch(/Letting running answers end/);
+  expect(run.code).toBe(0);
+});
+
+test('a port in use is told with a way out', async () => {
+  const taken = createServer();
+  await new Promise<void>((ready) => taken.listen(0, '127.0.0.1', ready));
+  const bound = taken.address();
+  const port = typeof bound === 'object' ? bound?.port : 0;
+  const run = await tidegate(['serve', '--no-pull', '--port', String(port)], { env, cwd: folder });
+  taken.close();
+  expect(run.stderr).toMatch(/taken by another process.*--port/);
+  expect(run.code).toBe(1);
+});
+
+test('a model that cannot be had does not keep the others from being served', async () => {
+  let listed: unknown;
+  const run = await serving(['--model', 'mine=./absent.gguf'], async (url) => {
+    listed = ((await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string }[] }).data.map(({ id }) => id);
+  });
+  expect(run.stderr).toMatch(/no model file at .*absent\.gguf/);
+  expect(listed).toEqual(expect.arrayContaining(['mine', 'smollm2']));
+});
+
+const wrong = [
+  { args: ['--port', 'many'], code: 2, says: /number from 0 to 65535/ },
+  { args: ['--config', 'absent.yaml'], code: 1, says: /absent\.yaml/ },
+];
+test.each(wrong)('serve $args ends with $code', async ({ args, code, says }) => {
+  const run = await tidegate(['serve', ...args], { env, cwd: folder });
+  expect(run.stderr).toMatch(says);
+  expect(run.code).toBe(code);
+});
