@@ -179,7 +179,8 @@ function continued(asked: ChatRequest, { text, toolCalls }: DeliveredChoice): Ch
   const message: AssistantMessage = {
     role: 'assistant',
     content: [...(begun?.content ?? []), ...(text === '' ? [] : [{ type: 'text' as const, text }])],
-    toolCalls: [...(begun?.toolCalls ?? []), ...toolCalls.filter(Boolean)],
+    // Copied: what is delivered grows on while the request is being served.
+    toolCalls: [...(begun?.toolCalls ?? []), ...toolCalls.filter(Boolean).map((call) => ({ ...call }))],
   };
   return { ...asked, messages: [...before, message], continueFinalMessage: true };
 }
