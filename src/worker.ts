@@ -12,6 +12,7 @@ import { noPrompts } from './prompts/render.ts';
 import { routedModels } from './routes-of-config.ts';
 import { createRouting } from './routing/attempt.ts';
 import { createFetchTransport } from './transport/fetch.ts';
+import { decodeDelivered } from './wire/delivered.ts';
 
 /** Bindings of wrangler.toml: the configuration as text, and secrets by name. */
 interface Env {
@@ -34,7 +35,7 @@ function build(env: Env) {
   const gateway = createGateway({
     policy,
     prompts: noPrompts,
-    routing: createRouting(routedModels(config, providers)),
+    routing: createRouting(routedModels(config, providers), undefined, { decodeWire: decodeDelivered }),
     filters: noFilters,
     cache: noCache,
     record: createRecorder([(record) => console.log(JSON.stringify(record))]),

@@ -16,7 +16,7 @@ import { createDelivered, type Delivered, insideToolCall, type Rest, rejoin, res
 import type { Outcome, Version } from './versions.ts';
 
 /** What the bytes of a broken pass-through answer said; given by the composition root, because routing knows no wire. */
-export type DecodeWire = (dialect: Dialect, bytes: Uint8Array) => readonly CompletionEvent[];
+export type DecodeWire = (dialect: Dialect, bytes: Uint8Array) => readonly CompletionEvent[] | undefined;
 
 export interface AnswerDeps {
   readonly clock: Clock;

@@ -31,7 +31,8 @@ interface OpenChoice {
 }
 
 /** The chunks of a streamed chat answer, in the order and form of reference/openai-api.md section 2.2. */
-export function createChatEncoder(answer: ChatAnswer): StreamEncoder {
+export function createChatEncoder(asked: ChatAnswer): StreamEncoder {
+  let answer = asked;
   const choices: OpenChoice[] = [];
   let usage: Usage | undefined;
   let fingerprint: string | undefined;
@@ -88,7 +89,18 @@ export function createChatEncoder(answer: ChatAnswer): StreamEncoder {
     return { tool_calls: [{ index, function: { arguments: text } }] };
   };
 
-  return {
+  /** The client has an upstream's own chunks so far: the rest bears their id, and counts choices and calls on. */
+  const resume = (delivered: readonly CompletionEvent[]) => {
+    for (const event of delivered) {
+      if (event.type === 'start') {
+        const { id = answer.id, model = answer.model, created = answer.created } = event;
+        answer = { ...answer, id, model, created };
+      }
+      encoder.push(event); // for what it remembers; the client has the text
+    }
+  };
+
+  const encoder: StreamEncoder = {
     push(event) {
       switch (event.type) {
         case 'start':
@@ -132,9 +144,11 @@ export function createChatEncoder(answer: ChatAnswer): StreamEncoder {
         case 'usage':
           usage = event.usage;
           return '';
+        case 'takeover':
+          if (event.delivered) resume(event.delivered);
+          return '';
         case 'reasoning-end':
         case 'progress':
-        case 'takeover':
           return '';
         case 'wire': // http sends these bytes itself
           return '';
@@ -148,6 +162,7 @@ export function createChatEncoder(answer: ChatAnswer): StreamEncoder {
     },
     error: encodeChatFailure,
   };
+  return encoder;
 }
 
 /** The error as the stream's last event: the one form that every SDK raises. */

@@ -112,6 +112,7 @@ export function createChatChunkDecoder(): ChatChunkDecoder {
           ...(id ? { id } : {}),
           ...(model ? { model } : {}),
           ...(fingerprint ? { fingerprint } : {}),
+          ...(typeof chunk['created'] === 'number' ? { created: chunk['created'] } : {}),
         });
       }
       usage = decodeUsage(chunk) ?? usage;

@@ -170,7 +170,7 @@ test.each([
 
 test('what we write, our upstream side reads back as the same events', () => {
   const events: CompletionEvent[] = [
-    { type: 'start', id: 'chatcmpl-1', model: 'm' },
+    { type: 'start', id: 'chatcmpl-1', model: 'm', created: expect.any(Number) },
     { type: 'reasoning-delta', choice: 0, text: 'hm' },
     {
       type: 'text-delta',
@@ -328,7 +328,7 @@ test.each([
 
 test('a whole body is read as the stream would have been', () => {
   expect(decodeChatCompletion(body(text))).toEqual([
-    { type: 'start', id: 'chatcmpl-1', model: 'm', fingerprint: 'fp_1' },
+    { type: 'start', id: 'chatcmpl-1', model: 'm', fingerprint: 'fp_1', created: expect.any(Number) },
     { type: 'text-delta', choice: 0, text: 'Hello "x"\n' },
     { type: 'finish', choice: 0, reason: 'stop' },
     {
