@@ -1,4 +1,4 @@
-import { checkGguf } from './gguf.ts';
+import { readGguf } from './gguf.ts';
 import { type LlamaModel, loadLlamaModel } from './llama.ts';
 import type { EngineCall, EngineError, EngineOutput, FromChild, LoadOptions, ToChild } from './protocol.ts';
 import { createRunner, type Runner } from './runner.ts';
@@ -28,6 +28,9 @@ process.on('message', (message: ToChild) => {
     case 'cancel':
       runner?.cancel(message.id);
       return;
+    case 'shutdown':
+      void shutdown();
+      return;
     case 'call':
       void answer(message.id, message.call);
       return;
@@ -36,9 +39,14 @@ process.on('message', (message: ToChild) => {
   }
 });
 
+async function shutdown(): Promise<void> {
+  await runner?.close();
+  process.exit(0);
+}
+
 async function load(options: LoadOptions): Promise<void> {
   try {
-    await checkGguf(options.modelPath);
+    await readGguf(options.modelPath);
     let lastSentMs = 0;
     model = await loadLlamaModel(options, {
       onProgress(fraction) {

@@ -256,8 +256,9 @@ export function createEngineHost(options: HostOptions): EngineHost {
       const ending = child;
       if (!ending || ending.exitCode !== null) return;
       const gone = new Promise<void>((resolve) => ending.once('exit', () => resolve()));
-      ending.disconnect();
-      const force = setTimeout(() => ending.kill('SIGKILL'), 2000);
+      if (state === 'ready') send({ type: 'shutdown' });
+      else ending.kill('SIGKILL');
+      const force = setTimeout(() => ending.kill('SIGKILL'), 5000);
       await gone;
       clearTimeout(force);
     },

@@ -1,6 +1,6 @@
 import type { TokenLogprob } from '../core/event.ts';
+import type { Chooser } from './chooser.ts';
 import { createDetokenizer } from './detokenize.ts';
-import type { LlamaSampler } from './llama.ts';
 import type { EngineOutput, EngineUsage, GenerateRequest } from './protocol.ts';
 import { createStopMatcher } from './stop.ts';
 
@@ -9,7 +9,11 @@ export interface ActiveRequest {
   readonly id: number;
   readonly request: GenerateRequest;
   readonly prompt: readonly number[];
+  /** Hash of the request's tenant. */
+  readonly tenant: string;
   readonly adapters: string;
+  /** Tokens of the predicted output, to draft from. */
+  readonly prediction: readonly number[];
   readonly enqueuedMs: number;
   readonly jobs: Job[];
   startedMs: number | undefined;
@@ -30,7 +34,11 @@ export interface Job {
   readonly promptLength: number;
   readonly maxTokens: number;
   readonly writer: TextWriter;
-  sampler: LlamaSampler | undefined;
+  chooser: Chooser | undefined;
+  /** Guessed tokens that the next step checks. */
+  draft: readonly number[];
+  /** Generated text while a grammar waits for its trigger. */
+  untriggered: string | undefined;
   slot: number | undefined;
   /** Leading tokens whose KV is in the slot. */
   processed: number;
@@ -43,12 +51,15 @@ export interface Job {
   done: boolean;
 }
 
-export const isDecoding = (job: Job): boolean => job.generated > 0 || job.processed >= job.tokens.length;
+/** Past its prompt: only the last token (and drafts) wait to be evaluated. */
+export const isDecoding = (job: Job): boolean => job.generated > 0 && job.processed === job.tokens.length - 1;
 
 /** Tokens in, the text that may be sent out: whole characters, stop texts cut, log-probabilities beside their text. */
 export interface TextWriter {
   /** Returns the stop text, when the answer ended with this token. */
   push(bytes: Uint8Array, logprob?: TokenLogprob): string | undefined;
+  /** Adds text of the prompt, in which stop texts mean nothing. */
+  echo(bytes: Uint8Array, logprob?: TokenLogprob): void;
   /** Gives back what is held; call when the answer ends. */
   flush(): void;
   /** What may be sent since the last call. */
@@ -76,6 +87,12 @@ export function createTextWriter(stops: readonly string[]): TextWriter {
       const result = matcher.push(text);
       release(result.text);
       return result.stopped;
+    },
+    echo(bytes, logprob) {
+      const text = detokenizer.push(bytes);
+      seen += text.length;
+      if (logprob) pending.push({ end: seen, logprob });
+      release(text);
     },
     flush: () => release(matcher.flush()),
     take() {

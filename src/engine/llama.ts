@@ -26,6 +26,8 @@ export interface LlamaModel {
   createSampler(options: SamplerConfig): LlamaSampler;
   /** Throws on a grammar that does not parse. Compiled grammars are kept by their text. */
   createGrammarState(gbnf: string): GrammarState;
+  cloneGrammarState(state: GrammarState): GrammarState;
+  /** Throws where the grammar does not allow the token. */
   acceptGrammarToken(state: GrammarState, token: number): void;
   createContext(options: ContextOptions): Promise<LlamaContext>;
   close(): Promise<void>;
@@ -272,6 +274,7 @@ export async function loadLlamaModel(
       grammars.set(gbnf, pristine);
       return new bindings.AddonGrammarEvaluationState(pristine);
     },
+    cloneGrammarState: (state) => new bindings.AddonGrammarEvaluationState(state),
     acceptGrammarToken: (state, token) => bindings.AddonSampler.acceptGrammarEvaluationStateToken(state, token),
     async createContext({ sequences, contextTokens: perSequence, batchTokens, embeddings, ranking }) {
       const context = new bindings.AddonContext(native, {

@@ -7,6 +7,8 @@ const candidates = 1024;
 export interface LogprobReader {
   /** Log-probability of `token` and of the `top` likeliest at `place`, in the model's own distribution, before any sampler. */
   read(place: number, token: number, top: number): Promise<TokenLogprob>;
+  /** For a token whose log-probability the model can't tell: the first of all. JSON makes null of it. */
+  unknown(token: number): TokenLogprob;
   dispose(): void;
 }
 
@@ -42,6 +44,7 @@ export function createLogprobReader(model: LlamaModel, context: LlamaContext): L
       last = result.catch(() => {});
       return result;
     },
+    unknown: (token) => ({ ...describe(model, token), logprob: Number.NaN, top: [], id: token }),
     dispose() {
       for (const sampler of samplers) sampler.dispose();
     },

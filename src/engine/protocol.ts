@@ -6,7 +6,9 @@ export type ToChild =
   | { readonly type: 'load'; readonly options: LoadOptions }
   | { readonly type: 'generate'; readonly id: number; readonly request: GenerateRequest }
   | { readonly type: 'call'; readonly id: number; readonly call: EngineCall }
-  | { readonly type: 'cancel'; readonly id: number };
+  | { readonly type: 'cancel'; readonly id: number }
+  /** Keep what is warm and end. */
+  | { readonly type: 'shutdown' };
 
 export type FromChild =
   | { readonly type: 'load-progress'; readonly fraction: number }
@@ -231,6 +233,7 @@ export interface EngineStats {
   readonly kvMemoryBytes: number;
   readonly kvDiskBytes: number;
   readonly totalSteps: number;
+  readonly totalEvaluatedTokens: number;
   readonly totalPromptTokens: number;
   readonly totalCachedTokens: number;
   readonly totalCompletionTokens: number;

@@ -1,16 +1,17 @@
-import { rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { type BatchCandidate, planStep, prefillBudget, promptGrain } from './batch-policy.ts';
+import { createChooser } from './chooser.ts';
+import { lookUpDraft } from './draft.ts';
+import { readRequest } from './intake.ts';
 import { type ActiveRequest, createTextWriter, isDecoding, type Job, textOutput, usageOf } from './job.ts';
-import type { LlamaContext, LlamaModel, SamplerConfig } from './llama.ts';
-import { createLogprobReader, type LogprobReader } from './logprobs.ts';
-import { commonPrefix, minCopyTokens, type PrefixQuery, place, type SlotView } from './prefix.ts';
+import { hashOf, openKvStore } from './kv-store.ts';
+import type { LlamaContext, LlamaModel } from './llama.ts';
+import { createLogprobReader } from './logprobs.ts';
 import type { EngineError, EngineOutput, EngineStats, GenerateRequest, LoadOptions } from './protocol.ts';
-import { withDefaults } from './sampling.ts';
 import { charge, queueDelayMs, schedule } from './scheduler.ts';
 import { scratchFolder } from './scratch.ts';
+import { createSlots } from './slots.ts';
 import { createSpeedMeter } from './speed.ts';
-import { createPromptReader, PromptError, type PromptReader } from './tokenize.ts';
+import { runStep, StepError, type StepItem } from './step.ts';
+import { createPromptReader, type PromptReader } from './tokenize.ts';
 
 /** The engine's loop over one context: schedule, run, apply. */
 export interface Runner {
@@ -22,24 +23,16 @@ export interface Runner {
   /** Milliseconds that the native call under way has lasted; 0 between calls. */
   busyMs(): number;
   readonly prompts: PromptReader;
+  /** Ends the loop and moves warm KV to the disk tier. */
+  close(): Promise<void>;
 }
 
-/** A step that only reads prompts lasts about so long, so that a cancelled prompt frees its slot soon. */
-const prefillStepMs = 70;
 const defaultMaxQueue = 64;
-const defaultSlowdown = 2.4;
-/** Spelled-out progress at most so often. */
+/** Progress of a long prompt is told at most so often. */
 const progressEveryMs = 500;
-
-interface Slot {
-  readonly index: number;
-  tokens: number[];
-  tenant: string | undefined;
-  cacheKey: string | undefined;
-  adapters: string;
-  lastUsedMs: number;
-  job: Job | undefined;
-}
+/** Drafts pay while few sequences decode: a wide batch has no idle compute. */
+const maxDraftWidth = 4;
+const maxDraftTokens = 8;
 
 export async function createRunner(
   model: LlamaModel,
@@ -47,42 +40,21 @@ export async function createRunner(
   options: LoadOptions,
   emit: (outputs: readonly EngineOutput[], stats: EngineStats) => void,
 ): Promise<Runner> {
-  const slotCount = model.info.slots;
-  const batchTokens = options.batchTokens ?? 512;
+  const { info } = model;
   const maxQueue = options.maxQueue ?? defaultMaxQueue;
   const prompts = createPromptReader(model);
   const speed = createSpeedMeter();
-  const slots: Slot[] = Array.from({ length: slotCount }, (_, index) => ({
-    index,
-    tokens: [],
-    tenant: undefined,
-    cacheKey: undefined,
-    adapters: '',
-    lastUsedMs: 0,
-    job: undefined,
-  }));
-  const requests = new Map<number, ActiveRequest>();
-  const queue: Job[] = [];
-  const served = new Map<string, number>();
-  const scratchFile = join(scratchFolder(), `tidegate-kv-${process.pid}`);
-  process.once('exit', () => rmSync(scratchFile, { force: true }));
-  const errands: (() => Promise<void>)[] = [];
-  let outputs: EngineOutput[] = [];
-  let nextKey = 0;
-  let wake: (() => void) | undefined;
-  /** Something came while the loop was busy: it looks again before it sleeps. */
-  let news = false;
-  let callStartedMs: number | undefined;
   const logprobs = createLogprobReader(model, context);
-  let meanCompletionTokens = 128;
-  let activeAdapters = '';
-  const totals = { steps: 0, prompt: 0, cached: 0, completion: 0 };
-
-  const notify = () => {
-    news = true;
-    wake?.();
-    wake = undefined;
-  };
+  const store = await openKvStore({
+    memoryFolder: scratchFolder(),
+    memoryBytes: options.kvCache?.memoryBytes ?? 2 ** 30,
+    diskFolder: options.kvCache?.directory,
+    diskBytes: options.kvCache?.diskBytes ?? 0,
+    modelKey: hashOf(
+      JSON.stringify([info.description, info.sizeBytes, options.kvCacheKeyType, options.kvCacheValueType]),
+    ),
+  });
+  let callStartedMs: number | undefined;
   const native = async <T>(work: () => Promise<T>): Promise<T> => {
     callStartedMs = performance.now();
     try {
@@ -91,10 +63,31 @@ export async function createRunner(
       callStartedMs = undefined;
     }
   };
-  const running = (): Job[] => slots.flatMap((slot) => (slot.job ? [slot.job] : []));
+  const slots = createSlots(info.slots, context, store, info.kvBytesPerToken, native);
+  const requests = new Map<number, ActiveRequest>();
+  const queue: Job[] = [];
+  const served = new Map<string, number>();
+  const lastProgress = new WeakMap<ActiveRequest, number>();
+  const errands: (() => Promise<void>)[] = [];
+  let outputs: EngineOutput[] = [];
+  let nextKey = 0;
+  let wake: (() => void) | undefined;
+  /** Something came while the loop was busy: it looks again before it sleeps. */
+  let news = false;
+  let closed = false;
+  let meanCompletionTokens = 128;
+  let activeAdapters = '';
+  const totals = { steps: 0, evaluated: 0, prompt: 0, cached: 0, completion: 0 };
+
+  const notify = () => {
+    news = true;
+    wake?.();
+    wake = undefined;
+  };
+  const waiting = () => queue.filter((job) => job.generated === 0 && job.processed === 0).length;
 
   function stats(): EngineStats {
-    const jobs = running();
+    const jobs = slots.running();
     const stepMs = speed.decodeMs(Math.max(1, jobs.length));
     const left = (job: Job): number => {
       const toRead = Math.max(0, job.promptLength - job.processed);
@@ -103,18 +96,19 @@ export async function createRunner(
     };
     return {
       running: jobs.length,
-      waiting: queue.filter((job) => job.parkedAt === undefined).length,
-      parked: queue.filter((job) => job.parkedAt !== undefined).length,
-      slots: slotCount,
+      waiting: waiting(),
+      parked: queue.length - waiting(),
+      slots: info.slots,
       maxQueue,
       slotFreeInMs: jobs.map(left).sort((a, b) => a - b),
       waitingMs: queue.map(left),
       stepMs,
       prefillMsPerToken: speed.prefillMsPerToken(),
       meanCompletionTokens,
-      kvMemoryBytes: 0,
-      kvDiskBytes: 0,
+      kvMemoryBytes: store.bytes('memory'),
+      kvDiskBytes: store.bytes('disk'),
       totalSteps: totals.steps,
+      totalEvaluatedTokens: totals.evaluated,
       totalPromptTokens: totals.prompt,
       totalCachedTokens: totals.cached,
       totalCompletionTokens: totals.completion,
@@ -129,51 +123,23 @@ export async function createRunner(
   };
 
   function submit(id: number, request: GenerateRequest): void {
-    const read = readPrompt(request);
-    if (Array.isArray(read)) enqueue(id, request, read);
-    else {
+    const read =
+      overloaded(request) ?? readRequest(request, { model, prompts, options, contextTokens: context.contextTokens });
+    if ('kind' in read) {
       outputs.push({ id, type: 'failed', error: read });
       flush();
-    }
+    } else enqueue(id, request, read);
   }
 
-  /** The prompt's tokens, or why the request is refused. */
-  function readPrompt(request: GenerateRequest): number[] | EngineError {
-    const waiting = queue.filter((job) => job.parkedAt === undefined).length;
-    if (waiting + request.choices > maxQueue + Math.max(0, slotCount - running().length)) {
-      const retryAfterMs = Math.max(250, Math.round(queueDelayMs(stats())));
-      return {
-        kind: 'overloaded',
-        message: `${waiting} requests are waiting for this model already; try again in ${Math.ceil(retryAfterMs / 1000)} s.`,
-        retryAfterMs,
-      };
-    }
-    const param = request.prompt.kind === 'chat' ? 'messages' : 'prompt';
-    let prompt: number[];
-    try {
-      prompt = prompts.read(request.prompt);
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      return { kind: 'invalid_request', message, param: error instanceof PromptError ? error.param : param };
-    }
-    if (prompt.length === 0) return { kind: 'invalid_request', message: 'The prompt is empty.', param };
-    if (prompt.length >= context.contextTokens) {
-      return {
-        kind: 'context_length_exceeded',
-        message: `This model's maximum context length is ${context.contextTokens} tokens. However, your messages resulted in ${prompt.length} tokens. Please reduce the length of the messages.`,
-        param,
-      };
-    }
-    const unknown = request.loras?.find(({ name }) => !options.loras?.some((known) => known.name === name));
-    if (unknown) {
-      return { kind: 'invalid_request', message: `There is no LoRA adapter "${unknown.name}".`, param: 'lora' };
-    }
-    try {
-      if (request.grammar) model.createGrammarState(request.grammar.gbnf);
-    } catch {
-      return { kind: 'invalid_request', message: 'The grammar does not parse as GBNF.', param: 'grammar' };
-    }
-    return prompt;
+  function overloaded(request: GenerateRequest): EngineError | undefined {
+    const free = Math.max(0, info.slots - slots.running().length);
+    if (waiting() + request.choices <= maxQueue + free) return undefined;
+    const retryAfterMs = Math.max(250, Math.round(queueDelayMs(stats())));
+    return {
+      kind: 'overloaded',
+      message: `${waiting()} requests are waiting for this model already; try again in ${Math.ceil(retryAfterMs / 1000)} s.`,
+      retryAfterMs,
+    };
   }
 
   function enqueue(id: number, request: GenerateRequest, prompt: readonly number[]): void {
@@ -181,7 +147,9 @@ export async function createRunner(
       id,
       request,
       prompt,
+      tenant: hashOf(request.tenant),
       adapters: (request.loras ?? []).map(({ name, scale }) => `${name}=${scale}`).join(','),
+      prediction: request.prediction ? [...model.tokenize(request.prediction, false)] : [],
       enqueuedMs: performance.now(),
       jobs: [],
       startedMs: undefined,
@@ -203,7 +171,9 @@ export async function createRunner(
         promptLength: prompt.length,
         maxTokens: Math.min(request.maxTokens ?? Number.POSITIVE_INFINITY, room),
         writer: createTextWriter(request.stop),
-        sampler: undefined,
+        chooser: undefined,
+        draft: [],
+        untriggered: request.grammar?.triggers ? '' : undefined,
         slot: undefined,
         processed: 0,
         generated: 0,
@@ -226,26 +196,16 @@ export async function createRunner(
     notify();
   }
 
-  /** Takes a job out of the queue or its slot; the slot's KV stays for the next prompt. */
+  /** Takes a job out of the queue or its slot. */
   function end(job: Job): void {
     if (job.done) return;
     job.done = true;
     job.active.open--;
-    const waiting = queue.indexOf(job);
-    if (waiting >= 0) queue.splice(waiting, 1);
-    if (job.slot !== undefined) release(job);
-    job.sampler?.dispose();
-    job.sampler = undefined;
-  }
-
-  function release(job: Job): void {
-    const slot = slots[job.slot ?? -1];
-    job.slot = undefined;
-    if (!slot) return;
-    const keep = !job.shifted && job.active.request.cachePrompt !== false;
-    slot.tokens = keep ? job.tokens.slice(0, job.processed) : [];
-    slot.lastUsedMs = performance.now();
-    slot.job = undefined;
+    const at = queue.indexOf(job);
+    if (at >= 0) queue.splice(at, 1);
+    slots.release(job);
+    job.chooser?.dispose();
+    job.chooser = undefined;
   }
 
   function finish(job: Job, reason: 'stop' | 'length', stopSequence?: string): void {
@@ -262,208 +222,97 @@ export async function createRunner(
     }
   }
 
-  function failRequest(active: ActiveRequest, error: EngineError): void {
+  function fail(active: ActiveRequest, what: string, error: unknown): void {
     if (!requests.delete(active.id)) return;
     for (const job of active.jobs) end(job);
-    outputs.push({ id: active.id, type: 'failed', error });
+    const message = `${what}: ${error instanceof Error ? error.message : 'unknown error'}`;
+    outputs.push({ id: active.id, type: 'failed', error: { kind: 'engine_failed', message } });
   }
 
-  const view = (slot: Slot): SlotView => ({
-    index: slot.index,
-    tokens: slot.job ? (slot.job.shifted ? [] : slot.job.tokens.slice(0, slot.job.processed)) : slot.tokens,
-    tenant: slot.tenant,
-    cacheKey: slot.cacheKey,
-    adapters: slot.adapters,
-    busy: slot.job !== undefined,
-    lastUsedMs: slot.lastUsedMs,
-  });
-
-  /** Gives waiting jobs slots, as the scheduler says. */
+  /** Gives waiting jobs slots and parks others for them, as the scheduler says. */
   async function admit(): Promise<void> {
     if (queue.length === 0) return;
     const describe = (job: Job) => ({
       key: job.key,
-      tenant: job.active.request.tenant,
+      tenant: job.active.tenant,
       priority: job.active.request.priority,
       order: job.order,
     });
-    const { start } = schedule({
+    const { park, start } = schedule({
       queue: queue.map(describe),
-      running: running().map((job) => ({ ...describe(job), slot: job.slot ?? 0, parkable: false })),
-      slots: slotCount,
+      running: slots.running().map((job) => ({ ...describe(job), slot: job.slot ?? 0, parkable: !job.shifted })),
+      slots: info.slots,
       served,
     });
+    for (const key of park) {
+      const job = slots.running().find((candidate) => candidate.key === key);
+      if (!job) continue;
+      job.draft = [];
+      await slots.park(job);
+      if (!job.done) queue.push(job);
+    }
     for (const key of start) {
       const job = queue.find((candidate) => candidate.key === key);
       if (!job) continue;
-      const { request, adapters } = job.active;
-      const query: PrefixQuery = {
-        tokens: job.tokens,
-        tenant: request.tenant,
-        cacheKey: request.cacheKey,
-        adapters,
-        reuse: request.cachePrompt !== false,
-      };
-      const views = slots.map(view);
-      const placement = place(query, views, []);
+      const placement = slots.place(job);
       if (!placement) return;
-      if (query.reuse && isBeingRead(job, query, placement.cachedTokens)) continue;
-      const slot = slots[placement.slot];
-      if (!slot) continue;
-      if (!(await occupy(slot, job, placement.source, placement.cachedTokens))) continue;
+      if (job.parkedAt === undefined && slots.isBeingRead(job, placement.cachedTokens)) continue;
       queue.splice(queue.indexOf(job), 1);
+      const cached = await slots.occupy(job, placement);
+      if (!job.done) begin(job, cached);
     }
   }
 
-  /** Another slot is just reading a prefix that this job needs too: wait for it and copy. */
-  function isBeingRead(job: Job, query: PrefixQuery, cachedTokens: number): boolean {
-    return running().some((other) => {
-      const slot = slots[other.slot ?? -1];
-      if (!slot || slot.tenant !== query.tenant || slot.adapters !== query.adapters || other.shifted) return false;
-      const shared = commonPrefix(other.tokens, job.tokens, Math.min(other.promptLength, job.tokens.length - 1));
-      return shared > other.processed && shared >= cachedTokens + minCopyTokens;
-    });
-  }
-
-  async function occupy(
-    slot: Slot,
-    job: Job,
-    source: { readonly type: string; readonly from?: number },
-    cachedTokens: number,
-  ): Promise<boolean> {
-    let cached = cachedTokens;
-    if (source.type === 'copy' && source.from !== undefined) {
-      cached = (await copy(source.from, slot.index, cachedTokens)) ? cachedTokens : 0;
-    }
-    if (job.done) {
-      slot.tokens = [];
-      return false;
-    }
-    if (cached === 0 || !context.truncate(slot.index, cached)) {
-      context.truncate(slot.index, 0);
-      cached = 0;
-    }
-    slot.tokens = [];
-    slot.job = job;
-    slot.tenant = job.active.request.tenant;
-    slot.cacheKey = job.active.request.cacheKey;
-    slot.adapters = job.active.adapters;
-    job.slot = slot.index;
-    job.processed = cached;
-    job.sampler ??= model.createSampler(samplerConfig(job));
+  function begin(job: Job, cached: number): void {
     const { active } = job;
-    if (active.startedMs === undefined) {
-      active.startedMs = performance.now();
-      active.cachedTokens = cached;
-      totals.prompt += active.prompt.length;
-      totals.cached += cached;
-      outputs.push({ id: active.id, type: 'prompt', promptTokens: active.prompt.length, cachedTokens: cached });
-    }
-    return true;
-  }
-
-  /** KV of one sequence into another. The binding copies only through a file; in a memory file system that is a memcpy. */
-  async function copy(from: number, to: number, tokens: number): Promise<boolean> {
-    const holder = slots[from];
-    if (!holder) return false;
-    const held = view(holder).tokens;
-    try {
-      await native(() => context.save(from, scratchFile, Uint32Array.from(held)));
-      await native(() => context.load(to, scratchFile));
-      return context.truncate(to, tokens);
-    } catch {
-      context.truncate(to, 0); // no room for the file: the prompt is read again
-      return false;
-    }
-  }
-
-  function samplerConfig(job: Job): SamplerConfig {
-    const { request } = job.active;
-    const seed = request.sampling.seed ?? Math.floor(Math.random() * 2 ** 32);
-    const penaltyWindow = request.sampling.repeatLastN ?? 64;
-    const repeat = (request.sampling.repeatPenalty ?? 1) !== 1;
-    return {
-      ...withDefaults(request.sampling, (seed + job.choice) >>> 0),
-      // OpenAI's penalties count the answer only, llama.cpp's repeat penalty the end of the prompt too.
-      history: Uint32Array.from(repeat ? job.tokens.slice(-penaltyWindow) : []),
-      repeatLastN: repeat ? penaltyWindow : context.contextTokens,
-      ...(request.sampling.ignoreEos || (request.minTokens ?? 0) > 0 ? { bans: model.endTokens } : {}),
-      ...(request.grammar && !request.grammar.triggers
-        ? { grammar: model.createGrammarState(request.grammar.gbnf) }
-        : {}),
-    };
-  }
-
-  function limits(jobs: readonly Job[]) {
-    const width = jobs.filter(isDecoding).length;
-    const perToken = speed.prefillMsPerToken();
-    const alone = Math.max(16, Math.floor(prefillStepMs / perToken / promptGrain) * promptGrain);
-    return {
-      batchTokens: width > 0 ? batchTokens : Math.min(batchTokens, alone),
-      prefillTokens:
-        width > 0
-          ? prefillBudget(
-              { decodeMs: speed.decodeMs(width), prefillMsPerToken: perToken },
-              options.prefillSlowdown ?? defaultSlowdown,
-              batchTokens,
-            )
-          : batchTokens,
-    };
+    job.chooser ??= createChooser(model, context, active.request, job.choice, active.prompt);
+    if (active.startedMs !== undefined) return;
+    active.startedMs = performance.now();
+    active.cachedTokens = cached;
+    totals.prompt += active.prompt.length;
+    totals.cached += cached;
+    outputs.push({ id: active.id, type: 'prompt', promptTokens: active.prompt.length, cachedTokens: cached });
   }
 
   async function step(): Promise<boolean> {
-    const jobs = running();
-    const candidates: BatchCandidate[] = jobs.map((job) => ({
-      slot: job.slot ?? 0,
-      pendingTokens: job.tokens.length - job.processed,
-      decoding: isDecoding(job),
-      order: job.order,
-      adapters: job.active.adapters,
-      alone: job.active.request.deterministic === true,
-      lastStep: job.lastStep,
-    }));
-    const shares = planStep(candidates, limits(jobs));
-    if (shares.length === 0) return false;
-    totals.steps++;
-    const work = shares.flatMap(({ slot, tokens }) => {
-      const job = slots[slot]?.job;
-      return job ? [{ job, slot, tokens, place: -1 }] : [];
-    });
-    const startedMs = performance.now();
+    const jobs = slots.running();
+    const width = jobs.filter(isDecoding).length;
+    for (const job of jobs) job.draft = draftFor(job, width);
+    let items: readonly StepItem[];
     try {
-      await switchAdapters(work[0]?.job.active);
-      context.begin(work.reduce((sum, { tokens }) => sum + tokens, 0));
-      for (const item of work) {
-        const { job, tokens } = item;
-        const last = job.processed + tokens === job.tokens.length;
-        const places = context.add(
-          item.slot,
-          job.processed,
-          Uint32Array.from(job.tokens.slice(job.processed, job.processed + tokens)),
-          last ? Uint32Array.of(tokens - 1) : new Uint32Array(0),
-        );
-        item.place = places[0] ?? -1;
-      }
-      await native(() => context.decode());
+      const result = await runStep(jobs, context, speed, options, async (chosen) => {
+        await switchAdapters(chosen[0]?.job.active);
+        await native(() => context.decode());
+      });
+      if (!result) return false;
+      items = result.items;
     } catch (error) {
-      for (const { job, slot } of work) {
-        failRequest(job.active, {
-          kind: 'engine_failed',
-          message: `The engine could not evaluate this request: ${error instanceof Error ? error.message : 'unknown error'}`,
-        });
-        context.truncate(slot, 0);
-        const owner = slots[slot];
-        if (owner) owner.tokens = [];
+      if (!(error instanceof StepError)) throw error;
+      for (const { job, slot } of error.items) {
+        fail(job.active, 'The engine could not evaluate this request', error);
+        slots.clear(slot);
       }
       return true;
     }
-    account(work, performance.now() - startedMs);
-    const sampled = work.filter(({ job, place }) => place >= 0 && !job.done);
+    totals.steps++;
+    account(items);
+    const sampled = items.filter(({ places, job }) => places.length > 0 && !job.done);
     // The first sample settles the order of the batch's outputs inside llama.cpp; after it the others may run at once.
     const [first, ...rest] = sampled;
-    if (first) await sampleInto(first.job, first.place);
-    await Promise.all(rest.map(({ job, place }) => sampleInto(job, place)));
+    if (first) await sample(first);
+    await Promise.all(rest.map(sample));
     return true;
+  }
+
+  function draftFor(job: Job, width: number): readonly number[] {
+    const { request, prediction } = job.active;
+    if (!isDecoding(job) || width > maxDraftWidth || (!request.promptLookup && prediction.length === 0)) return [];
+    const room = Math.min(
+      maxDraftTokens,
+      job.maxTokens - job.generated - 1,
+      context.contextTokens - job.tokens.length - 1,
+    );
+    return room > 0 ? lookUpDraft([job.tokens, prediction], room) : [];
   }
 
   async function switchAdapters(active: ActiveRequest | undefined): Promise<void> {
@@ -476,67 +325,115 @@ export async function createRunner(
     activeAdapters = active.adapters;
   }
 
-  function account(work: readonly { job: Job; tokens: number }[], ms: number): void {
-    let decoding = 0;
-    let prefill = 0;
+  function account(items: readonly StepItem[]): void {
     const now = performance.now();
-    const tenants = new Set(running().map((job) => job.active.request.tenant));
-    for (const { job, tokens } of work) {
-      if (isDecoding(job)) decoding++;
-      else prefill += tokens;
-      job.processed += tokens;
+    const tenants = new Set(slots.running().map((job) => job.active.tenant));
+    for (const { job, tokens } of items) {
+      totals.evaluated += tokens.length;
       job.lastStep = totals.steps;
-      charge(served, job.active.request.tenant, tokens, tenants);
-      if (!job.done) reportProgress(job, now);
+      charge(served, job.active.tenant, tokens.length, tenants);
+      if (!job.done && job.choice === 0 && job.generated === 0) reportProgress(job, job.processed + tokens.length, now);
     }
-    speed.record(decoding, prefill, ms);
+    for (const tenant of served.keys()) if (served.size > 1000 && !tenants.has(tenant)) served.delete(tenant);
+    for (const { job, tokens } of items) {
+      // Drafted tokens count only once they are accepted.
+      job.processed = Math.min(job.processed + tokens.length, job.tokens.length);
+    }
   }
 
-  const lastProgress = new WeakMap<ActiveRequest, number>();
-  function reportProgress(job: Job, now: number): void {
-    if (job.choice !== 0 || job.processed >= job.promptLength) return;
+  function reportProgress(job: Job, processedTokens: number, now: number): void {
+    if (processedTokens >= job.promptLength) return;
     if (now - (lastProgress.get(job.active) ?? job.active.startedMs ?? 0) < progressEveryMs) return;
     lastProgress.set(job.active, now);
-    outputs.push({
-      id: job.active.id,
-      type: 'progress',
-      processedTokens: job.processed,
-      totalTokens: job.promptLength,
-    });
+    outputs.push({ id: job.active.id, type: 'progress', processedTokens, totalTokens: job.promptLength });
   }
 
-  async function sampleInto(job: Job, place: number): Promise<void> {
-    const { sampler, active } = job;
-    if (!sampler) return;
+  /** Chooses the next token at the first place of an item, and goes on along its draft while that is right. */
+  async function sample({ job, tokens, places }: StepItem): Promise<void> {
+    const { active } = job;
     try {
-      const token = await context.sample(place, sampler);
-      if (job.done) return;
-      active.firstTokenMs ??= performance.now();
-      if (token < 0 || model.isEndOfGeneration(token)) {
-        finish(job, 'stop');
-        return;
+      let used = 0;
+      if (active.request.echo && job.generated === 0) {
+        used = await echo(job, tokens, places);
+        if (used < 0 || job.done) return;
       }
-      const wanted = active.request.logprobs;
-      const logprob = wanted ? await logprobs.read(place, token, wanted.top) : undefined;
-      if (job.done) return;
-      accept(job, token, logprob);
+      const draft = job.draft;
+      job.draft = [];
+      for (let i = 0; used + i < places.length; i++) {
+        const place = places[used + i] ?? 0;
+        const token = await chooseAt(job, place);
+        if (token === undefined || job.done) return;
+        if (draft[i] === undefined) return;
+        if (draft[i] !== token) {
+          active.rejectedDraftTokens += draft.length - i;
+          if (job.slot !== undefined) context.truncate(job.slot, job.processed);
+          return;
+        }
+        active.acceptedDraftTokens++;
+        job.processed++;
+      }
     } catch (error) {
-      failRequest(active, {
-        kind: 'engine_failed',
-        message: `Choosing the next token failed: ${error instanceof Error ? error.message : 'unknown error'}`,
-      });
+      fail(active, 'Choosing the next token failed', error);
     }
   }
 
-  function accept(job: Job, token: number, logprob: Awaited<ReturnType<LogprobReader['read']>> | undefined): void {
+  /** The token chosen at `place`, accepted into the job; undefined when the answer ended. */
+  async function chooseAt(job: Job, place: number): Promise<number | undefined> {
+    const { active, chooser } = job;
+    if (!chooser) return undefined;
+    if (job.maxTokens <= 0) {
+      finish(job, 'length');
+      return undefined;
+    }
+    const token = await chooser.choose(place);
+    if (job.done) return undefined;
+    active.firstTokenMs ??= performance.now();
+    if (token < 0 || model.isEndOfGeneration(token)) {
+      finish(job, 'stop');
+      return undefined;
+    }
+    const wanted = active.request.logprobs;
+    const logprob = wanted ? await logprobs.read(place, token, wanted.top) : undefined;
+    if (job.done) return undefined;
+    accept(job, token, logprob);
+    return job.done ? undefined : token;
+  }
+
+  /**
+   * Gives the prompt back, with log-probabilities where wanted. Returns how many places were prompt positions, or -1
+   * when the prompt is not read to its end yet.
+   */
+  async function echo(job: Job, tokens: Uint32Array, places: Uint32Array): Promise<number> {
+    const { request } = job.active;
+    const start = job.processed - tokens.length;
+    const push = (token: number, logprob: Parameters<typeof job.writer.push>[1]) =>
+      job.writer.echo(model.tokenBytes(token, true), logprob);
+    if (!request.logprobs) {
+      for (const token of job.tokens) push(token, undefined);
+      return 0;
+    }
+    const first = job.tokens[0];
+    if (start === 0 && first !== undefined) push(first, logprobs.unknown(first));
+    let used = 0;
+    for (let position = start + 1; position <= job.processed && position < job.promptLength; position++) {
+      const token = job.tokens[position] ?? 0;
+      push(token, await logprobs.read(places[used++] ?? 0, token, request.logprobs.top));
+      if (job.done) return -1;
+    }
+    const text = textOutput(job);
+    if (text) outputs.push(text);
+    return job.processed < job.promptLength ? -1 : used;
+  }
+
+  function accept(job: Job, token: number, logprob: Parameters<typeof job.writer.push>[1]): void {
     const { request } = job.active;
     job.tokens.push(token);
     job.generated++;
     totals.completion++;
-    if (job.generated === request.minTokens && !request.sampling.ignoreEos) {
-      job.sampler?.configure({ ...samplerConfig(job), bans: [] });
-    }
-    const stopped = job.writer.push(model.tokenBytes(token, request.specialTokens === true), logprob);
+    if (job.generated === request.minTokens) job.chooser?.allowEnd();
+    const bytes = model.tokenBytes(token, request.specialTokens === true);
+    if (job.untriggered !== undefined) watchTrigger(job, new TextDecoder().decode(bytes));
+    const stopped = job.writer.push(bytes, logprob);
     const full = job.tokens.length >= context.contextTokens;
     if (stopped !== undefined) finish(job, 'stop', stopped);
     else if (job.generated >= job.maxTokens || (full && !makeRoom(job))) finish(job, 'length');
@@ -544,6 +441,19 @@ export async function createRunner(
       const text = textOutput(job);
       if (text) outputs.push(text);
     }
+  }
+
+  /** Switches a lazy grammar on when its trigger has been written. */
+  function watchTrigger(job: Job, text: string): void {
+    job.untriggered += text;
+    for (const trigger of job.active.request.grammar?.triggers ?? []) {
+      const at = job.untriggered?.indexOf(trigger) ?? -1;
+      if (at < 0) continue;
+      job.chooser?.startGrammar(job.untriggered?.slice(at + trigger.length) ?? '');
+      job.untriggered = undefined;
+      return;
+    }
+    job.untriggered = job.untriggered?.slice(-256);
   }
 
   /** Forgets the older half of the context behind its first tokens, where the request asked for that. */
@@ -558,15 +468,15 @@ export async function createRunner(
     return true;
   }
 
-  async function loop(): Promise<never> {
-    for (;;) {
+  async function loop(): Promise<void> {
+    while (!closed) {
       news = false;
       for (let errand = errands.shift(); errand; errand = errands.shift()) await errand();
       await admit();
       flush();
       const worked = await step();
       flush();
-      if (!worked && !news) {
+      if (!worked && !news && !closed) {
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
@@ -574,9 +484,9 @@ export async function createRunner(
     }
   }
 
-  /** The first pass reads the weights from disk and warms the threads up; it also gives the first measurement. */
+  /** The first pass reads the weights and warms the threads up; the second is the first measurement. */
   async function warmUp(): Promise<void> {
-    const tokens = Uint32Array.from({ length: Math.min(32, batchTokens) }, () => model.bosToken ?? 0);
+    const tokens = Uint32Array.from({ length: 32 }, () => model.bosToken ?? 0);
     for (let round = 0; round < 2; round++) {
       const startedMs = performance.now();
       context.begin(tokens.length);
@@ -588,7 +498,7 @@ export async function createRunner(
   }
 
   await warmUp();
-  void loop();
+  const ended = loop();
   return {
     submit,
     cancel,
@@ -600,5 +510,12 @@ export async function createRunner(
     stats,
     busyMs: () => (callStartedMs === undefined ? 0 : performance.now() - callStartedMs),
     prompts,
+    async close() {
+      closed = true;
+      notify();
+      await ended;
+      if ((options.kvCache?.diskBytes ?? 0) > 0) await slots.keepAll();
+      await store.close();
+    },
   };
 }

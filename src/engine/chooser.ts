@@ -1,0 +1,77 @@
+import type { GrammarState, LlamaContext, LlamaModel, SamplerConfig } from './llama.ts';
+import type { GenerateRequest } from './protocol.ts';
+import { createOwnSampler, needsOwnSampler, withDefaults } from './sampling.ts';
+
+/** Chooses a sequence's tokens, one after the other, as its request's sampling and grammar say. */
+export interface Chooser {
+  /** The token at `place` of the last step; -1 where nothing is allowed. It counts as generated. */
+  choose(place: number): Promise<number>;
+  /** Text that came since a grammar's trigger: from now on the grammar holds. False where the text breaks it. */
+  startGrammar(textAfterTrigger: string): boolean;
+  /** Tokens that were banned until now (the end before `minTokens`) are allowed. */
+  allowEnd(): void;
+  dispose(): void;
+}
+
+export function createChooser(
+  model: LlamaModel,
+  context: LlamaContext,
+  request: GenerateRequest,
+  choice: number,
+  prompt: readonly number[],
+): Chooser {
+  const { sampling } = request;
+  const seed = ((sampling.seed ?? Math.floor(Math.random() * 2 ** 32)) + choice) >>> 0;
+  const own = needsOwnSampler(sampling) ? createOwnSampler(sampling, seed) : undefined;
+  const generated: number[] = [];
+  let endBanned = sampling.ignoreEos === true || (request.minTokens ?? 0) > 0;
+  let grammar: GrammarState | undefined =
+    request.grammar && !request.grammar.triggers ? model.createGrammarState(request.grammar.gbnf) : undefined;
+
+  const repeat = (sampling.repeatPenalty ?? 1) !== 1;
+  const window =
+    sampling.repeatLastN === undefined ? 64 : sampling.repeatLastN < 0 ? context.contextTokens : sampling.repeatLastN;
+  const config = (state: GrammarState | undefined): SamplerConfig => ({
+    ...(own ? { ...sampling, temperature: 1, topK: 0, topP: 1, minP: 0, seed } : withDefaults(sampling, seed)),
+    // OpenAI's penalties count the answer only, llama.cpp's repeat penalty the end of the prompt too.
+    history: Uint32Array.from(repeat ? [...prompt, ...generated].slice(-window) : generated),
+    repeatLastN: repeat ? window : context.contextTokens,
+    ...(endBanned ? { bans: model.endTokens } : {}),
+    ...(state ? { grammar: state } : {}),
+  });
+  const sampler = model.createSampler(config(own && grammar ? model.cloneGrammarState(grammar) : grammar));
+
+  return {
+    async choose(place) {
+      if (!own) {
+        const token = await context.sample(place, sampler);
+        generated.push(token);
+        return token;
+      }
+      // The binding accepts the token that its own chain picked: a copy of the grammar takes that.
+      sampler.configure(config(grammar ? model.cloneGrammarState(grammar) : undefined));
+      const token = own.choose(await context.probabilities(place, sampler));
+      if (grammar && token >= 0 && !model.isEndOfGeneration(token)) model.acceptGrammarToken(grammar, token);
+      generated.push(token);
+      return token;
+    },
+    startGrammar(textAfterTrigger) {
+      if (!request.grammar || grammar) return true;
+      const state = model.createGrammarState(request.grammar.gbnf);
+      try {
+        for (const token of model.tokenize(textAfterTrigger, false)) model.acceptGrammarToken(state, token);
+      } catch {
+        return false;
+      }
+      grammar = state;
+      sampler.configure(config(own ? model.cloneGrammarState(grammar) : grammar));
+      return true;
+    },
+    allowEnd() {
+      if (!endBanned || sampling.ignoreEos) return;
+      endBanned = false;
+      sampler.configure(config(own && grammar ? model.cloneGrammarState(grammar) : grammar));
+    },
+    dispose: () => sampler.dispose(),
+  };
+}

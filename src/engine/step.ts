@@ -1,0 +1,99 @@
+import { type BatchCandidate, planStep, prefillBudget, promptGrain } from './batch-policy.ts';
+import { isDecoding, type Job } from './job.ts';
+import type { LlamaContext } from './llama.ts';
+import type { LoadOptions } from './protocol.ts';
+import type { SpeedMeter } from './speed.ts';
+
+/** A step that only reads prompts lasts about so long, so that a cancelled prompt frees its slot soon. */
+const prefillStepMs = 70;
+const defaultSlowdown = 2.4;
+
+/** One sequence's share of a step: `tokens` from the job's `processed` on; `places` of the logits of its last `places.length` tokens. */
+export interface StepItem {
+  readonly job: Job;
+  readonly slot: number;
+  readonly tokens: Uint32Array;
+  places: Uint32Array;
+}
+
+export interface StepResult {
+  readonly items: readonly StepItem[];
+  readonly ms: number;
+  readonly decoding: number;
+  readonly prefill: number;
+}
+
+export class StepError extends Error {
+  readonly items: readonly StepItem[];
+  constructor(items: readonly StepItem[], cause: unknown) {
+    super(cause instanceof Error ? cause.message : 'unknown error', { cause });
+    this.items = items;
+  }
+}
+
+/** Chooses what goes into one forward pass, runs it and measures it. Null when nobody has work. Throws StepError. */
+export async function runStep(
+  jobs: readonly Job[],
+  context: LlamaContext,
+  speed: SpeedMeter,
+  options: LoadOptions,
+  evaluate: (items: readonly StepItem[]) => Promise<void>,
+): Promise<StepResult | null> {
+  const width = jobs.filter(isDecoding).length;
+  const candidates: BatchCandidate[] = jobs.map((job) => ({
+    slot: job.slot ?? 0,
+    pendingTokens: job.tokens.length - job.processed + job.draft.length,
+    decoding: isDecoding(job),
+    order: job.order,
+    adapters: job.active.adapters,
+    alone: job.active.request.deterministic === true,
+    lastStep: job.lastStep,
+  }));
+  const shares = planStep(candidates, limits(width, speed, options));
+  if (shares.length === 0) return null;
+  const bySlot = new Map(jobs.map((job) => [job.slot, job]));
+  const items: StepItem[] = [];
+  let decoding = 0;
+  let prefill = 0;
+  for (const { slot, tokens: count } of shares) {
+    const job = bySlot.get(slot);
+    if (!job) continue;
+    const own = job.tokens.slice(job.processed, job.processed + count);
+    const tokens = Uint32Array.from([...own, ...job.draft.slice(0, count - own.length)]);
+    if (isDecoding(job)) decoding += tokens.length;
+    else prefill += tokens.length;
+    items.push({ job, slot, tokens, places: new Uint32Array(0) });
+  }
+  const startedMs = performance.now();
+  try {
+    context.begin(items.reduce((sum, { tokens }) => sum + tokens.length, 0));
+    for (const item of items) {
+      item.places = context.add(item.slot, item.job.processed, item.tokens, logitsAt(item));
+    }
+    await evaluate(items);
+  } catch (error) {
+    throw new StepError(items, error);
+  }
+  const ms = performance.now() - startedMs;
+  speed.record(decoding, prefill, ms);
+  return { items, ms, decoding, prefill };
+}
+
+/** Logits are needed after the last known token and each drafted one; with prompt log-probabilities after all. */
+function logitsAt({ job, tokens }: StepItem): Uint32Array {
+  const { request } = job.active;
+  const first = request.echo && request.logprobs && job.generated === 0 ? 0 : job.tokens.length - 1 - job.processed;
+  return Uint32Array.from({ length: Math.max(0, tokens.length - first) }, (_, i) => first + i);
+}
+
+function limits(width: number, speed: SpeedMeter, options: LoadOptions) {
+  const batchTokens = options.batchTokens ?? 512;
+  const prefillMsPerToken = speed.prefillMsPerToken();
+  const alone = Math.max(16, Math.floor(prefillStepMs / prefillMsPerToken / promptGrain) * promptGrain);
+  if (width === 0) return { batchTokens: Math.min(batchTokens, alone), prefillTokens: batchTokens };
+  const slowdown = options.prefillSlowdown ?? defaultSlowdown;
+  return {
+    batchTokens,
+    prefillTokens: prefillBudget({ decodeMs: speed.decodeMs(width), prefillMsPerToken }, slowdown, batchTokens),
+  };
+}
