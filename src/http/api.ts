@@ -1,9 +1,21 @@
+import { memoryObjects } from '../core/objects.ts';
 import { anthropicMessages } from '../wire/anthropic/format.ts';
 import { ollamaChat, ollamaGenerate } from '../wire/ollama/format.ts';
 import type { AppDeps, RouteEntry } from './deps.ts';
 import { generation } from './generation.ts';
+import { resumeStream } from './resume.ts';
 import { countMessageTokens } from './routes/anthropic.ts';
 import { completions } from './routes/completions.ts';
+import {
+  addConversationItems,
+  createConversation,
+  deleteConversation,
+  deleteConversationItem,
+  getConversation,
+  getConversationItem,
+  listConversationItems,
+  updateConversation,
+} from './routes/conversations.ts';
 import {
   ollamaEmbed,
   ollamaGeneration,
@@ -13,12 +25,37 @@ import {
   ollamaTags,
   ollamaVersion,
 } from './routes/ollama.ts';
+import {
+  cancelResponse,
+  countInputTokens,
+  createResponse,
+  deleteResponse,
+  getResponse,
+  listInputItems,
+} from './routes/responses.ts';
 import { applyTemplate, detokenize, embeddings, moderations, rerank, tokenize } from './routes/whole-calls.ts';
+import { createStreamLogs } from './stream-log.ts';
 
 /** The API surface besides chat and models: other dialects, whole calls, the engine's own. */
-export function apiRoutes(deps: AppDeps): readonly RouteEntry[] {
-  const { describeModel, pullModel } = deps;
+export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
+  const { describeModel, pullModel, objects = memoryObjects(), streams = createStreamLogs() } = app;
+  const deps = { ...app, objects, streams };
   return [
+    ['POST', '/v1/responses', createResponse(deps)],
+    ['POST', '/v1/responses/input_tokens', countInputTokens(deps)],
+    ['GET', '/v1/responses/:id', getResponse(deps)],
+    ['DELETE', '/v1/responses/:id', deleteResponse(deps)],
+    ['POST', '/v1/responses/:id/cancel', cancelResponse(deps)],
+    ['GET', '/v1/responses/:id/input_items', listInputItems(deps)],
+    ['POST', '/v1/conversations', createConversation(deps, objects)],
+    ['GET', '/v1/conversations/:id', getConversation(deps, objects)],
+    ['POST', '/v1/conversations/:id', updateConversation(deps, objects)],
+    ['DELETE', '/v1/conversations/:id', deleteConversation(deps, objects)],
+    ['GET', '/v1/conversations/:id/items', listConversationItems(deps, objects)],
+    ['POST', '/v1/conversations/:id/items', addConversationItems(deps, objects)],
+    ['GET', '/v1/conversations/:id/items/:item', getConversationItem(deps, objects)],
+    ['DELETE', '/v1/conversations/:id/items/:item', deleteConversationItem(deps, objects)],
+    ['GET', '/v1/streams/:id', resumeStream(deps, streams)],
     ['POST', '/v1/completions', completions(deps)],
     ['POST', '/v1/embeddings', embeddings(deps)],
     ['POST', '/v1/moderations', moderations(deps)],

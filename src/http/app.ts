@@ -10,6 +10,7 @@ import { type AppContext, type AppEnv, headersOf } from './env.ts';
 import { generation } from './generation.ts';
 import { live, ready } from './routes/health.ts';
 import { getModel, listModels } from './routes/models.ts';
+import { createStreamLogs } from './stream-log.ts';
 
 export type { AppDeps, Handler, RouteEntry };
 
@@ -27,7 +28,8 @@ function routes(deps: AppDeps): readonly RouteEntry[] {
   ];
 }
 
-export function createApp(deps: AppDeps): Hono<AppEnv> {
+export function createApp(given: AppDeps): Hono<AppEnv> {
+  const deps = { ...given, streams: given.streams ?? createStreamLogs() };
   const app = new Hono<AppEnv>();
   const methods = new Map<string, string[]>();
   for (const [method, path, handler] of routes(deps)) {

@@ -1,3 +1,4 @@
+import type { ObjectStore } from '../core/objects.ts';
 import type { AppContext, HttpDeps } from './env.ts';
 import type { Health } from './routes/health.ts';
 import type { DescribeModel } from './routes/models.ts';
@@ -6,6 +7,8 @@ import type { PullModel } from './routes/ollama.ts';
 export interface AppDeps extends HttpDeps {
   readonly describeModel: DescribeModel;
   readonly health: () => Health;
+  /** What is kept for callers between requests; absent: in memory. */
+  readonly objects?: ObjectStore;
   /** Fetches models by name, where there is a model store. */
   readonly pullModel?: PullModel;
   /** Routes that only some roots have (dashboard, metrics, admin). */

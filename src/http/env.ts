@@ -3,6 +3,7 @@ import type { Gateway } from '../gateway.ts';
 import type { HttpSample } from '../observability/metrics.ts';
 import type { Policy } from '../policy/admit.ts';
 import type { ActiveRequests } from './active.ts';
+import type { StreamLogs } from './stream-log.ts';
 
 /** The part of node:http's IncomingMessage that we use, so that this room stays edge-safe. */
 export interface NodeRequest extends AsyncIterable<Uint8Array> {
@@ -40,6 +41,8 @@ export interface HttpDeps {
   readonly gateway: Gateway;
   readonly policy: Policy;
   readonly active: ActiveRequests;
+  /** Streams that outlive their reader; absent: none do. */
+  readonly streams?: StreamLogs;
   readonly options: HttpOptions;
   /** Told of every answered request, for the metrics. */
   readonly observe?: (request: HttpSample) => void;

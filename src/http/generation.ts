@@ -7,10 +7,16 @@ import type { AnswerMeta, WireFormat } from '../wire/format.ts';
 import { parseJsonObject, readBody } from './body.ts';
 import { type Exchange, endpoint } from './endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from './env.ts';
+import { resumePoint, sendLog, sendResumable, wantsResumable } from './resume.ts';
 
 /** A route that generates: the same for every dialect, only the format differs. */
 export function generation(deps: HttpDeps, format: WireFormat): (c: AppContext) => Promise<Response> {
   return endpoint(deps, format.encodeError, async (c, exchange) => {
+    const point = deps.streams && resumePoint(deps.streams, exchange.context);
+    if (point) {
+      await sendLog(deps, point.log, point.after, exchange);
+      return;
+    }
     const bytes = await readBody(c, deps.options.maxBodyBytes);
     const request = format.decode(parseJsonObject(bytes), { bytes, headers: headersOf(c) });
     await answer(deps, format, request, exchange);
@@ -25,6 +31,11 @@ export async function answer(
   exchange: Exchange,
 ): Promise<void> {
   const prioritised = withPriority(request, exchange.context);
+  if (request.stream && deps.streams && wantsResumable(exchange.context) && format.streamType.startsWith('text/')) {
+    const meta = metaOf(prioritised, undefined, exchange.context);
+    await sendResumable(deps, deps.streams, format, prioritised, meta, exchange);
+    return;
+  }
   const running = deps.gateway.stream(prioritised, exchange.context);
   if (request.stream) await sendStream(deps, format, prioritised, running, exchange);
   else await sendWhole(format, prioritised, await running, exchange);
@@ -104,7 +115,7 @@ async function sendStream(
   }
 }
 
-function metaOf(request: ChatRequest, run: Run | undefined, context: RequestContext): AnswerMeta {
+export function metaOf(request: ChatRequest, run: Run | undefined, context: RequestContext): AnswerMeta {
   return {
     id: context.answerId ?? randomId(''),
     requestId: context.requestId,
@@ -114,7 +125,7 @@ function metaOf(request: ChatRequest, run: Run | undefined, context: RequestCont
   };
 }
 
-function runHeaders(run: Run, context: RequestContext): Readonly<Record<string, string>> {
+export function runHeaders(run: Run, context: RequestContext): Readonly<Record<string, string>> {
   let upstreamMs = 0;
   for (const attempt of run.attempts) upstreamMs += attempt.durationMs;
   const totalMs = performance.now() - context.startedMs;

@@ -1,0 +1,157 @@
+import { z } from 'zod';
+import { randomId } from '../../core/clock.ts';
+import { GatewayError } from '../../core/errors.ts';
+import type { JsonObject } from '../../core/json.ts';
+import type { ObjectStore, StoredObject } from '../../core/objects.ts';
+import type { RequestContext } from '../../core/run.ts';
+import { metadataSchema } from '../../wire/openai/schema.ts';
+import { decodeItems } from '../../wire/responses/items.ts';
+import { parseBody } from '../../wire/validate.ts';
+import type { AppContext, HttpDeps } from '../env.ts';
+import { getRoute, jsonRoute } from '../json.ts';
+import { encodeList, pageItems, pageOf } from '../list.ts';
+
+/** A conversation as it is kept. */
+interface Conversation {
+  readonly createdAt: number;
+  readonly metadata: JsonObject;
+  readonly items: readonly JsonObject[];
+}
+
+const item = z.looseObject({ type: z.string().nullish() });
+export const createConversationSchema = z.looseObject({
+  items: z.array(item).max(20).nullish(),
+  metadata: metadataSchema.nullish(),
+});
+const addItemsSchema = z.looseObject({ items: z.array(item).min(1).max(20) });
+const updateSchema = z.looseObject({ metadata: metadataSchema });
+
+const nowSeconds = () => Math.floor(Date.now() / 1000);
+
+/** Items with the ids and states that listings show; their form is checked as a response's input would be. */
+export function storedItems(items: readonly JsonObject[]): JsonObject[] {
+  decodeItems(items, new Set());
+  return items.map((one) => {
+    const type = one['type'] ?? 'message';
+    const prefix = type === 'message' ? 'msg_' : type === 'reasoning' ? 'rs_' : 'item_';
+    const content = one['content'];
+    const text = one['role'] === 'assistant' ? 'output_text' : 'input_text';
+    return {
+      ...one,
+      id: typeof one['id'] === 'string' && one['id'] !== '' ? one['id'] : randomId(prefix),
+      type,
+      ...(typeof content === 'string' ? { content: [{ type: text, text: content }] } : {}),
+      status: one['status'] ?? 'completed',
+    };
+  });
+}
+
+export async function loadConversation(
+  objects: ObjectStore,
+  id: string,
+  context: RequestContext,
+): Promise<StoredObject & { readonly conversation: Conversation }> {
+  const stored = await objects.get('conversation', id, context.caller.id);
+  if (!stored) {
+    throw new GatewayError('not_found', `Conversation with id '${id.slice(0, 100)}' not found.`, {
+      param: 'conversation',
+    });
+  }
+  const { metadata, items } = stored.body;
+  return {
+    ...stored,
+    conversation: {
+      createdAt: stored.createdAt,
+      // written by this file
+      metadata: (metadata ?? {}) as JsonObject,
+      items: (items ?? []) as readonly JsonObject[],
+    },
+  };
+}
+
+/** Adds a turn's input and output, or what a client sends, at the end. */
+export async function appendItems(
+  objects: ObjectStore,
+  id: string,
+  items: readonly JsonObject[],
+  context: RequestContext,
+): Promise<void> {
+  const { conversation, ...stored } = await loadConversation(objects, id, context);
+  await objects.put({ ...stored, body: { ...stored.body, items: [...conversation.items, ...items] } });
+}
+
+const encode = (id: string, { createdAt, metadata }: Pick<Conversation, 'createdAt' | 'metadata'>) => ({
+  id,
+  object: 'conversation',
+  created_at: createdAt,
+  metadata,
+});
+
+const idOf = (c: AppContext) => c.req.param('id') ?? '';
+
+export const createConversation = (deps: HttpDeps, objects: ObjectStore) =>
+  jsonRoute(deps, async (body, { context, json }) => {
+    const { items, metadata } = parseBody(createConversationSchema, body);
+    const id = randomId('conv_');
+    const createdAt = nowSeconds();
+    const kept = {
+      metadata: (metadata ?? {}) as JsonObject,
+      items: storedItems((items ?? []) as JsonObject[]), // out of JSON.parse
+    };
+    await objects.put({ kind: 'conversation', id, owner: context.caller.id, createdAt, body: kept });
+    json(encode(id, { createdAt, metadata: kept.metadata }));
+  });
+
+export const getConversation = (deps: HttpDeps, objects: ObjectStore) =>
+  getRoute(deps, async ({ context, json }, c) => {
+    const { conversation } = await loadConversation(objects, idOf(c), context);
+    json(encode(idOf(c), conversation));
+  });
+
+export const updateConversation = (deps: HttpDeps, objects: ObjectStore) =>
+  jsonRoute(deps, async (body, { context, json }, c) => {
+    const { metadata } = parseBody(updateSchema, body);
+    const { conversation, ...stored } = await loadConversation(objects, idOf(c), context);
+    await objects.put({ ...stored, body: { ...stored.body, metadata } });
+    json(encode(idOf(c), { ...conversation, metadata }));
+  });
+
+export const deleteConversation = (deps: HttpDeps, objects: ObjectStore) =>
+  getRoute(deps, async ({ context, json }, c) => {
+    await loadConversation(objects, idOf(c), context);
+    await objects.delete('conversation', idOf(c), context.caller.id);
+    json({ id: idOf(c), object: 'conversation.deleted', deleted: true });
+  });
+
+export const listConversationItems = (deps: HttpDeps, objects: ObjectStore) =>
+  getRoute(deps, async ({ context, json }, c) => {
+    const { conversation } = await loadConversation(objects, idOf(c), context);
+    json(pageItems(conversation.items, pageOf(c)));
+  });
+
+export const addConversationItems = (deps: HttpDeps, objects: ObjectStore) =>
+  jsonRoute(deps, async (body, { context, json }, c) => {
+    const items = storedItems(parseBody(addItemsSchema, body).items as JsonObject[]); // out of JSON.parse
+    await appendItems(objects, idOf(c), items, context);
+    json(encodeList(items, false));
+  });
+
+function findItem(conversation: Conversation, id: string): JsonObject {
+  const found = conversation.items.find((one) => one['id'] === id);
+  if (found) return found;
+  throw new GatewayError('not_found', `Item with id '${id.slice(0, 100)}' not found.`, { param: 'item_id' });
+}
+
+export const getConversationItem = (deps: HttpDeps, objects: ObjectStore) =>
+  getRoute(deps, async ({ context, json }, c) => {
+    const { conversation } = await loadConversation(objects, idOf(c), context);
+    json(findItem(conversation, c.req.param('item') ?? ''));
+  });
+
+export const deleteConversationItem = (deps: HttpDeps, objects: ObjectStore) =>
+  getRoute(deps, async ({ context, json }, c) => {
+    const { conversation, ...stored } = await loadConversation(objects, idOf(c), context);
+    const gone = findItem(conversation, c.req.param('item') ?? '');
+    await objects.put({ ...stored, body: { ...stored.body, items: conversation.items.filter((one) => one !== gone) } });
+    json(encode(idOf(c), conversation));
+  });
