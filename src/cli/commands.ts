@@ -1,12 +1,14 @@
+import { chat } from './chat.ts';
 import { check } from './check.ts';
 import type { CommandFactory } from './cli.ts';
 import { models } from './models.ts';
 import { pull } from './pull.ts';
+import { run } from './run.ts';
 import { serve } from './serve.ts';
 
 /** Every subcommand, in the groups and the order of the help. A new one is a file in this folder and a line here. */
 export const commandGroups: readonly { readonly title: string; readonly commands: readonly CommandFactory[] }[] = [
-  { title: 'Serving:', commands: [serve] },
+  { title: 'Serving:', commands: [serve, chat, run] },
   { title: 'Models:', commands: [pull, models] },
   { title: 'Looking after it:', commands: [check] },
 ];
