@@ -57,7 +57,9 @@ export function createGateway({ policy, prompts, routing, filters, cache, record
           const events = admitted.meter(filtered.output(run.events), run);
           const decisions = () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])];
           const spent = () => admitted.spent?.();
-          return { ...run, events, decisions, spent, headers: { ...run.headers, ...admitted.headers } };
+          const { promptTemplate } = prompted;
+          const prompt = promptTemplate && { prompt: { id: promptTemplate.id, version: promptTemplate.version ?? '' } };
+          return { ...run, ...prompt, events, decisions, spent, headers: { ...run.headers, ...admitted.headers } };
         } catch (error) {
           admitted.release();
           throw error;

@@ -2,6 +2,7 @@ import { chat } from './chat.ts';
 import { check } from './check.ts';
 import type { CommandFactory } from './cli.ts';
 import { models } from './models.ts';
+import { prompt } from './prompt.ts';
 import { pull } from './pull.ts';
 import { run } from './run.ts';
 import { serve } from './serve.ts';
@@ -10,5 +11,5 @@ import { serve } from './serve.ts';
 export const commandGroups: readonly { readonly title: string; readonly commands: readonly CommandFactory[] }[] = [
   { title: 'Serving:', commands: [serve, chat, run] },
   { title: 'Models:', commands: [pull, models] },
-  { title: 'Looking after it:', commands: [check] },
+  { title: 'Looking after it:', commands: [check, prompt] },
 ];

@@ -79,6 +79,8 @@ export interface Run {
   readonly events: AsyncIterable<CompletionEvent>;
   /** What the stages decided so far; read again when the stream has ended. */
   readonly decisions?: () => readonly Decision[];
+  /** The library prompt that was rendered, with the version that was chosen. */
+  readonly prompt?: { readonly id: string; readonly version?: string };
   /** What was used as far as counted on the way: for the record of a stream that broke before its usage. */
   readonly spent?: () => Usage | undefined;
 }

@@ -145,6 +145,7 @@ export function createRecorder(
           ...(firstMs !== undefined && tokens > 1 && { tpotMs: (now - firstMs) / (tokens - 1) }),
           readerMs,
           ...(upstreamId !== undefined && { upstreamId }),
+          ...(run.prompt && { prompt: run.prompt }),
           ...(usage && { usage }),
           ...(costUsd !== undefined && { costUsd }),
           finishReasons,
