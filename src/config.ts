@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { providerConfigSchema } from '../providers/registry.ts';
 import { bytes, duration } from './config-values.ts';
+import { filtersSchema } from './filters/config.ts';
+import { promptsSchema } from './prompts/config.ts';
 import { modelSchema, referenceProblems } from './routing/config.ts';
 
 const server = z
@@ -80,8 +82,17 @@ export const configSchema = z
       .record(z.string().min(1), modelSchema)
       .prefault({ smollm2: { targets: [{ local: 'smollm2-135m-instruct' }] } })
       .describe('Public model names. A name not listed here is a 404.'),
+    filters: filtersSchema.default({}),
+    prompts: promptsSchema,
   })
-  .superRefine(({ models, providers }, context) => {
+  .superRefine(({ models, providers, filters }, context) => {
+    for (const [name, model] of Object.entries(models)) {
+      for (const [index, filter] of model.filters.entries()) {
+        if (Object.hasOwn(filters, filter)) continue;
+        const message = `there is no filter '${filter}' under \`filters\``;
+        context.addIssue({ code: 'custom', path: ['models', name, 'filters', index], message });
+      }
+    }
     for (const { path, message } of referenceProblems(models, Object.keys(providers))) {
       context.addIssue({ code: 'custom', path: [...path], message });
     }

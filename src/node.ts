@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { LocalEvent } from '../providers/local.ts';
 import { createProviders } from '../providers/registry.ts';
 import { noCache } from './cache/through.ts';
 import { type Config, configSchema } from './config.ts';
 import type { Provider } from './core/provider.ts';
 import { anonymous } from './core/run.ts';
-import { noFilters } from './filters/index.ts';
+import { createFilters } from './filters/index.ts';
 import { createGateway } from './gateway.ts';
 import { createActiveRequests } from './http/active.ts';
 import { createApp } from './http/app.ts';
@@ -20,7 +21,9 @@ import { listen } from './node/server.ts';
 import type { LogOptions } from './observability/log.node.ts';
 import { createRecorder } from './observability/record.ts';
 import { openPolicy } from './policy/admit.ts';
-import { noPrompts } from './prompts/render.ts';
+import { readPromptFiles } from './prompts/files.node.ts';
+import { createLibrary } from './prompts/library.ts';
+import { createPrompts } from './prompts/render.ts';
 import { routedModels } from './routes-of-config.ts';
 import { createRouting } from './routing/attempt.ts';
 import { modelSchema } from './routing/config.ts';
@@ -74,14 +77,16 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     providers.set(name, createProviders(name, entry, { transport }));
   }
 
+  const packagedPrompts = fileURLToPath(new URL('../prompts/', import.meta.url));
+  const promptFolder = resolve(file ? dirname(file) : '.', config.prompts.directory);
   const policy = openPolicy(anonymous);
   const routing = createRouting(routedModels(config, providers));
   const active = createActiveRequests();
   const gateway = createGateway({
     policy,
-    prompts: noPrompts,
+    prompts: createPrompts(createLibrary(readPromptFiles(packagedPrompts, promptFolder))),
     routing,
-    filters: noFilters,
+    filters: createFilters(config.filters),
     cache: noCache,
     record: createRecorder(observers.sinks, undefined, { watchers: observers.watchers }),
   });
