@@ -5,9 +5,9 @@ export interface JinjaTemplate {
   render(variables: Readonly<Record<string, unknown>>): string;
 }
 
-const maxSteps = 200_000;
+const maxSteps = 50_000;
 const maxCharacters = 8 * 1024 * 1024;
-const maxRange = 10_000;
+const maxRange = 1_000;
 
 /** Thrown when a template wants more than it may; the message says what. */
 export class TemplateLimitError extends Error {

@@ -1,6 +1,6 @@
+import { detectLanguage } from '../core/language.ts';
 import { type ChatRequest, textOf } from '../core/request.ts';
 import type { RequestContext } from '../core/run.ts';
-import { detectLanguage } from './language.ts';
 
 /** What decisions look at: cheap figures of a request, worked out once and only when asked for. */
 export interface Facts {

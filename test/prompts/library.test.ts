@@ -81,7 +81,7 @@ test('a variable cannot begin a message or run a template', () => {
 
 test.each([
   ['a huge range', '{% for i in range(100000000) %}x{% endfor %}'],
-  ['loops in loops', '{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}'],
+  ['loops in loops', '{% for a in range(999) %}{% for b in range(999) %}x{% endfor %}{% endfor %}'],
   [
     'doubling text',
     '{% set ns = namespace(s="xxxxxxxxxx") %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}',
