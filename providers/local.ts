@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { GatewayError } from '../src/core/errors.ts';
 import type { CompletionEvent, Usage } from '../src/core/event.ts';
 import {
@@ -7,8 +8,20 @@ import {
   noCapabilities,
   type Provider,
 } from '../src/core/provider.ts';
+import { fromBase64 } from '../src/engine/embed.ts';
+import { readGguf } from '../src/engine/gguf.ts';
 import { createEngineHost, type EngineHost } from '../src/engine/host.ts';
-import type { EngineOutput, EngineUsage, LoadOptions } from '../src/engine/protocol.ts';
+import { estimateMemory } from '../src/engine/memory.ts';
+import { createEnginePool } from '../src/engine/pool.ts';
+import { createPredictor } from '../src/engine/predict.ts';
+import type {
+  EmbedResult,
+  EngineCall,
+  EngineOutput,
+  EngineUsage,
+  LoadOptions,
+  RerankScores,
+} from '../src/engine/protocol.ts';
 import { promptOf, toGenerateRequest } from '../src/engine/request.ts';
 
 /** Where a model's file is and how it is loaded, over the provider's general engine options. */
@@ -27,6 +40,11 @@ export interface LocalProviderOptions {
   readonly engine?: Partial<LoadOptions> & {
     /** A native call may last so long before the child counts as hung. */
     readonly hangMs?: number;
+    /** Most models in memory at once, and most memory for all of them. */
+    readonly maxModels?: number;
+    readonly memoryBytes?: number;
+    /** Unload a model after so long without use. */
+    readonly keepAliveMs?: number;
   };
   /** Told of loads and crashes, for logs. */
   readonly onEvent?: (event: LocalEvent) => void;
@@ -48,15 +66,18 @@ const capabilities: Capabilities = {
   stop: true,
   prefill: true,
   completions: true,
+  embeddings: true,
   local: true,
 };
 
 /**
- * GGUF models on this machine, one engine child each, loaded on first use. Throws GatewayError model_not_found |
- * model_unavailable | engine_failed | overloaded | context_length_exceeded | invalid_request.
+ * GGUF models on this machine, one engine child each, loaded on first use and unloaded when others need the room.
+ * Throws GatewayError model_not_found | model_unavailable | engine_failed | overloaded | context_length_exceeded |
+ * invalid_request.
  */
 export function createLocalProvider(options: LocalProviderOptions): Provider {
   const { models, engine = {}, onEvent = () => {} } = options;
+  const { maxModels = 4, memoryBytes = defaultMemoryBytes(), keepAliveMs, ...load } = engine;
   const resolve: ResolveModel =
     typeof models === 'function'
       ? models
@@ -66,47 +87,68 @@ export function createLocalProvider(options: LocalProviderOptions): Provider {
             throw new GatewayError('model_not_found', `There is no local model "${name}".`, { param: 'model' });
           return model;
         };
-  const hosts = new Map<string, Promise<EngineHost>>();
-  const ready = new Map<string, EngineHost>();
+  const predictor = createPredictor();
+  const pool = createEnginePool({ maxModels, memoryBytes, keepAliveMs, prepare });
 
-  function hostOf(name: string, signal: AbortSignal): Promise<EngineHost> {
-    let host = hosts.get(name);
-    if (!host) {
-      host = open(name, signal);
-      hosts.set(name, host);
-      host.catch(() => hosts.delete(name)); // the next request tries again: the file may be there by then
-    }
-    return host;
-  }
-
-  async function open(name: string, signal: AbortSignal): Promise<EngineHost> {
+  async function prepare(name: string, signal: AbortSignal): Promise<{ host: EngineHost; bytes: number }> {
     const { path, ...own } = await resolve(name, { signal });
+    const settings = { ...load, ...own };
+    const facts = await readGguf(path).catch((error: unknown) => {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new GatewayError('model_unavailable', `The model "${name}" could not be loaded: ${reason}.`, {
+        cause: error,
+      });
+    });
+    const estimate = estimateMemory(facts, settings);
+    if (estimate.totalBytes > memoryBytes) {
+      throw new GatewayError(
+        'model_unavailable',
+        `The model "${name}" needs about ${gib(estimate.totalBytes)} (${gib(estimate.weightBytes)} of weights, ${gib(estimate.kvBytes)} of KV cache for ${estimate.slots} slots of ${estimate.contextTokens} tokens), and the engine may use ${gib(memoryBytes)}. Use fewer slots, a shorter context, a smaller quantisation, or raise engine.memory.`,
+      );
+    }
     const host = createEngineHost({
-      ...engine,
-      ...own,
+      ...settings,
       modelPath: path,
       onLoaded: (info, pid) => onEvent({ type: 'loaded', model: name, ms: Math.round(info.loadMs), pid }),
       onProgress: (fraction) => onEvent({ type: 'loading', model: name, fraction }),
       onCrash: (reason) => onEvent({ type: 'crashed', model: name, reason }),
     });
-    ready.set(name, host);
-    return host;
+    return { host, bytes: estimate.totalBytes };
   }
 
-  const call = async <T>(name: string, question: Parameters<EngineHost['call']>[0], { signal }: CallOptions) =>
-    (await (await hostOf(name, signal)).call(question, { signal })) as T; // the child answers each method in its own type
+  async function call<T>(name: string, question: EngineCall, { signal }: CallOptions): Promise<T> {
+    const { host, release } = await pool.acquire(name, signal);
+    try {
+      return (await host.call(question, { signal })) as T; // the child answers each method in its own type
+    } finally {
+      release();
+    }
+  }
 
   return {
     name: 'local',
     capabilities,
     async *stream(request, { signal, tenant = 'anonymous' }) {
       const generate = toGenerateRequest(request, tenant);
-      const host = await hostOf(request.model, signal);
-      for await (const output of host.generate(generate, { signal })) {
-        const event = toEvent(output);
-        if (event) yield event;
+      const { host, release } = await pool.acquire(request.model, signal);
+      let answer = '';
+      try {
+        for await (const output of host.generate(generate, { signal })) {
+          if (output.type === 'prompt') predictor.learn(request, tenant, output.promptTokens);
+          else if (output.type === 'text' && output.choice === 0) answer += output.text;
+          else if (output.type === 'done' && request.choices === 1) {
+            const { promptTokens, completionTokens } = output.usage;
+            predictor.learnAnswer(request, tenant, answer, promptTokens + completionTokens);
+          }
+          const event = toEvent(output);
+          if (event) yield event;
+        }
+      } finally {
+        release();
       }
     },
+    predict: (request, tenant = 'anonymous') =>
+      predictor.predict(request, tenant, pool.open().get(request.model)?.stats()),
     countTokens: (request, callOptions) =>
       call<number>(request.model, { method: 'count', prompt: promptOf(request) }, callOptions),
     applyTemplate: (request, callOptions) =>
@@ -114,12 +156,47 @@ export function createLocalProvider(options: LocalProviderOptions): Provider {
     tokenize: ({ model, text, addSpecial = false, parseSpecial = true }, callOptions) =>
       call<readonly number[]>(model, { method: 'tokenize', text, addSpecial, parseSpecial }, callOptions),
     detokenize: ({ model, tokens }, callOptions) => call<string>(model, { method: 'detokenize', tokens }, callOptions),
-    models: async () => [...ready].map(([id, host]) => describe(id, host)),
-    async close() {
-      const open = await Promise.allSettled(hosts.values());
-      await Promise.all(open.map((host) => (host.status === 'fulfilled' ? host.value.close() : undefined)));
+    async embed({ model, inputs, dimensions }, callOptions) {
+      const { vectors, promptTokens } = await call<EmbedResult>(model, { method: 'embed', inputs }, callOptions);
+      return {
+        vectors: vectors.map((vector) => shorten(fromBase64(vector), dimensions)),
+        usage: { promptTokens, completionTokens: 0 },
+      };
     },
+    async rerank({ model, query, documents, topN }, callOptions) {
+      const { scores, promptTokens } = await call<RerankScores>(
+        model,
+        { method: 'rerank', query, documents },
+        callOptions,
+      );
+      const results = scores.map((score, index) => ({ index, score })).sort((a, b) => b.score - a.score);
+      return { results: results.slice(0, topN ?? results.length), usage: { promptTokens, completionTokens: 0 } };
+    },
+    models: async () => [...pool.open()].map(([id, host]) => describe(id, host)),
+    close: () => pool.close(),
   };
+}
+
+/** Half of what this machine, or its container, has. */
+function defaultMemoryBytes(): number {
+  const constrained = process.constrainedMemory();
+  const total = totalmem();
+  return (constrained > 0 && constrained < total ? constrained : total) / 2;
+}
+
+const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+
+/** The first `dimensions` of a vector, of unit length again. */
+function shorten(vector: Float32Array, dimensions: number | undefined): Float32Array {
+  if (dimensions === undefined || dimensions === vector.length) return vector;
+  if (dimensions > vector.length) {
+    throw new GatewayError('invalid_request', `This model's embeddings have ${vector.length} dimensions.`, {
+      param: 'dimensions',
+    });
+  }
+  const part = vector.slice(0, dimensions);
+  const length = Math.hypot(...part) || 1;
+  return part.map((value) => value / length);
 }
 
 function describe(id: string, host: EngineHost): ModelInfo {

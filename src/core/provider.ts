@@ -29,8 +29,8 @@ export interface Provider {
   forward?(request: ForwardRequest, options: CallOptions): Promise<ForwardResponse>;
   /** Models it serves now, for listings; may ask the upstream. */
   models?(options: CallOptions): Promise<readonly ModelInfo[]>;
-  /** Expected milliseconds to the first token if `request` came now. Only who owns a queue can tell. */
-  predict?(request: ChatRequest): Prediction | undefined;
+  /** Expected milliseconds to the first token if `request` of `tenant` came now. Only who owns a queue can tell. */
+  predict?(request: ChatRequest, tenant?: string): Prediction | undefined;
   /** Cheap liveness check for active health checks; throws when unhealthy. */
   ping?(options: CallOptions): Promise<void>;
   close?(): Promise<void>;

@@ -1,3 +1,4 @@
+import { createEmbedder, type Embedder } from './embed.ts';
 import { readGguf } from './gguf.ts';
 import { type LlamaModel, loadLlamaModel } from './llama.ts';
 import type { EngineCall, EngineError, EngineOutput, FromChild, LoadOptions, ToChild } from './protocol.ts';
@@ -12,6 +13,7 @@ const send = (message: FromChild) => {
 };
 let runner: Runner | undefined;
 let model: LlamaModel | undefined;
+let embedder: Embedder | undefined;
 let lastLog = '';
 
 process.on('disconnect', () => process.exit(0));
@@ -68,6 +70,7 @@ async function load(options: LoadOptions): Promise<void> {
       send({ type: 'outputs', outputs, stats }),
     );
     runner = started;
+    embedder = createEmbedder(model, started);
     setInterval(() => send({ type: 'heartbeat', busyMs: started.busyMs(), stats: started.stats() }), 1000);
     send({ type: 'loaded', model: info });
   } catch (error) {
@@ -83,8 +86,8 @@ function loadError(error: unknown): EngineError {
 
 async function answer(id: number, call: EngineCall): Promise<void> {
   try {
-    if (!runner || !model) throw new Error('The model is not loaded.');
-    send({ type: 'result', id, value: await perform(call, model, runner) });
+    if (!runner || !model || !embedder) throw new Error('The model is not loaded.');
+    send({ type: 'result', id, value: await perform(call, model, runner, embedder) });
   } catch (error) {
     const param =
       error instanceof Error && 'param' in error && typeof error.param === 'string' ? error.param : undefined;
@@ -93,7 +96,7 @@ async function answer(id: number, call: EngineCall): Promise<void> {
   }
 }
 
-async function perform(call: EngineCall, loaded: LlamaModel, running: Runner): Promise<unknown> {
+async function perform(call: EngineCall, loaded: LlamaModel, running: Runner, embeddings: Embedder): Promise<unknown> {
   switch (call.method) {
     case 'tokenize': {
       const tokens = [...loaded.tokenize(call.text, call.parseSpecial)];
@@ -109,8 +112,9 @@ async function perform(call: EngineCall, loaded: LlamaModel, running: Runner): P
       loaded.createGrammarState(call.gbnf);
       return true;
     case 'embed':
+      return embeddings.embed(call.inputs);
     case 'rerank':
-      throw new Error('This model is not loaded for embeddings.');
+      return embeddings.rerank(call.query, call.documents);
     default:
       return call satisfies never;
   }

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { GatewayError } from '../core/errors.ts';
-import { abortError, throwIfAborted } from '../core/signals.ts';
+import { abortError, throwIfAborted, untilAborted } from '../core/signals.ts';
 import { engineEntry } from './entry.ts';
 import type {
   EngineCall,
@@ -267,13 +267,4 @@ export function createEngineHost(options: HostOptions): EngineHost {
 
 function toError(error: EngineError): GatewayError {
   return new GatewayError(error.kind, error.message, { param: error.param, retryAfterMs: error.retryAfterMs });
-}
-
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(abortError(signal));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

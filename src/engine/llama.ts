@@ -1,5 +1,6 @@
 import { getLlama, type Llama, LlamaLogLevel } from 'node-llama-cpp';
 import { tokenTextToBytes } from './detokenize.ts';
+import { cellBytes, chooseContext, defaultSlots } from './memory.ts';
 import type { EngineModelInfo, LoadOptions, SamplingOptions } from './protocol.ts';
 
 /**
@@ -18,9 +19,11 @@ export interface LlamaModel {
   readonly endTokens: readonly number[];
   readonly bosToken: number | undefined;
   readonly eosToken: number | undefined;
+  readonly separatorToken: number | undefined;
   /** Token ids of prefix, suffix and middle for filling gaps. */
   readonly fillInMiddle: { readonly prefix: number; readonly suffix: number; readonly middle: number } | undefined;
   readonly addsBos: boolean;
+  readonly addsEos: boolean;
   /** Texts of control tokens: in user text they must not become tokens. */
   readonly controlTexts: readonly string[];
   createSampler(options: SamplerConfig): LlamaSampler;
@@ -96,6 +99,8 @@ interface NativeModel {
   tokenBos(): number;
   tokenEos(): number;
   eotToken(): number;
+  sepToken(): number;
+  shouldAppendEosToken(): boolean;
   prefixToken(): number;
   middleToken(): number;
   suffixToken(): number;
@@ -145,6 +150,7 @@ interface Bindings {
 const controlAttribute = 8;
 const byteAttribute = 32;
 const keptGrammars = 32;
+const rankPooling = 4;
 
 /** Loads a model. Throws Error with the reason in llama.cpp's words. */
 export async function loadLlamaModel(
@@ -200,7 +206,7 @@ export async function loadLlamaModel(
     ...cellType(bindings, 'kvCacheValueType', options.kvCacheValueType),
   };
   const kvBytesPerToken = kvBytes(model.fileInfo, options);
-  const slots = options.slots ?? 8;
+  const slots = options.slots ?? defaultSlots;
   const trainContextTokens = native.getTrainContextSize();
   const contextTokens = options.contextTokens ?? chooseContext(trainContextTokens, slots, kvBytesPerToken);
   const threads = options.threads ?? llama.cpuMathCores;
@@ -221,6 +227,7 @@ export async function loadLlamaModel(
     bosText: textOf(bosToken),
     eosText: textOf(eosToken),
     fillInMiddle: fillInMiddle !== undefined,
+    ranking: poolingType(model.fileInfo) === rankPooling,
     kvBytesPerToken,
     gpu: llama.gpu,
     gpuLayers: model.gpuLayers,
@@ -251,8 +258,10 @@ export async function loadLlamaModel(
     endTokens,
     bosToken,
     eosToken,
+    separatorToken: optional(native.sepToken()),
     fillInMiddle,
     addsBos: native.shouldPrependBosToken() && bosToken !== undefined,
+    addsEos: native.shouldAppendEosToken() && eosToken !== undefined,
     controlTexts: controlTexts.filter((text) => text.length > 1),
     createSampler(samplerOptions) {
       const sampler = new bindings.AddonSampler(native);
@@ -398,17 +407,6 @@ function cellType(bindings: Bindings, option: string, name: string | undefined):
   return { [option]: type };
 }
 
-const bytesPerCell: Readonly<Record<string, number>> = {
-  f32: 4,
-  f16: 2,
-  bf16: 2,
-  q8_0: 34 / 32,
-  q5_1: 24 / 32,
-  q5_0: 22 / 32,
-  q4_1: 20 / 32,
-  q4_0: 18 / 32,
-};
-
 function kvBytes(file: { readonly architectureMetadata: unknown }, options: LoadOptions): number {
   // Only these fields of the architecture's metadata matter; each may be a list with one number a layer.
   const { architectureMetadata: arch = {} } = file as {
@@ -427,17 +425,14 @@ function kvBytes(file: { readonly architectureMetadata: unknown }, options: Load
   const heads = mean(arch.attention?.head_count, 1);
   const kvHeads = mean(arch.attention?.head_count_kv, heads);
   const headLength = (arch.embedding_length ?? 0) / Math.max(1, heads);
-  const keyBytes = (arch.attention?.key_length ?? headLength) * (bytesPerCell[options.kvCacheKeyType ?? 'f16'] ?? 2);
-  const valueBytes =
-    (arch.attention?.value_length ?? headLength) * (bytesPerCell[options.kvCacheValueType ?? 'f16'] ?? 2);
+  const keyBytes = (arch.attention?.key_length ?? headLength) * (cellBytes[options.kvCacheKeyType ?? 'f16'] ?? 2);
+  const valueBytes = (arch.attention?.value_length ?? headLength) * (cellBytes[options.kvCacheValueType ?? 'f16'] ?? 2);
   return Math.round(layers * kvHeads * (keyBytes + valueBytes));
 }
 
-/** Largest power of two up to the trained context for which all slots' KV fits a GiB; at least 1,024. */
-function chooseContext(trained: number, slots: number, bytesPerToken: number): number {
-  let tokens = Math.min(trained, 32_768);
-  while (tokens > 1024 && tokens * slots * bytesPerToken > 2 ** 30) tokens = 2 ** Math.floor(Math.log2(tokens - 1));
-  return tokens;
+/** `pooling_type` of embedding and ranking models. */
+function poolingType(file: { readonly architectureMetadata: unknown }): unknown {
+  return (file.architectureMetadata as { readonly pooling_type?: unknown } | undefined)?.pooling_type;
 }
 
 function toolTemplate(metadata: { readonly tokenizer?: object }): string | undefined {

@@ -91,6 +91,8 @@ export interface EngineModelInfo {
   readonly bosText: string;
   readonly eosText: string;
   readonly fillInMiddle: boolean;
+  /** A reranker: gives scores instead of vectors. */
+  readonly ranking: boolean;
   readonly kvBytesPerToken: number;
   readonly gpu: string | false;
   readonly gpuLayers: number;
@@ -248,3 +250,15 @@ export type EngineCall =
   | { readonly method: 'embed'; readonly inputs: readonly (string | readonly number[])[] }
   | { readonly method: 'rerank'; readonly query: string; readonly documents: readonly string[] }
   | { readonly method: 'check-grammar'; readonly gbnf: string };
+
+/** Answer of `embed`: vectors of unit length as base64 of little-endian 32-bit floats. */
+export interface EmbedResult {
+  readonly vectors: readonly string[];
+  readonly promptTokens: number;
+}
+
+/** Answer of `rerank`: a score 0..1 per document, in their order. */
+export interface RerankScores {
+  readonly scores: readonly number[];
+  readonly promptTokens: number;
+}

@@ -471,12 +471,12 @@ export async function createRunner(
   async function loop(): Promise<void> {
     while (!closed) {
       news = false;
-      for (let errand = errands.shift(); errand; errand = errands.shift()) await errand();
+      await errands.shift()?.(); // one between two steps, so that streams go on
       await admit();
       flush();
       const worked = await step();
       flush();
-      if (!worked && !news && !closed) {
+      if (!worked && !news && !closed && errands.length === 0) {
         await new Promise<void>((resolve) => {
           wake = resolve;
         });

@@ -46,7 +46,7 @@ export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): 
       return [];
     }
     if (node.kind === 'leaf') {
-      const expectedTtftMs = expectedTtft(node, facts.request, sources);
+      const expectedTtftMs = expectedTtft(node, facts, sources);
       return [
         {
           leaf: node,
@@ -56,7 +56,7 @@ export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): 
         },
       ];
     }
-    const children = node.children.map((child) => ({ ...childOf(child, facts.request, sources), node: child }));
+    const children = node.children.map((child) => ({ ...childOf(child, facts, sources), node: child }));
     const name = node.name ? `${node.name}: ${node.strategy.name}` : node.strategy.name;
     return node.strategy
       .rank(children, situation)
@@ -188,9 +188,9 @@ function unique(planned: readonly Planned[]): readonly Planned[] {
   return planned.filter(({ leaf }) => !seen.has(leaf.target.name) && seen.add(leaf.target.name));
 }
 
-function expectedTtft({ target }: Leaf, request: ChatRequest, { states, now }: PlanSources): number {
+function expectedTtft({ target }: Leaf, { request, context }: Facts, { states, now }: PlanSources): number {
   return (
-    predictionOf(target.provider.predict?.({ ...request, model: target.model })) ??
+    predictionOf(target.provider.predict?.({ ...request, model: target.model }, context.caller.tenant)) ??
     states.of(target.name).latency.estimate(now)
   );
 }
@@ -198,7 +198,7 @@ function expectedTtft({ target }: Leaf, request: ChatRequest, { states, now }: P
 const predictionOf = (prediction: Prediction | undefined) => prediction?.ttftMs;
 
 /** A leaf as strategies see it; a group as its leaves together. */
-function childOf(node: RouteNode, request: ChatRequest, sources: PlanSources): Child {
+function childOf(node: RouteNode, facts: Facts, sources: PlanSources): Child {
   const leaves = leavesOf(node);
   const states: TargetState[] = leaves.map(({ target }) => sources.states.of(target.name));
   const price = leaves[0]?.price;
@@ -208,7 +208,7 @@ function childOf(node: RouteNode, request: ChatRequest, sources: PlanSources): C
     inFlight: states.reduce((sum, state) => sum + state.inFlight, 0),
     inFlightTokens: states.reduce((sum, state) => sum + state.inFlightTokens, 0),
     latencyMs: Math.min(...states.map((state) => state.latency.estimate(sources.now))),
-    expectedTtftMs: Math.min(...leaves.map((leaf) => expectedTtft(leaf, request, sources))),
+    expectedTtftMs: Math.min(...leaves.map((leaf) => expectedTtft(leaf, facts, sources))),
     ...(price && { price }),
   };
 }

@@ -195,6 +195,57 @@ describe.skipIf(path === null)('the local provider', () => {
     expect((await ask(provider, chat('Hi', { maxTokens: 1 }))).usage?.completionTokens).toBe(1);
   });
 
+  test('embeds texts as vectors of unit length, each as if alone', async () => {
+    const inputs = ['A cat sat on the mat.', 'Kittens lie on rugs.', 'Bonds fell on rising yields.'];
+    const all = await provider.embed?.({ model: 'm', inputs, extensions: {} }, always());
+    const one = await provider.embed?.({ model: 'm', inputs: [inputs[1] ?? ''], extensions: {} }, always());
+    const [vector] = one?.vectors ?? [];
+    expect(all?.vectors).toHaveLength(3);
+    expect(all?.vectors[1]).toEqual(vector);
+    expect(Math.hypot(...(vector ?? []))).toBeCloseTo(1, 5);
+    const short = await provider.embed?.({ model: 'm', inputs, dimensions: 64, extensions: {} }, always());
+    expect(short?.vectors[0]).toHaveLength(64);
+    expect(Math.hypot(...(short?.vectors[0] ?? []))).toBeCloseTo(1, 5);
+    expect(all?.usage.promptTokens).toBeGreaterThan(15);
+  });
+
+  test.each([
+    { name: 'an empty input', inputs: ['a', ''], param: 'input[1]' },
+    { name: 'an input over the limit', inputs: ['word '.repeat(3000)], param: 'input' },
+  ])('refuses to embed $name', async ({ inputs, param }) => {
+    await expect(provider.embed?.({ model: 'm', inputs, extensions: {} }, always())).rejects.toMatchObject({
+      kind: 'invalid_request',
+      param,
+    });
+  });
+
+  test('ranks documents by nearness, best first', async () => {
+    const documents = ['bananas are yellow', 'the exact same words', 'stocks fell'];
+    const ranked = await provider.rerank?.({ model: 'm', query: 'the exact same words', documents, topN: 2 }, always());
+    expect(ranked?.results).toHaveLength(2);
+    expect(ranked?.results[0]).toMatchObject({ index: 1, score: expect.closeTo(1, 3) });
+  });
+
+  test('predicts less time for a prompt that it knows', async () => {
+    const request = chat(`${story} What happened next?`, { maxTokens: 2 });
+    const before = provider.predict?.(request, 'predicted');
+    const { usage } = await ask(provider, request, { tenant: 'predicted' });
+    const after = provider.predict?.(request, 'predicted');
+    expect(before?.uncachedTokens).toBeGreaterThan((usage?.promptTokens ?? 0) / 3);
+    expect(after?.uncachedTokens).toBeLessThan(5);
+    expect(after?.ttftMs).toBeLessThan(before?.ttftMs ?? 0);
+    expect(provider.predict?.(request, 'stranger')?.uncachedTokens).toBeGreaterThan(100);
+  });
+
+  test('says before loading that a model does not fit', async () => {
+    const small = createLocalProvider({ models: { m: { path: path ?? '' } }, engine: { memoryBytes: 2 ** 27 } });
+    await expect(ask(small, chat('Hi'))).rejects.toMatchObject({
+      kind: 'model_unavailable',
+      message: expect.stringMatching(/needs about [\d.]+ GiB .* and the engine may use 0.13 GiB/),
+    });
+    await small.close?.();
+  });
+
   test('refuses more than may wait, with a time to come back', async () => {
     const stop = new AbortController();
     const many = Array.from({ length: 20 }, () =>
