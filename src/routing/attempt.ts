@@ -9,8 +9,10 @@ import { abortError, withDeadline } from '../core/signals.ts';
 import { upstreamHeaders } from '../core/trace.ts';
 import { answer, type DecodeWire } from './answer.ts';
 import { blame, totalTimeout } from './call.ts';
+import { classify } from './classify.ts';
 import { createDrain } from './drain.ts';
 import { type Facts, factsOf } from './facts.ts';
+import { startHealthChecks } from './health.ts';
 import {
   defaultRetry,
   defaultTakeover,
@@ -19,10 +21,11 @@ import {
   type RouteRules,
   type Timeouts,
 } from './model.ts';
-import { nobodyLeft, type Plan, planFor } from './plan.ts';
+import { breaksPlace, nobodyLeft, type Plan, planFor } from './plan.ts';
+import { isFree, type Shadow, type ShadowReport, startShadow } from './shadow.ts';
 import { createTargetStates, type TargetState, type TargetStates } from './state.ts';
 import { ordered } from './strategies/ordered.ts';
-import type { Verdict } from './versions.ts';
+import type { Trial, Verdict, Version } from './versions.ts';
 
 export type { RoutedModel } from './model.ts';
 
@@ -37,6 +40,7 @@ export interface RoutingOptions {
 
 export type RoutingEvent =
   | ({ readonly type: 'verdict' } & Verdict)
+  | ({ readonly type: 'shadow' } & ShadowReport)
   | { readonly type: 'health'; readonly target: string; readonly healthy: boolean; readonly detail?: string };
 
 /** Routing as the composition root holds it: with what starts, swaps, explains and ends it. */
@@ -47,6 +51,10 @@ export interface RoutingControl extends Routing {
   explain(model: string, request: ChatRequest, context: RequestContext): Promise<Explanation>;
   /** No new answers; running ones may end until `limitMs`, then they break with an error event. Gives how many did. */
   drain(limitMs: number): Promise<number>;
+  /** What a person or a judge thought of an answer, 0..1; counts in the trial that the request took part in. */
+  feedback(requestId: string, score: number): void;
+  /** Pings what can be pinged, on routes that ask for it, until the returned function is called. */
+  startHealthChecks(): () => void;
   readonly states: TargetStates;
 }
 
@@ -56,6 +64,8 @@ export interface Explanation {
   readonly rules: RouteRules;
   readonly facts: Facts;
 }
+
+const keptVersions = 10_000;
 
 /** A route without rules: its targets in order, with the usual limits. */
 export function rulesOf(model: RoutedModel): RouteRules {
@@ -102,6 +112,36 @@ export function createRouting(
   /** A request that was admitted under the old configuration ends under it. */
   const routed = (route: Route): RoutedModel => ('targets' in route ? (route as RoutedModel) : find(route.name)); // ours carry targets
 
+  const told = (verdict: Verdict | undefined) => {
+    if (verdict) onEvent({ type: 'verdict', ...verdict });
+  };
+  /** Which version answered what, for feedback that comes later. */
+  const versions = new Map<string, { readonly trial: Trial; readonly version: Version }>();
+  const remember = (requestId: string, trial: { readonly trial: Trial; readonly version: Version }) => {
+    versions.set(requestId, trial);
+    const oldest = versions.size > keptVersions ? versions.keys().next().value : undefined;
+    if (oldest !== undefined) versions.delete(oldest);
+  };
+  const factsFor = async (rules: RouteRules, request: ChatRequest, context: RequestContext): Promise<Facts> => {
+    const facts = factsOf(request, context);
+    const { classifier } = rules;
+    if (!classifier) return facts;
+    const leaf = { kind: 'leaf', target: classifier.target, weight: 1 } as const;
+    if (breaksPlace(leaf, rules.place, facts)) return facts;
+    return factsOf(request, context, await classify(classifier, request, context));
+  };
+  let health: { stop: () => void } | undefined;
+  const checkHealth = () => {
+    const checked = current.flatMap((model) => {
+      const { health: rule } = rulesOf(model);
+      return rule ? model.targets.map((target) => ({ target, state: states.of(target.name), rule })) : [];
+    });
+    const once = [...new Map(checked.map((each) => [each.target.name, each])).values()];
+    return startHealthChecks(once, (target, healthy, detail) =>
+      onEvent({ type: 'health', target, healthy, ...(detail !== undefined && { detail }) }),
+    );
+  };
+
   const planned = (rules: RouteRules, facts: Facts) => planFor(rules, facts, { states, now: clock.now(), random });
 
   return {
@@ -111,31 +151,49 @@ export function createRouting(
     async attempt(route, request, context) {
       const model = routed(route);
       const rules = rulesOf(model);
-      const facts = factsOf(request, context);
+      const facts = await factsFor(rules, request, context);
       const plan = planned(rules, facts);
+      if (plan.missed) told(plan.missed.trial.record(plan.missed.version, { ok: false }));
       if (plan.shedMs !== undefined) throw shed(plan, model.name);
       if (plan.targets.length === 0) throw nobodyLeft(plan, model.name, clock.now());
 
       const scope = createScope(context.signal, rules.timeouts.totalMs);
       const leave = drain.enter(scope.abort);
-      const ended = () => {
-        scope.clear();
-        leave();
-      };
-      return answer(
+      let shadow: Shadow | undefined;
+      const run = await answer(
         { route: model.name, rules, plan, facts, request, context, signal: scope.signal },
         {
           clock,
           random,
           states,
           ...(decodeWire && { decodeWire }),
-          report: ({ trial }, version, outcome) => {
-            const verdict = trial?.trial.record(version, outcome);
-            if (verdict) onEvent({ type: 'verdict', ...verdict });
+          report: ({ trial }, version, outcome) => told(trial?.trial.record(version, outcome)),
+          watch: (event) => shadow?.watch(event),
+          ended: (error) => {
+            scope.clear();
+            leave();
+            shadow?.ended(error);
           },
-          ended,
         },
       );
+      const { trial } = plan.targets.find(({ leaf }) => leaf.target.name === run.target) ?? {};
+      if (trial) remember(context.requestId, trial);
+      const { shadow: rule } = rules;
+      if (
+        rule &&
+        random() < rule.share &&
+        !breaksPlace(rule.target, rules.place, facts) &&
+        isFree(rule, request, states, clock.now())
+      ) {
+        const { dialect } = request;
+        shadow = startShadow(rule, request, context, facts, run.target, {
+          clock,
+          states,
+          decodeWire: decodeWire && ((bytes) => decodeWire(dialect, bytes)),
+          report: (report) => onEvent({ type: 'shadow', ...report }),
+        });
+      }
+      return run;
     },
     async call(route, context, use) {
       const model = routed(route);
@@ -159,15 +217,31 @@ export function createRouting(
       const running = drain.settled();
       current = next;
       byName = new Map(next.map((model) => [model.name, model]));
+      if (health) {
+        health.stop();
+        health.stop = checkHealth();
+      }
       await running;
     },
     async explain(name, request, context) {
       const model = find(name);
       const rules = rulesOf(model);
-      const facts = factsOf(request, context);
+      const facts = await factsFor(rules, request, context);
       return { model: model.name, plan: planned(rules, facts), rules, facts };
     },
     drain: (limitMs) => drain.close(limitMs),
+    feedback(requestId, score) {
+      const known = versions.get(requestId);
+      if (known) told(known.trial.record(known.version, { score }));
+    },
+    startHealthChecks() {
+      const checks = { stop: checkHealth() };
+      health = checks;
+      return () => {
+        checks.stop();
+        if (health === checks) health = undefined;
+      };
+    },
   };
 }
 

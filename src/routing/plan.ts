@@ -3,7 +3,7 @@ import type { Capabilities, Prediction } from '../core/provider.ts';
 import type { ChatRequest, Priority } from '../core/request.ts';
 import type { Facts } from './facts.ts';
 import type { Leaf, PlaceRule, RouteNode, RouteRules } from './model.ts';
-import { type TargetState, type TargetStates, unavailable } from './state.ts';
+import { circuitOpen, type TargetState, type TargetStates, unavailable } from './state.ts';
 import type { Child, Situation } from './strategies/strategy.ts';
 import type { Trial, Version } from './versions.ts';
 
@@ -13,6 +13,8 @@ export interface Plan {
   readonly excluded: readonly Excluded[];
   /** Set when no target begins in time and the route sheds: the answer is a 429 with this `retry-after`. */
   readonly shedMs?: number;
+  /** The version that a trial chose for this request, where its circuit is open: that counts against it as a failure would. */
+  readonly missed?: Planned['trial'];
 }
 
 export interface Planned {
@@ -81,9 +83,11 @@ export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): 
   const needs = needsOf(facts.request);
   const lacking = (leaf: Leaf) => needs.filter((need) => !leaf.target.provider.capabilities[need]);
   const able = allowed.filter(({ leaf }) => lacking(leaf).length === 0);
-  const targets = (able.length > 0 ? able : allowed).filter(({ leaf: { target } }) => {
+  let missed: Plan['missed'];
+  const targets = (able.length > 0 ? able : allowed).filter(({ leaf: { target }, trial }, index) => {
     const out = unavailable(sources.states.of(target.name), sources.now);
     if (out) excluded.push({ target: target.name, reason: out.reason, retryAtMs: out.retryAtMs });
+    if (out?.reason === circuitOpen && index === 0) missed = trial;
     return !out;
   });
   if (able.length > 0) {
@@ -93,7 +97,7 @@ export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): 
       }
     }
   }
-  return { targets, excluded, ...(shedMs !== undefined && { shedMs }) };
+  return { targets, excluded, ...(shedMs !== undefined && { shedMs }), ...(missed && { missed }) };
 }
 
 /** The error when a plan has nobody left, with the time from which somebody may be there. */

@@ -56,10 +56,12 @@ export function createTargetStates({ breaker, retries }: StateLimits = {}): Targ
   };
 }
 
+export const circuitOpen = 'circuit open';
+
 /** Why a target may not be called now, and from when it may; undefined when it may. */
 export function unavailable(state: TargetState, now: number): { reason: string; retryAtMs: number } | undefined {
   const circuit: BreakerState = state.breaker.state(now);
-  if (circuit === 'open') return { reason: 'circuit open', retryAtMs: state.breaker.retryAtMs() };
+  if (circuit === 'open') return { reason: circuitOpen, retryAtMs: state.breaker.retryAtMs() };
   if (now < state.coolUntilMs) return { reason: 'rate limited by the upstream', retryAtMs: state.coolUntilMs };
   if (!state.healthy) return { reason: 'failed its health check', retryAtMs: now + 1000 };
   return undefined;
