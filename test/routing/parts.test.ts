@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { detectLanguage } from '../../src/core/language.ts';
 import { backoffMs, retryDelayMs } from '../../src/routing/backoff.ts';
 import { createBreaker } from '../../src/routing/breaker.ts';
-import { detectLanguage } from '../../src/routing/language.ts';
 import { createLatency } from '../../src/routing/latency.ts';
 import { createRetryBudget } from '../../src/routing/retry-budget.ts';
 import { similarity } from '../../src/routing/shadow.ts';
