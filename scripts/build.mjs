@@ -42,6 +42,31 @@ export async function buildIfChanged() {
   return true;
 }
 
+/** The dashboard for browsers, into dist/ui. */
+export async function buildUi({ outdir = join(dist, 'ui') } = {}) {
+  const { build: bundle } = await import('esbuild');
+  const ui = join(root, 'src/dashboard');
+  if (!existsSync(join(ui, 'main.tsx'))) return;
+  const { outputFiles } = await bundle({
+    entryPoints: [join(ui, 'main.tsx')],
+    absWorkingDir: root,
+    outdir,
+    bundle: true,
+    minify: true,
+    platform: 'browser',
+    format: 'esm',
+    target: ['chrome111', 'firefox113', 'safari16.4'],
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    write: false,
+    logLevel: 'silent',
+    legalComments: 'none',
+  });
+  mkdirSync(outdir, { recursive: true });
+  for (const { path, contents } of outputFiles) replace(path, contents);
+  for (const name of ['index.html', 'icon.svg']) replace(join(outdir, name), readFileSync(join(ui, name)));
+}
+
 /** Files are replaced one by one, pieces before those who import them, so a process that starts meanwhile finds a whole set. */
 export async function build() {
   const esbuild = await import('esbuild').catch(() => {
@@ -70,6 +95,7 @@ export async function build() {
     replace(file.path, file.contents);
   }
   removeOldChunks(new Set(outputFiles.map(({ path }) => basename(path))));
+  await buildUi();
 }
 
 function replace(path, contents) {

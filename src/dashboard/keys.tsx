@@ -1,0 +1,202 @@
+import { useState } from 'preact/hooks';
+import { ApiError, get, post } from './api.ts';
+import { money, none, time } from './format.ts';
+import { Bar, CopyButton, Dialog, Empty, Page, Problem, useLoaded } from './parts.tsx';
+
+interface Key {
+  readonly id: string;
+  readonly name: string;
+  readonly hint?: string;
+  readonly role: string;
+  readonly team?: string;
+  readonly models?: readonly string[];
+  readonly createdAt?: number;
+  readonly expiresAt?: number;
+  readonly revokedAt?: number;
+  readonly spentUsd?: number;
+  readonly budgetUsd?: number;
+}
+
+export function Keys() {
+  const { value, error, again } = useLoaded((signal) => get<{ data: Key[] }>('/admin/keys', signal), []);
+  const [making, setMaking] = useState(false);
+  const [secret, setSecret] = useState<string>();
+  const [failure, setFailure] = useState<unknown>();
+  const [leaving, setLeaving] = useState<Key>();
+  const off = error instanceof ApiError && error.status === 404;
+  const revoke = async (key: Key) => {
+    setLeaving(undefined);
+    try {
+      await post(`/admin/keys/${encodeURIComponent(key.id)}`, {}, 'DELETE');
+      again();
+    } catch (reason) {
+      setFailure(reason);
+    }
+  };
+  return (
+    <Page
+      title="Keys and budgets"
+      actions={
+        !off && (
+          <button type="button" class="button primary" onClick={() => setMaking(true)}>
+            New key
+          </button>
+        )
+      }
+    >
+      {off ? (
+        <div class="card">
+          <Empty title="This gateway keeps no keys">
+            Everybody who reaches it may use it. Set <code>ledger.url</code> to keep keys and budgets.
+          </Empty>
+        </div>
+      ) : (
+        <Problem error={error ?? failure} />
+      )}
+      {value && value.data.length === 0 && (
+        <div class="card">
+          <Empty title="No keys yet">The gateway is open until you make the first one. Make that an admin key.</Empty>
+        </div>
+      )}
+      {value && value.data.length > 0 && (
+        <div class="table-wrap">
+          <table>
+            <thead>
+              <tr>
+                <th>Name</th>
+                <th>Key</th>
+                <th>Role</th>
+                <th>Team</th>
+                <th>Models</th>
+                <th>Spent</th>
+                <th>Made</th>
+                <th>
+                  <span class="hidden-visually">Actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {value.data.map((key) => (
+                <tr key={key.id}>
+                  <td>{key.name}</td>
+                  <td class="mono">{key.hint ?? key.id}…</td>
+                  <td>
+                    <span class={`badge ${key.role === 'admin' ? 'accent' : ''}`}>{key.role}</span>
+                  </td>
+                  <td>{key.team ?? none}</td>
+                  <td>{key.models?.join(', ') ?? 'all'}</td>
+                  <td>
+                    {money(key.spentUsd)}
+                    {key.budgetUsd !== undefined && (
+                      <Bar
+                        share={(key.spentUsd ?? 0) / Math.max(0.000001, key.budgetUsd)}
+                        label={`Budget of ${key.name}`}
+                      />
+                    )}
+                  </td>
+                  <td>{time(key.createdAt)}</td>
+                  <td class="num">
+                    {key.revokedAt !== undefined ? (
+                      <span class="badge bad">revoked</span>
+                    ) : (
+                      <button type="button" class="button danger small" onClick={() => setLeaving(key)}>
+                        Revoke
+                      </button>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {making && (
+        <NewKey
+          onClose={() => setMaking(false)}
+          onMade={(made) => {
+            setMaking(false);
+            setSecret(made);
+            again();
+          }}
+        />
+      )}
+      {secret && (
+        <Dialog title="The new key" onClose={() => setSecret(undefined)}>
+          <p class="lead">Copy it now: it is stored as a hash and cannot be shown again.</p>
+          <pre class="block" style={{ margin: '12px 0' }}>
+            {secret}
+          </pre>
+          <CopyButton text={secret} label="Copy the key" />
+        </Dialog>
+      )}
+      {leaving && (
+        <Dialog title={`Revoke ${leaving.name}?`} onClose={() => setLeaving(undefined)}>
+          <p class="lead">Whoever uses it is refused within seconds. This cannot be undone.</p>
+          <button
+            type="button"
+            class="button danger"
+            style={{ marginTop: '12px' }}
+            onClick={() => void revoke(leaving)}
+          >
+            Revoke the key
+          </button>
+        </Dialog>
+      )}
+    </Page>
+  );
+}
+
+function NewKey({ onClose, onMade }: { onClose: () => void; onMade: (secret: string) => void }) {
+  const [failure, setFailure] = useState<unknown>();
+  const submit = async (event: SubmitEvent) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget as HTMLFormElement); // the form below
+    const text = (name: string) => String(form.get(name) ?? '').trim();
+    const list = text('models')
+      .split(/[\s,]+/)
+      .filter(Boolean);
+    try {
+      const made = await post<{ key: string }>('/admin/keys', {
+        name: text('name'),
+        role: text('role'),
+        ...(text('team') && { team: text('team') }),
+        ...(list.length > 0 && { models: list }),
+      });
+      onMade(made.key);
+    } catch (reason) {
+      setFailure(reason);
+    }
+  };
+  return (
+    <Dialog title="New key" onClose={onClose}>
+      <form class="stack" onSubmit={(event) => void submit(event)}>
+        <label class="field">
+          <span>Name</span>
+          <input name="name" placeholder="What it is for" required />
+        </label>
+        <div class="grid-2">
+          <label class="field">
+            <span>Role</span>
+            <select name="role">
+              <option value="caller">caller</option>
+              <option value="admin">admin</option>
+            </select>
+          </label>
+          <label class="field">
+            <span>Team</span>
+            <input name="team" placeholder="none" />
+          </label>
+        </div>
+        <label class="field">
+          <span>Models</span>
+          <input name="models" placeholder="all" />
+          <small>Names with commas between them; empty allows all.</small>
+        </label>
+        <Problem error={failure} />
+        <button type="submit" class="button primary">
+          Make the key
+        </button>
+      </form>
+    </Dialog>
+  );
+}
