@@ -1,0 +1,37 @@
+/** What SQL stores of every kind can hold. */
+export type Value = string | number | null | Uint8Array;
+export type Row = Readonly<Record<string, Value>>;
+
+/** SQL with `?` for its parameters. */
+export interface Statement {
+  readonly sql: string;
+  readonly params?: readonly Value[];
+}
+
+/**
+ * A database. Small on purpose: D1 knows no transaction that code may think in, so the unit is a list of statements that
+ * happen all or none.
+ */
+export interface Db {
+  readonly dialect: 'sqlite' | 'postgres';
+  /** Rows that were changed. */
+  run(sql: string, params?: readonly Value[]): Promise<number>;
+  all(sql: string, params?: readonly Value[]): Promise<readonly Row[]>;
+  /** Rows changed by each statement. Throws where one fails, and then none has happened. */
+  transaction(statements: readonly Statement[]): Promise<readonly number[]>;
+  close(): Promise<void>;
+}
+
+export const textOf = (value: Value | undefined): string | undefined => (typeof value === 'string' ? value : undefined);
+export const numberOf = (value: Value | undefined): number | undefined =>
+  typeof value === 'number' ? value : undefined;
+
+/** JSON out of a column; `fallback` where it holds none. */
+export function jsonOf<T>(value: Value | undefined, fallback: T): T {
+  if (typeof value !== 'string') return fallback;
+  try {
+    return JSON.parse(value) as T; // what was written by the typed query beside it
+  } catch {
+    return fallback;
+  }
+}

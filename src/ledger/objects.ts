@@ -1,0 +1,90 @@
+import type { JsonObject } from '../core/json.ts';
+import type { ObjectStore, StoredObject } from '../core/objects.ts';
+import { type Db, jsonOf, numberOf, type Row, textOf } from './db.ts';
+
+const pageSize = 100;
+const columns = 'kind, owner, id, created_at, expires_at, body, content';
+
+/** Stored responses, completions, conversations, files and batches in the ledger, in order of creation. */
+export function objectTable(db: Db, now: () => number = Date.now): ObjectStore {
+  let last = 0;
+  /** Rises with every object of this process; between processes the clock decides. */
+  const position = () => {
+    last = Math.max(last + 1, now() * 1000);
+    return last;
+  };
+  const alive = '(expires_at IS NULL OR expires_at > ?)';
+  const seconds = () => Math.floor(now() / 1000);
+  return {
+    async put({ kind, id, owner, createdAt, expiresAt, body, bytes }) {
+      await db.run(
+        `INSERT INTO objects (kind, owner, id, position, created_at, expires_at, body, content)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (kind, owner, id) DO UPDATE SET created_at = excluded.created_at,
+           expires_at = excluded.expires_at, body = excluded.body, content = excluded.content`,
+        [kind, owner, id, position(), createdAt, expiresAt ?? null, JSON.stringify(body), bytes ?? null],
+      );
+    },
+    async get(kind, id, owner) {
+      const [row] = await db.all(
+        `SELECT ${columns} FROM objects WHERE kind = ? AND owner = ? AND id = ? AND ${alive}`,
+        [kind, owner, id, seconds()],
+      );
+      return row && fromRow(row);
+    },
+    delete: async (kind, id, owner) =>
+      (await db.run('DELETE FROM objects WHERE kind = ? AND owner = ? AND id = ?', [kind, owner, id])) > 0,
+    async list(kind, owner, { after, limit, order, where = () => true }) {
+      const rising = order === 'asc';
+      let from = rising ? -1 : Number.MAX_SAFE_INTEGER;
+      if (after !== undefined) {
+        const [row] = await db.all('SELECT position FROM objects WHERE kind = ? AND owner = ? AND id = ?', [
+          kind,
+          owner,
+          after,
+        ]);
+        from = numberOf(row?.['position']) ?? from;
+      }
+      const items: StoredObject[] = [];
+      for (;;) {
+        const rows = await db.all(
+          `SELECT ${columns}, position FROM objects
+           WHERE kind = ? AND owner = ? AND ${alive} AND position ${rising ? '>' : '<'} ?
+           ORDER BY position ${rising ? 'ASC' : 'DESC'} LIMIT ?`,
+          [kind, owner, seconds(), from, pageSize],
+        );
+        for (const row of rows) {
+          const object = fromRow(row);
+          if (!where(object)) continue;
+          if (items.length === limit) return { items, hasMore: true };
+          items.push(object);
+        }
+        const end = numberOf(rows.at(-1)?.['position']);
+        if (rows.length < pageSize || end === undefined) return { items, hasMore: false };
+        from = end;
+      }
+    },
+    all: async (kind) =>
+      (
+        await db.all(`SELECT ${columns} FROM objects WHERE kind = ? AND ${alive} ORDER BY position`, [kind, seconds()])
+      ).map(fromRow),
+  };
+}
+
+/** Deletes what has expired; gives how many. */
+export const pruneObjects = (db: Db, now: () => number = Date.now): Promise<number> =>
+  db.run('DELETE FROM objects WHERE expires_at IS NOT NULL AND expires_at <= ?', [Math.floor(now() / 1000)]);
+
+function fromRow(row: Row): StoredObject {
+  const expiresAt = numberOf(row['expires_at']);
+  const content = row['content'];
+  return {
+    kind: textOf(row['kind']) as StoredObject['kind'], // only `put` writes it
+    id: textOf(row['id']) ?? '',
+    owner: textOf(row['owner']) ?? '',
+    createdAt: numberOf(row['created_at']) ?? 0,
+    body: jsonOf<JsonObject>(row['body'], {}),
+    ...(expiresAt !== undefined && { expiresAt }),
+    ...(content instanceof Uint8Array && { bytes: content }),
+  };
+}

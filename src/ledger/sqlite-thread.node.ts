@@ -1,0 +1,114 @@
+/** What the thread is asked. */
+export interface SqliteCall {
+  readonly id: number;
+  readonly kind: 'run' | 'all' | 'transaction' | 'close';
+  readonly statements: readonly { readonly sql: string; readonly params?: readonly unknown[] }[];
+}
+
+export type SqliteReply =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly error: string };
+
+interface Prepared {
+  run(...params: unknown[]): { changes: number | bigint };
+  all(...params: unknown[]): unknown[];
+}
+interface Sqlite {
+  exec(sql: string): unknown;
+  prepare(sql: string): Prepared;
+  close(): void;
+}
+
+/**
+ * The body of the database thread. Sent to it as text, so that it needs no file of its own in any build: it must not
+ * use anything from outside this function. Uses node:sqlite where Node has it (22.13 on), else the libsql package, which
+ * has the same calls.
+ */
+export function sqliteThread(): void {
+  const { parentPort, workerData } = process.getBuiltinModule('node:worker_threads');
+  const { createRequire } = process.getBuiltinModule('node:module');
+  const { path, from } = workerData as { path: string; from: string };
+  const port = parentPort;
+  if (!port) return;
+
+  const open = (): Sqlite => {
+    try {
+      const { DatabaseSync } = process.getBuiltinModule('node:sqlite') as {
+        DatabaseSync: new (path: string) => Sqlite;
+      };
+      return new DatabaseSync(path);
+    } catch {
+      const Libsql = createRequire(from)('libsql') as new (path: string) => Sqlite;
+      return new Libsql(path);
+    }
+  };
+
+  let db: Sqlite | undefined;
+  const prepared = new Map<string, Prepared>();
+  const connect = (): Sqlite => {
+    if (db) return db;
+    const opened = open();
+    opened.exec('PRAGMA busy_timeout = 5000');
+    opened.exec('PRAGMA journal_mode = WAL');
+    // FULL: what has been taken out of the write-ahead file must survive a power loss here.
+    opened.exec('PRAGMA synchronous = FULL');
+    db = opened;
+    return opened;
+  };
+  const prepare = (sql: string): Prepared => {
+    let statement = prepared.get(sql);
+    if (!statement) {
+      statement = connect().prepare(sql);
+      if (prepared.size > 200) prepared.clear();
+      prepared.set(sql, statement);
+    }
+    return statement;
+  };
+  const changes = ({ sql, params = [] }: SqliteCall['statements'][number]) =>
+    Number(prepare(sql).run(...params).changes);
+
+  const answer = ({ kind, statements }: SqliteCall): unknown => {
+    const [first] = statements;
+    if (kind === 'close') {
+      prepared.clear();
+      db?.close();
+      return undefined;
+    }
+    connect();
+    if (kind === 'run') return first && changes(first);
+    if (kind === 'all') return first && prepare(first.sql).all(...(first.params ?? []));
+    prepare('BEGIN IMMEDIATE').run();
+    try {
+      const counts = statements.map(changes);
+      prepare('COMMIT').run();
+      return counts;
+    } catch (error) {
+      try {
+        prepare('ROLLBACK').run();
+      } catch {
+        // the failure has rolled back already
+      }
+      throw error;
+    }
+  };
+
+  port.on('message', (call: SqliteCall) => {
+    try {
+      port.postMessage({ id: call.id, value: answer(call) });
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      // A file that was lost, replaced or is sick: opened anew with the next call.
+      if (/disk I\/O|malformed|not a database|readonly|unable to open/i.test(text)) {
+        prepared.clear();
+        try {
+          db?.close();
+        } catch {
+          // it was no longer open
+        }
+        db = undefined;
+      }
+      port.postMessage({ id: call.id, error: text });
+    }
+    if (call.kind === 'close') port.close();
+  });
+}

@@ -1,0 +1,74 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Db, Row, Statement, Value } from './db.ts';
+import { type SqliteCall, type SqliteReply, sqliteThread } from './sqlite-thread.node.ts';
+
+/**
+ * A SQLite file, worked on by a thread of its own: a commit waits for the disk, and no token of an answer may wait with
+ * it. The thread is started when first needed, and again when it died.
+ */
+export function openSqlite(path: string): Db {
+  if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true });
+  const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  let worker: Worker | undefined;
+  let calls = 0;
+  let closed = false;
+
+  const start = (): Worker => {
+    const thread = new Worker(`const __name = (f) => f;\n(${sqliteThread.toString()})()`, {
+      // __name: what bundlers that keep function names put around them
+      eval: true,
+      workerData: { path, from: import.meta.url },
+    });
+    thread.on('message', (reply: SqliteReply) => {
+      const call = waiting.get(reply.id);
+      waiting.delete(reply.id);
+      if (waiting.size === 0) thread.unref();
+      if ('error' in reply) call?.reject(new Error(reply.error));
+      else call?.resolve(reply.value);
+    });
+    const died = (error?: Error) => {
+      if (worker === thread) worker = undefined;
+      for (const { reject } of waiting.values()) reject(error ?? new Error('The database thread ended.'));
+      waiting.clear();
+    };
+    thread.on('error', died);
+    thread.on('exit', () => died());
+    worker = thread;
+    return thread;
+  };
+
+  const ask = <T>(kind: SqliteCall['kind'], statements: readonly Statement[]): Promise<T> => {
+    if (closed) return Promise.reject(new Error('The database is closed.'));
+    return new Promise<T>((resolve, reject) => {
+      const thread = worker ?? start();
+      const id = calls++;
+      waiting.set(id, { resolve: (value) => resolve(value as T), reject }); // the thread answers what `kind` asks
+      thread.ref();
+      thread.postMessage({ id, kind, statements } satisfies SqliteCall);
+    });
+  };
+
+  return {
+    dialect: 'sqlite',
+    run: (sql, params: readonly Value[] = []) => ask<number>('run', [{ sql, params }]),
+    all: async (sql, params: readonly Value[] = []) => (await ask<readonly Row[]>('all', [{ sql, params }])).map(plain),
+    transaction: (statements) => ask<readonly number[]>('transaction', statements),
+    async close() {
+      if (closed) return;
+      if (worker) await ask('close', []).catch(() => {});
+      closed = true;
+      await worker?.terminate();
+    },
+  };
+}
+
+/** libsql gives bytes as an ArrayBuffer, node:sqlite as what we want. */
+function plain(row: Row): Row {
+  const values: [string, Value | ArrayBuffer][] = Object.entries(row);
+  if (!values.some(([, value]) => value instanceof ArrayBuffer)) return row;
+  return Object.fromEntries(
+    values.map(([name, value]) => [name, value instanceof ArrayBuffer ? new Uint8Array(value) : value]),
+  );
+}

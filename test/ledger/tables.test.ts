@@ -1,0 +1,312 @@
+import { join } from 'node:path';
+import { Miniflare } from 'miniflare';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { webDigest } from '../../src/core/digest.ts';
+import type { AuditEvent } from '../../src/ledger/audit.ts';
+import { d1 } from '../../src/ledger/d1.ts';
+import type { Db } from '../../src/ledger/db.ts';
+import type { KeyRecord } from '../../src/ledger/key-record.ts';
+import { type Ledger, openTables } from '../../src/ledger/ledger.ts';
+import { openPostgres } from '../../src/ledger/postgres.node.ts';
+import { openSqlite } from '../../src/ledger/sqlite.node.ts';
+import { insertUsage, type UsageRow } from '../../src/ledger/usage.ts';
+import { hasServer, type Server, scratch, startPostgres } from './databases.ts';
+
+const day = 86_400_000;
+const usage = (change: Partial<UsageRow> = {}): UsageRow => ({
+  requestId: 'r1',
+  at: 10 * day + 5,
+  callerId: 'key_a',
+  team: 'sea',
+  model: 'demo',
+  target: 'up/m',
+  endpoint: '/v1/chat/completions',
+  cache: 'miss',
+  outcome: 'ok',
+  status: 200,
+  stream: true,
+  promptTokens: 10,
+  completionTokens: 5,
+  cachedTokens: 0,
+  reasoningTokens: 0,
+  estimated: false,
+  costNano: 2_500,
+  attempts: 1,
+  durationMs: 12.5,
+  ttftMs: 3.25,
+  ...change,
+});
+
+const event = (id: string, change: Partial<AuditEvent> = {}): AuditEvent => ({
+  id,
+  at: 1000,
+  actor: 'key_a',
+  action: 'request',
+  subject: 'demo',
+  detail: '{}',
+  ...change,
+});
+
+interface Engine {
+  readonly name: string;
+  readonly there: boolean;
+  /** Two connections to one new database, as two gateways have. */
+  open(): Promise<readonly [Db, Db]>;
+  stop(): Promise<void>;
+}
+
+const engines: readonly Engine[] = [
+  (() => {
+    const folder = scratch();
+    let n = 0;
+    return {
+      name: 'SQLite',
+      there: true,
+      async open() {
+        const path = join(folder.path, `deep/er/ledger-${n++}.db`);
+        return [openSqlite(path), openSqlite(path)] as const;
+      },
+      stop: async () => folder.remove(),
+    };
+  })(),
+  (() => {
+    let server: Server | undefined;
+    let n = 0;
+    return {
+      name: 'Postgres',
+      there: hasServer('postgres'),
+      async open() {
+        server ??= await startPostgres();
+        const admin = await openPostgres(server.url);
+        await admin.run(`CREATE DATABASE ledger${++n}`);
+        await admin.close();
+        const url = server.url.replace(/postgres$/, `ledger${n}`);
+        return [await openPostgres(url), await openPostgres(url)] as const;
+      },
+      stop: async () => server?.stop(),
+    };
+  })(),
+  (() => {
+    const running: Miniflare[] = [];
+    return {
+      name: 'D1 in workerd',
+      there: true,
+      async open() {
+        const worker = new Miniflare({
+          modules: true,
+          script: 'export default { fetch: () => new Response() }',
+          d1Databases: ['LEDGER'],
+          cf: false,
+        });
+        running.push(worker);
+        const binding = await worker.getD1Database('LEDGER');
+        return [d1(binding as never), d1(binding as never)] as const; // miniflare's own type of the same binding
+      },
+      stop: async () => {
+        await Promise.all(running.map((worker) => worker.dispose()));
+      },
+    };
+  })(),
+];
+
+describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engine) => {
+  let ledger: Ledger;
+  let other: Ledger;
+  const opened: Db[] = [];
+  const fresh = async () => {
+    const pair = await engine.open();
+    opened.push(...pair);
+    return pair;
+  };
+
+  beforeAll(async () => {
+    const [one, two] = await fresh();
+    // Two gateways that start at once, and again afterwards.
+    const results = await Promise.allSettled([openTables(one), openTables(two), openTables(one), openTables(two)]);
+    expect(results.map((result) => (result.status === 'rejected' ? String(result.reason) : 'ok'))).toEqual(
+      Array(4).fill('ok'),
+    );
+    ledger = await openTables(one);
+    other = await openTables(two);
+  });
+  afterAll(async () => {
+    await Promise.all(opened.map((db) => db.close()));
+    await engine.stop();
+  });
+
+  test('migrations that meet are applied once', async () => {
+    const rows = await ledger.db.all('SELECT version FROM migrations');
+    expect(rows).toEqual([{ version: 1 }]);
+  });
+
+  test('a transaction happens as a whole or not at all', async () => {
+    const first = insertUsage(usage({ requestId: 'tx' }));
+    await expect(ledger.db.transaction([first, { sql: 'INSERT INTO nowhere VALUES (1)' }])).rejects.toThrow();
+    expect(await ledger.usage.has('tx')).toBe(false);
+  });
+
+  test('a request is booked once, however often it is written', async () => {
+    for (const db of [ledger.db, other.db])
+      await db.transaction([insertUsage(usage()), insertUsage(usage({ costNano: 9 }))]);
+    const [sum] = await other.usage.sum({ fromMs: 0, toMs: 20 * day, groupBy: [] });
+    expect(sum).toMatchObject({ requests: 1, promptTokens: 10, completionTokens: 5, costUsd: 0.0000025 });
+  });
+
+  test('usage is summed by day, key, model and the rest', async () => {
+    await ledger.db.transaction([
+      insertUsage(usage({ requestId: 's1', at: 30 * day, callerId: 'key_s', costNano: 5 })),
+      insertUsage(
+        usage({ requestId: 's2', at: 31 * day, callerId: 'key_s', cache: 'hit', costNano: undefined, team: undefined }),
+      ),
+      insertUsage(
+        usage({ requestId: 's3', at: 31 * day, callerId: 'key_s', model: 'two', outcome: 'cancelled', costNano: 7 }),
+      ),
+      insertUsage(usage({ requestId: 's4', at: 32 * day, callerId: 'key_s' })),
+    ]);
+    const sums = await ledger.usage.sum({
+      fromMs: 30 * day,
+      toMs: 32 * day,
+      groupBy: ['day', 'model'],
+      callerId: 'key_s',
+    });
+    expect(sums.map(({ group, requests, failed, cacheHits }) => [group, requests, failed, cacheHits])).toEqual([
+      [{ day: '1970-02-01', model: 'two' }, 1, 1, 0],
+      [{ day: '1970-01-31', model: 'demo' }, 1, 0, 0],
+      [{ day: '1970-02-01', model: 'demo' }, 1, 0, 1],
+    ]);
+    expect(await ledger.usage.spent('key', 'key_s', 30 * day, 32 * day)).toBeCloseTo(12e-9, 15);
+    expect(await ledger.usage.spent('team', 'sea', 30 * day, 32 * day)).toBeCloseTo(12e-9, 15);
+    expect(await ledger.usage.sum({ fromMs: 90 * day, toMs: 91 * day, groupBy: [] })).toEqual([]);
+  });
+
+  test('keys come back as they were put, and change', async () => {
+    const digest = await webDigest()('tg-secret');
+    const key: KeyRecord = {
+      id: 'key_1',
+      name: "o'brien; DROP TABLE keys",
+      digest,
+      hint: 'tg-s…',
+      role: 'admin',
+      owner: 'ops',
+      team: 'sea',
+      tags: ['a', 'b'],
+      models: ['demo*'],
+      endpoints: ['/chat/*'],
+      limits: { requestsPerMinute: 5 },
+      priority: 'batch',
+      createdAt: 1,
+      expiresAt: 2_000_000_000_000,
+    };
+    expect(await ledger.keys.any()).toBe(false);
+    await ledger.keys.add(key);
+    expect(await other.keys.byDigest(digest)).toEqual(key);
+    expect(await other.keys.any()).toBe(true);
+    await expect(ledger.keys.add({ ...key, id: 'key_2' })).rejects.toThrow();
+    expect(await ledger.keys.update({ ...key, revokedAt: 5 })).toBe(true);
+    expect(await other.keys.byId('key_1')).toMatchObject({ revokedAt: 5 });
+    expect(await other.keys.any()).toBe(false);
+    expect(await ledger.keys.update({ ...key, id: 'key_none', digest: 'x' })).toBe(false);
+  });
+
+  test('objects belong to their owner, keep their order, and expire', async () => {
+    const object = (id: string, owner = 'a', more = {}) => ({
+      kind: 'file' as const,
+      id,
+      owner,
+      createdAt: 1,
+      body: { id },
+      ...more,
+    });
+    const bytes = Uint8Array.from({ length: 100_000 }, (_, i) => i % 256);
+    await ledger.objects.put(object('f1', 'a', { bytes }));
+    for (const id of ['f2', 'f3', 'f4']) await ledger.objects.put(object(id));
+    await ledger.objects.put(object('f9', 'b'));
+    await ledger.objects.put(object('f5', 'a', { expiresAt: 5 }));
+    await ledger.objects.put(object('f1', 'a', { bytes, body: { id: 'f1', changed: true } }));
+    expect((await other.objects.get('file', 'f1', 'a'))?.bytes).toEqual(bytes);
+    expect(await other.objects.get('file', 'f1', 'b')).toBeUndefined();
+    expect(await other.objects.get('file', 'f5', 'a')).toBeUndefined();
+    const page = (after: string | undefined, order: 'asc' | 'desc') =>
+      other.objects
+        .list('file', 'a', { limit: 2, order, ...(after !== undefined && { after }) })
+        .then(({ items, hasMore }) => [items.map(({ id }) => id), hasMore]);
+    expect(await page(undefined, 'asc')).toEqual([['f1', 'f2'], true]);
+    expect(await page('f2', 'asc')).toEqual([['f3', 'f4'], false]);
+    expect(await page(undefined, 'desc')).toEqual([['f4', 'f3'], true]);
+    expect(await ledger.objects.delete('file', 'f2', 'b')).toBe(false);
+    expect(await ledger.objects.delete('file', 'f2', 'a')).toBe(true);
+    expect((await other.objects.all('file')).map(({ id }) => id)).toEqual(['f1', 'f3', 'f4', 'f9']);
+  });
+
+  test('feedback comes back newest first', async () => {
+    const one = { id: 'fb1', requestId: 'r', score: 0.5, callerId: 'a', model: 'm', target: 't', at: 1 };
+    const two = { ...one, id: 'fb2', at: 2, label: 'good', comment: 'ü', prompt: { id: 'p', version: '2' } };
+    await ledger.feedback.add(one);
+    await ledger.feedback.add(two);
+    await ledger.feedback.add(two);
+    expect(await other.feedback.list({ limit: 5 })).toEqual([two, one]);
+  });
+
+  describe('the audit chain', () => {
+    let chain: Ledger;
+    let twin: Ledger;
+    const build = async () => {
+      const [one, two] = await fresh();
+      chain = await openTables(one);
+      twin = await openTables(two);
+      for (let i = 0; i < 5; i++) await chain.audit.append([event(`e${i}`, { at: i * 1000 })]);
+    };
+
+    test('holds what two gateways write at once, each event once', async () => {
+      await build();
+      const writes = Array.from({ length: 10 }, (_, i) =>
+        (i % 2 === 0 ? chain : twin).audit.append([event(`w${i}`), event(`w${i}b`), event('shared')]),
+      );
+      await Promise.all(writes);
+      expect(await chain.audit.verify()).toMatchObject({ intact: true, rows: 5 + 21 });
+    });
+
+    test.each([
+      ['a changed row', 'UPDATE audit SET detail = \'{"x":1}\' WHERE seq = 3', 3],
+      ['a removed row', 'DELETE FROM audit WHERE seq = 3', 4],
+      ['a removed beginning', 'DELETE FROM audit WHERE seq <= 2', 3],
+      [
+        'two rows that changed places',
+        'UPDATE audit SET at = CASE seq WHEN 2 THEN 2000 ELSE 1000 END WHERE seq IN (2, 3)',
+        2,
+      ],
+    ])('shows %s', async (_name, sql, seq) => {
+      await build();
+      await chain.db.run(sql);
+      expect(await twin.audit.verify()).toMatchObject({ intact: false, seq });
+    });
+
+    test('shows a cut-off end to who noted the head', async () => {
+      await build();
+      const before = await chain.audit.verify();
+      if (!before.intact) throw new Error(before.reason);
+      await chain.db.run('DELETE FROM audit WHERE seq = 5');
+      expect(await chain.audit.verify()).toMatchObject({ intact: true });
+      expect(await chain.audit.verify(before.head)).toMatchObject({ intact: false, seq: 5 });
+    });
+
+    test('a secret keeps who can write to the database from forging it', async () => {
+      const [one, two] = await fresh();
+      const real = await openTables(one, { auditDigest: webDigest('operator-secret') });
+      await real.audit.append([event('e1')]);
+      const forger = await openTables(two);
+      await forger.audit.append([event('forged')]);
+      expect(await real.audit.verify()).toMatchObject({ intact: false, seq: 2 });
+    });
+
+    test('old rows may be pruned, and the chain says so itself', async () => {
+      await build();
+      expect(await chain.audit.prune(2500, (detail) => event('p1', { action: 'audit.prune', detail, at: 9000 }))).toBe(
+        3,
+      );
+      expect(await twin.audit.verify()).toMatchObject({ intact: true, rows: 3 });
+      await chain.db.run('DELETE FROM audit WHERE seq = 4');
+      expect(await twin.audit.verify()).toMatchObject({ intact: false });
+    });
+  });
+});
