@@ -19,7 +19,8 @@ export interface ObjectStore {
   all(kind: ObjectKind): Promise<readonly StoredObject[]>;
 }
 
-export type ObjectKind = 'response' | 'conversation' | 'chat-completion' | 'file' | 'batch';
+/** `batch-line` is the result of one line of a batch: its id is `<batch>:<line>`. */
+export type ObjectKind = 'response' | 'conversation' | 'chat-completion' | 'file' | 'batch' | 'batch-line';
 
 export interface StoredObject {
   readonly kind: ObjectKind;
@@ -39,6 +40,8 @@ export interface ObjectPage {
   /** Id of the last object of the page before. */
   readonly after?: string;
   readonly limit: number;
+  /** Only objects whose id begins so. */
+  readonly idPrefix?: string;
   /** By time of creation. */
   readonly order: 'asc' | 'desc';
   /** Objects it is false for are left out. */
@@ -77,8 +80,10 @@ export function memoryObjects({ maxBytes = 256 * 1024 * 1024, now = () => Date.n
       return object && alive(object) ? object : undefined;
     },
     delete: async (kind, id, owner) => drop(keyOf(kind, id, owner)),
-    async list(kind, owner, { after, limit, order, where = () => true }) {
-      const found = live().filter((object) => object.kind === kind && object.owner === owner && where(object));
+    async list(kind, owner, { after, limit, order, idPrefix = '', where = () => true }) {
+      const found = live().filter(
+        (object) => object.kind === kind && object.owner === owner && object.id.startsWith(idPrefix) && where(object),
+      );
       if (order === 'desc') found.reverse();
       const start = after === undefined ? 0 : found.findIndex((object) => object.id === after) + 1;
       return { items: found.slice(start, start + limit), hasMore: found.length > start + limit };

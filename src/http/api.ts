@@ -1,10 +1,20 @@
 import { memoryObjects } from '../core/objects.ts';
 import { anthropicMessages } from '../wire/anthropic/format.ts';
 import { ollamaChat, ollamaGenerate } from '../wire/ollama/format.ts';
+import { createBatchRunner } from './batch-runner.ts';
 import type { AppDeps, RouteEntry } from './deps.ts';
 import { generation } from './generation.ts';
 import { resumeStream } from './resume.ts';
 import { countMessageTokens } from './routes/anthropic.ts';
+import { cancelBatch, createBatch, getBatch, listBatches } from './routes/batches.ts';
+import {
+  chatCompletions,
+  deleteStoredChat,
+  getStoredChat,
+  listStoredChats,
+  listStoredMessages,
+  updateStoredChat,
+} from './routes/chat.ts';
 import { completions } from './routes/completions.ts';
 import {
   addConversationItems,
@@ -16,6 +26,7 @@ import {
   listConversationItems,
   updateConversation,
 } from './routes/conversations.ts';
+import { deleteFile, getFile, getFileContent, listFiles, uploadFile } from './routes/files.ts';
 import {
   ollamaEmbed,
   ollamaGeneration,
@@ -36,11 +47,27 @@ import {
 import { applyTemplate, detokenize, embeddings, moderations, rerank, tokenize } from './routes/whole-calls.ts';
 import { createStreamLogs } from './stream-log.ts';
 
-/** The API surface besides chat and models: other dialects, whole calls, the engine's own. */
+/** The API surface besides models: every dialect, what is kept, whole calls, the engine's own. */
 export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
   const { describeModel, pullModel, objects = memoryObjects(), streams = createStreamLogs() } = app;
   const deps = { ...app, objects, streams };
+  const batches = app.batches ?? createBatchRunner(deps);
   return [
+    ['POST', '/v1/chat/completions', chatCompletions(deps, objects)],
+    ['GET', '/v1/chat/completions', listStoredChats(deps, objects)],
+    ['GET', '/v1/chat/completions/:id', getStoredChat(deps, objects)],
+    ['POST', '/v1/chat/completions/:id', updateStoredChat(deps, objects)],
+    ['DELETE', '/v1/chat/completions/:id', deleteStoredChat(deps, objects)],
+    ['GET', '/v1/chat/completions/:id/messages', listStoredMessages(deps, objects)],
+    ['POST', '/v1/files', uploadFile(deps, objects)],
+    ['GET', '/v1/files', listFiles(deps, objects)],
+    ['GET', '/v1/files/:id', getFile(deps, objects)],
+    ['GET', '/v1/files/:id/content', getFileContent(deps, objects)],
+    ['DELETE', '/v1/files/:id', deleteFile(deps, objects)],
+    ['POST', '/v1/batches', createBatch(deps, objects, batches)],
+    ['GET', '/v1/batches', listBatches(deps, objects)],
+    ['GET', '/v1/batches/:id', getBatch(deps, objects)],
+    ['POST', '/v1/batches/:id/cancel', cancelBatch(deps, objects, batches)],
     ['POST', '/v1/responses', createResponse(deps)],
     ['POST', '/v1/responses/input_tokens', countInputTokens(deps)],
     ['GET', '/v1/responses/:id', getResponse(deps)],

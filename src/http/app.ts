@@ -1,13 +1,11 @@
 import { Hono } from 'hono';
 import { GatewayError } from '../core/errors.ts';
 import { encodeError } from '../wire/openai/errors.ts';
-import { openaiChat } from '../wire/openai/format.ts';
 import { apiRoutes } from './api.ts';
 import { preflightHeaders } from './cors.ts';
 import type { AppDeps, Handler, RouteEntry } from './deps.ts';
 import { endpoint } from './endpoint.ts';
 import { type AppContext, type AppEnv, headersOf } from './env.ts';
-import { generation } from './generation.ts';
 import { live, ready } from './routes/health.ts';
 import { getModel, listModels } from './routes/models.ts';
 import { createStreamLogs } from './stream-log.ts';
@@ -17,7 +15,6 @@ export type { AppDeps, Handler, RouteEntry };
 /** All routes, in one table. */
 function routes(deps: AppDeps): readonly RouteEntry[] {
   return [
-    ['POST', '/v1/chat/completions', generation(deps, openaiChat)],
     ['GET', '/v1/models', listModels(deps, deps.describeModel)],
     ['GET', '/v1/models/:id{.+}', getModel(deps, deps.describeModel)],
     ['GET', '/health', ready(deps, deps.health)],

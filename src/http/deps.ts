@@ -1,4 +1,5 @@
 import type { ObjectStore } from '../core/objects.ts';
+import type { BatchRunner } from './batch-runner.ts';
 import type { AppContext, HttpDeps } from './env.ts';
 import type { Health } from './routes/health.ts';
 import type { DescribeModel } from './routes/models.ts';
@@ -9,6 +10,8 @@ export interface AppDeps extends HttpDeps {
   readonly health: () => Health;
   /** What is kept for callers between requests; absent: in memory. */
   readonly objects?: ObjectStore;
+  /** Runs batches; absent: one that forgets with `objects`. A root that keeps objects calls its `resume`. */
+  readonly batches?: BatchRunner;
   /** Fetches models by name, where there is a model store. */
   readonly pullModel?: PullModel;
   /** Routes that only some roots have (dashboard, metrics, admin). */

@@ -9,8 +9,18 @@ import { type Exchange, endpoint } from './endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from './env.ts';
 import { resumePoint, sendLog, sendResumable, wantsResumable } from './resume.ts';
 
+/** What a route may put in front of a generation: another gateway, format or request for this one. */
+export type Adapt = (
+  request: ChatRequest,
+  context: RequestContext,
+) => { readonly deps: HttpDeps; readonly format: WireFormat; readonly request: ChatRequest } | undefined;
+
 /** A route that generates: the same for every dialect, only the format differs. */
-export function generation(deps: HttpDeps, format: WireFormat): (c: AppContext) => Promise<Response> {
+export function generation(
+  deps: HttpDeps,
+  format: WireFormat,
+  adapt: Adapt = () => undefined,
+): (c: AppContext) => Promise<Response> {
   return endpoint(deps, format.encodeError, async (c, exchange) => {
     const point = deps.streams && resumePoint(deps.streams, exchange.context);
     if (point) {
@@ -19,7 +29,8 @@ export function generation(deps: HttpDeps, format: WireFormat): (c: AppContext) 
     }
     const bytes = await readBody(c, deps.options.maxBodyBytes);
     const request = format.decode(parseJsonObject(bytes), { bytes, headers: headersOf(c) });
-    await answer(deps, format, request, exchange);
+    const adapted = adapt(request, exchange.context) ?? { deps, format, request };
+    await answer(adapted.deps, adapted.format, adapted.request, exchange);
   });
 }
 

@@ -123,7 +123,7 @@ describe('a bad request', () => {
     },
     {
       name: 'a wrong method',
-      send: () => appWith(scripted([])).request('/v1/chat/completions'),
+      send: () => appWith(scripted([])).request('/v1/chat/completions', { method: 'DELETE' }),
       status: 405,
       code: 'method_not_allowed',
     },
