@@ -18,6 +18,7 @@ import { loadConfig } from './node/config-file.ts';
 import { createLocal } from './node/local.ts';
 import { observe } from './node/observe.ts';
 import { listen } from './node/server.ts';
+import { watchFile } from './node/watch-file.ts';
 import type { LogOptions } from './observability/log.node.ts';
 import { createRecorder } from './observability/record.ts';
 import { openPolicy } from './policy/admit.ts';
@@ -27,7 +28,9 @@ import { createPrompts } from './prompts/render.ts';
 import { routedModels } from './routes-of-config.ts';
 import { createRouting } from './routing/attempt.ts';
 import { modelSchema } from './routing/config.ts';
+import type { Trials } from './routing/resolve.ts';
 import { createUndiciTransport } from './transport/undici.ts';
+import { decodeDelivered } from './wire/delivered.ts';
 
 export interface StartOptions {
   /** Path of the configuration; `tidegate.yaml` in the working folder if absent and there. */
@@ -49,6 +52,11 @@ export interface RunningGateway {
   readonly config: Config;
   /** Public model names. */
   readonly models: readonly string[];
+  /**
+   * Reads the configuration again: new requests go by it, running answers end under the old one. Throws ConfigError with
+   * everything as it was. Happens by itself when the file changes.
+   */
+  reload(): Promise<void>;
   /** Refuses new work, lets running answers end within `server.drain`, then ends them with an error event. */
   close(): Promise<void>;
 }
@@ -57,7 +65,9 @@ export interface RunningGateway {
 export async function startGateway(options: StartOptions = {}): Promise<RunningGateway> {
   const env = options.env ?? process.env;
   const file = options.configFile ?? (existsSync('tidegate.yaml') ? 'tidegate.yaml' : undefined);
-  const config = withLocalModels(file ? loadConfig(resolve(file), env) : configSchema.parse({}), options.localModels);
+  const readConfig = () =>
+    withLocalModels(file ? loadConfig(resolve(file), env) : configSchema.parse({}), options.localModels);
+  let config = readConfig();
   const host = options.host ?? config.server.host;
   const startedAt = Math.floor(Date.now() / 1000);
 
@@ -72,21 +82,35 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     if (event.type === 'crashed') observers.log.error(event, 'the engine of a local model ended');
     options.onEngine?.(event);
   });
-  const providers = new Map<string, readonly Provider[]>([[local.name, [local]]]);
-  for (const [name, entry] of Object.entries(config.providers)) {
-    providers.set(name, createProviders(name, entry, { transport }));
-  }
-
   const packagedPrompts = fileURLToPath(new URL('../prompts/', import.meta.url));
-  const promptFolder = resolve(file ? dirname(file) : '.', config.prompts.directory);
+  const trials: Trials = new Map();
+  /** What a changed file replaces; all of it is built before any of it serves. */
+  const build = (from: Config) => {
+    const providers = new Map<string, readonly Provider[]>([[local.name, [local]]]);
+    for (const [name, entry] of Object.entries(from.providers)) {
+      providers.set(name, createProviders(name, entry, { transport }));
+    }
+    const promptFolder = resolve(file ? dirname(file) : '.', from.prompts.directory);
+    return {
+      providers,
+      models: routedModels(from, providers, trials),
+      prompts: createPrompts(createLibrary(readPromptFiles(packagedPrompts, promptFolder))),
+      filters: createFilters(from.filters),
+    };
+  };
+  let parts = build(config);
   const policy = openPolicy(anonymous);
-  const routing = createRouting(routedModels(config, providers));
+  const routing = createRouting(parts.models, undefined, {
+    decodeWire: decodeDelivered,
+    onEvent: (event) => observers.log.info(event, `routing: ${event.type}`),
+  });
+  const stopHealthChecks = routing.startHealthChecks();
   const active = createActiveRequests();
   const gateway = createGateway({
     policy,
-    prompts: createPrompts(createLibrary(readPromptFiles(packagedPrompts, promptFolder))),
+    prompts: { render: (request, route) => parts.prompts.render(request, route) },
     routing,
-    filters: createFilters(config.filters),
+    filters: { apply: (request, route, context) => parts.filters.apply(request, route, context) },
     cache: noCache,
     record: createRecorder(observers.sinks, undefined, { watchers: observers.watchers }),
   });
@@ -113,16 +137,46 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   });
   const server = await listen(app.fetch, { host, port: options.port ?? config.server.port });
 
+  const closeProviders = ({ providers }: typeof parts, but?: Provider) =>
+    Promise.all([...providers.values()].flat().map((provider) => provider !== but && provider.close?.()));
+  const reload = async () => {
+    const next = readConfig();
+    const built = build(next);
+    const restart = (['server', 'engine'] as const).filter(
+      (section) => JSON.stringify(next[section]) !== JSON.stringify(config[section]),
+    );
+    const old = parts;
+    config = next;
+    parts = built;
+    void routing.replace(built.models).then(() => closeProviders(old, local));
+    observers.log.info({ models: Object.keys(next.models), restart }, 'the configuration was read again');
+  };
+  const unwatch = file
+    ? watchFile(resolve(file), () => {
+        reload().catch((error: unknown) =>
+          observers.log.error({ err: error }, 'the old configuration goes on serving'),
+        );
+      })
+    : async () => {};
+
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${server.port}`,
-    config,
-    models: Object.keys(config.models),
+    get config() {
+      return config;
+    },
+    get models() {
+      return Object.keys(config.models);
+    },
+    reload,
     async close() {
+      await unwatch();
+      stopHealthChecks();
       active.close();
       const cut = setTimeout(() => active.abortAll(), Math.max(0, config.server.drain - 500));
       await server.close(config.server.drain);
       clearTimeout(cut);
-      await Promise.all([...providers.values()].flat().map((provider) => provider.close?.()));
+      await routing.drain(0); // what has no client of its own: shadows, background answers
+      await closeProviders(parts);
       await transport.close?.();
       await observers.close();
     },
