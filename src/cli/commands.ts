@@ -1,3 +1,4 @@
+import { bench } from './bench.ts';
 import { chat } from './chat.ts';
 import { check } from './check.ts';
 import type { CommandFactory } from './cli.ts';
@@ -11,5 +12,6 @@ import { serve } from './serve.ts';
 export const commandGroups: readonly { readonly title: string; readonly commands: readonly CommandFactory[] }[] = [
   { title: 'Serving:', commands: [serve, chat, run] },
   { title: 'Models:', commands: [pull, models] },
+  { title: 'Measuring:', commands: [bench] },
   { title: 'Looking after it:', commands: [check, prompt] },
 ];
