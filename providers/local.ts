@@ -1,6 +1,5 @@
 import { totalmem } from 'node:os';
 import { GatewayError } from '../src/core/errors.ts';
-import type { CompletionEvent, Usage } from '../src/core/event.ts';
 import {
   type CallOptions,
   type Capabilities,
@@ -8,20 +7,16 @@ import {
   noCapabilities,
   type Provider,
 } from '../src/core/provider.ts';
+import type { ChatRequest } from '../src/core/request.ts';
+import { createAnswerReader, outputModelOf } from '../src/engine/answer.ts';
 import { fromBase64 } from '../src/engine/embed.ts';
 import { readGguf } from '../src/engine/gguf.ts';
 import { createEngineHost, type EngineHost } from '../src/engine/host.ts';
 import { estimateMemory } from '../src/engine/memory.ts';
+import { compileOutput } from '../src/engine/output/compile.ts';
 import { createEnginePool } from '../src/engine/pool.ts';
 import { createPredictor } from '../src/engine/predict.ts';
-import type {
-  EmbedResult,
-  EngineCall,
-  EngineOutput,
-  EngineUsage,
-  LoadOptions,
-  RerankScores,
-} from '../src/engine/protocol.ts';
+import type { EmbedResult, EngineCall, EnginePrompt, LoadOptions, RerankScores } from '../src/engine/protocol.ts';
 import { promptOf, toGenerateRequest } from '../src/engine/request.ts';
 
 /** Where a model's file is and how it is loaded, over the provider's general engine options. */
@@ -58,6 +53,12 @@ export type LocalEvent =
 const capabilities: Capabilities = {
   ...noCapabilities,
   grammar: true,
+  tools: true,
+  toolChoice: true,
+  parallelToolCalls: true,
+  jsonObject: true,
+  jsonSchema: true,
+  reasoning: true,
   logprobs: true,
   choices: true,
   seed: true,
@@ -125,14 +126,26 @@ export function createLocalProvider(options: LocalProviderOptions): Provider {
     }
   }
 
+  /** The prompt as it will be sent: tools and earlier calls included. */
+  async function promptFor(request: ChatRequest, { signal }: CallOptions): Promise<EnginePrompt> {
+    const { host, release } = await pool.acquire(request.model, signal);
+    try {
+      return compileOutput(request, await outputModelOf(host, request, signal)).additions.prompt ?? promptOf(request);
+    } finally {
+      release();
+    }
+  }
+
   return {
     name: 'local',
     capabilities,
     async *stream(request, { signal, tenant = 'anonymous' }) {
-      const generate = toGenerateRequest(request, tenant);
       const { host, release } = await pool.acquire(request.model, signal);
       let answer = '';
       try {
+        const { additions, parser } = compileOutput(request, await outputModelOf(host, request, signal));
+        const read = createAnswerReader(parser);
+        const generate = toGenerateRequest(request, tenant, additions);
         for await (const output of host.generate(generate, { signal })) {
           if (output.type === 'prompt') predictor.learn(request, tenant, output.promptTokens);
           else if (output.type === 'text' && output.choice === 0) answer += output.text;
@@ -140,8 +153,7 @@ export function createLocalProvider(options: LocalProviderOptions): Provider {
             const { promptTokens, completionTokens } = output.usage;
             predictor.learnAnswer(request, tenant, answer, promptTokens + completionTokens);
           }
-          const event = toEvent(output);
-          if (event) yield event;
+          yield* read(output);
         }
       } finally {
         release();
@@ -149,10 +161,10 @@ export function createLocalProvider(options: LocalProviderOptions): Provider {
     },
     predict: (request, tenant = 'anonymous') =>
       predictor.predict(request, tenant, pool.open().get(request.model)?.stats()),
-    countTokens: (request, callOptions) =>
-      call<number>(request.model, { method: 'count', prompt: promptOf(request) }, callOptions),
-    applyTemplate: (request, callOptions) =>
-      call<string>(request.model, { method: 'render', prompt: promptOf(request) }, callOptions),
+    countTokens: async (request, callOptions) =>
+      call<number>(request.model, { method: 'count', prompt: await promptFor(request, callOptions) }, callOptions),
+    applyTemplate: async (request, callOptions) =>
+      call<string>(request.model, { method: 'render', prompt: await promptFor(request, callOptions) }, callOptions),
     tokenize: ({ model, text, addSpecial = false, parseSpecial = true }, callOptions) =>
       call<readonly number[]>(model, { method: 'tokenize', text, addSpecial, parseSpecial }, callOptions),
     detokenize: ({ model, tokens }, callOptions) => call<string>(model, { method: 'detokenize', tokens }, callOptions),
@@ -215,42 +227,4 @@ function describe(id: string, host: EngineHost): ModelInfo {
 
 function parametersText(count: number): string {
   return count >= 1e9 ? `${(count / 1e9).toFixed(1)}B` : `${Math.round(count / 1e6)}M`;
-}
-
-function toEvent(output: EngineOutput): CompletionEvent | undefined {
-  switch (output.type) {
-    case 'text':
-      return {
-        type: 'text-delta',
-        choice: output.choice,
-        text: output.text,
-        ...(output.logprobs ? { logprobs: output.logprobs } : {}),
-      };
-    case 'progress':
-      return { type: 'progress', processedTokens: output.processedTokens, totalTokens: output.totalTokens };
-    case 'finish':
-      return {
-        type: 'finish',
-        choice: output.choice,
-        reason: output.reason,
-        ...(output.stopSequence === undefined ? {} : { stopSequence: output.stopSequence }),
-      };
-    case 'done':
-      return { type: 'usage', usage: toUsage(output.usage) };
-    case 'prompt':
-    case 'failed':
-      return undefined; // `failed` was thrown by the host
-    default:
-      return output satisfies never;
-  }
-}
-
-function toUsage({ acceptedDraftTokens, rejectedDraftTokens, ...usage }: EngineUsage): Usage {
-  const drafted = acceptedDraftTokens + rejectedDraftTokens > 0;
-  return {
-    ...usage,
-    ...(drafted
-      ? { acceptedPredictionTokens: acceptedDraftTokens, rejectedPredictionTokens: rejectedDraftTokens }
-      : {}),
-  };
 }

@@ -1,5 +1,5 @@
 import type { GrammarState, LlamaContext, LlamaModel, SamplerConfig } from './llama.ts';
-import type { GenerateRequest } from './protocol.ts';
+import type { GenerateRequest, GrammarOptions } from './protocol.ts';
 import { createOwnSampler, needsOwnSampler, withDefaults } from './sampling.ts';
 
 /** Chooses a sequence's tokens, one after the other, as its request's sampling and grammar say. */
@@ -26,7 +26,7 @@ export function createChooser(
   const generated: number[] = [];
   let endBanned = sampling.ignoreEos === true || (request.minTokens ?? 0) > 0;
   let grammar: GrammarState | undefined =
-    request.grammar && !request.grammar.triggers ? model.createGrammarState(request.grammar.gbnf) : undefined;
+    request.grammar && !request.grammar.triggers ? startGrammarState(model, request.grammar) : undefined;
 
   const repeat = (sampling.repeatPenalty ?? 1) !== 1;
   const window =
@@ -57,13 +57,11 @@ export function createChooser(
     },
     startGrammar(textAfterTrigger) {
       if (!request.grammar || grammar) return true;
-      const state = model.createGrammarState(request.grammar.gbnf);
       try {
-        for (const token of model.tokenize(textAfterTrigger, false)) model.acceptGrammarToken(state, token);
+        grammar = startGrammarState(model, { gbnf: request.grammar.gbnf, consumed: textAfterTrigger });
       } catch {
         return false;
       }
-      grammar = state;
       sampler.configure(config(own ? model.cloneGrammarState(grammar) : grammar));
       return true;
     },
@@ -74,4 +72,11 @@ export function createChooser(
     },
     dispose: () => sampler.dispose(),
   };
+}
+
+/** A grammar's state behind the text that it has consumed already. Throws where that text is not of its language. */
+export function startGrammarState(model: LlamaModel, { gbnf, consumed = '' }: GrammarOptions): GrammarState {
+  const state = model.createGrammarState(gbnf);
+  if (consumed !== '') for (const token of model.tokenize(consumed, false)) model.acceptGrammarToken(state, token);
+  return state;
 }

@@ -1,3 +1,4 @@
+import { startGrammarState } from './chooser.ts';
 import type { LlamaModel } from './llama.ts';
 import type { EngineError, GenerateRequest, LoadOptions } from './protocol.ts';
 import { PromptError, type PromptReader } from './tokenize.ts';
@@ -31,6 +32,11 @@ export function readRequest(
     if (request.grammar) model.createGrammarState(request.grammar.gbnf);
   } catch {
     return { kind: 'invalid_request', message: 'The grammar does not parse as GBNF.', param: 'grammar' };
+  }
+  try {
+    if (request.grammar?.consumed) startGrammarState(model, request.grammar);
+  } catch {
+    return { kind: 'unsupported', message: 'The beginning of the answer does not fit its format.', param };
   }
   return prompt;
 }

@@ -155,6 +155,8 @@ export interface GenerateRequest {
 export interface GrammarOptions {
   readonly gbnf: string;
   readonly triggers?: readonly string[];
+  /** Text of the grammar's language that the prompt ends with: the grammar goes on behind it. */
+  readonly consumed?: string;
 }
 
 /** llama.cpp's samplers under its own names, in camel case. */

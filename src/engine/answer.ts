@@ -1,0 +1,91 @@
+import type { CompletionEvent, Usage } from '../core/event.ts';
+import type { ChatRequest } from '../core/request.ts';
+import type { EngineHost } from './host.ts';
+import type { OutputModel } from './output/compile.ts';
+import type { OutputParser } from './output/parser.ts';
+import type { EngineOutput, EngineUsage } from './protocol.ts';
+import { promptOf } from './request.ts';
+
+/** Turns what the engine says into events; with a parser each choice's text is read for calls and thinking. */
+export function createAnswerReader(
+  createParser: ((choice: number) => OutputParser) | undefined,
+): (output: EngineOutput) => readonly CompletionEvent[] {
+  const parsers = new Map<number, OutputParser>();
+  const parserOf = (choice: number): OutputParser | undefined => {
+    const parser = parsers.get(choice) ?? createParser?.(choice);
+    if (parser) parsers.set(choice, parser);
+    return parser;
+  };
+  return (output) => {
+    if (createParser && output.type === 'text') {
+      return parserOf(output.choice)?.push(output.text, output.logprobs) ?? [];
+    }
+    if (createParser && output.type === 'finish') {
+      return parserOf(output.choice)?.finish(output.reason, output.stopSequence) ?? [];
+    }
+    const event = toEvent(output);
+    if (event?.type !== 'usage') return event ? [event] : [];
+    let reasoningTokens = 0;
+    for (const parser of parsers.values()) reasoningTokens += parser.reasoningPieces;
+    return [reasoningTokens > 0 ? { ...event, usage: { ...event.usage, reasoningTokens } } : event];
+  };
+}
+
+const thinkingPrompts = new WeakMap<EngineHost, Map<string, Promise<boolean>>>();
+
+/** What of a model decides how its output is read; whether its prompt opens the thinking is found by rendering one. */
+export async function outputModelOf(host: EngineHost, request: ChatRequest, signal: AbortSignal): Promise<OutputModel> {
+  const { chatTemplate, toolTemplate } = await host.load(signal);
+  if (!chatTemplate?.includes('<think>')) return { chatTemplate, toolTemplate, beginsThinking: false };
+  const prompt = promptOf({ ...request, messages: [{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }] });
+  const key = prompt.kind === 'chat' ? JSON.stringify(prompt.variables) : '';
+  const known = thinkingPrompts.get(host) ?? new Map<string, Promise<boolean>>();
+  thinkingPrompts.set(host, known);
+  if (known.size > 64) known.clear();
+  const begins =
+    known.get(key) ??
+    host
+      .call({ method: 'render', prompt }, { signal: new AbortController().signal })
+      .then((text) => String(text).trimEnd().endsWith('<think>'))
+      .catch(() => false);
+  known.set(key, begins);
+  return { chatTemplate, toolTemplate, beginsThinking: await begins };
+}
+
+function toEvent(output: EngineOutput): CompletionEvent | undefined {
+  switch (output.type) {
+    case 'text':
+      return {
+        type: 'text-delta',
+        choice: output.choice,
+        text: output.text,
+        ...(output.logprobs ? { logprobs: output.logprobs } : {}),
+      };
+    case 'progress':
+      return { type: 'progress', processedTokens: output.processedTokens, totalTokens: output.totalTokens };
+    case 'finish':
+      return {
+        type: 'finish',
+        choice: output.choice,
+        reason: output.reason,
+        ...(output.stopSequence === undefined ? {} : { stopSequence: output.stopSequence }),
+      };
+    case 'done':
+      return { type: 'usage', usage: toUsage(output.usage) };
+    case 'prompt':
+    case 'failed':
+      return undefined; // `failed` was thrown by the host
+    default:
+      return output satisfies never;
+  }
+}
+
+function toUsage({ acceptedDraftTokens, rejectedDraftTokens, ...usage }: EngineUsage): Usage {
+  const drafted = acceptedDraftTokens + rejectedDraftTokens > 0;
+  return {
+    ...usage,
+    ...(drafted
+      ? { acceptedPredictionTokens: acceptedDraftTokens, rejectedPredictionTokens: rejectedDraftTokens }
+      : {}),
+  };
+}

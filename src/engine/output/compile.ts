@@ -1,0 +1,195 @@
+import { GatewayError } from '../../core/errors.ts';
+import type { ChatRequest, Tool, ToolChoice } from '../../core/request.ts';
+import type { GrammarOptions } from '../protocol.ts';
+import { promptOf, type RequestAdditions } from '../request.ts';
+import { createGrammar, type GrammarBuilder, literal } from './gbnf.ts';
+import { addSchema } from './json-schema.ts';
+import { createOutputParser, type OutputParser } from './parser.ts';
+import { type CallSyntax, syntaxOf } from './syntax.ts';
+import { continuation, describeTool, toolPrompt } from './tool-prompt.ts';
+
+/** What of a model decides how it writes calls and thinking. */
+export interface OutputModel {
+  readonly chatTemplate: string | undefined;
+  readonly toolTemplate: string | undefined;
+  /** The template's prompt ends inside the model's thinking. */
+  readonly beginsThinking: boolean;
+}
+
+export interface CompiledOutput {
+  readonly additions: RequestAdditions;
+  /** Absent where the text is the answer as it comes. */
+  readonly parser?: (choice: number) => OutputParser;
+}
+
+const think = { open: '<think>', close: '</think>' };
+const maxParallelCalls = 16;
+
+/**
+ * What a request's format, tools and thinking mean for the engine: a grammar that holds from the first token (or, with
+ * `tool_choice: auto`, from a call's mark on), the prompt, and how the text is read. Throws unsupported | invalid_request.
+ */
+export function compileOutput(request: ChatRequest, model: OutputModel): CompiledOutput {
+  refuseMedia(request);
+  if (request.prompt) return { additions: formatGrammar(request, false) };
+  const usesTools = request.tools.length > 0 && request.toolChoice !== 'none';
+  const syntax = syntaxOf(request.tools.length > 0 ? (model.toolTemplate ?? model.chatTemplate) : model.chatTemplate);
+  const hasCalls = request.messages.some(
+    (m) => m.role === 'tool' || (m.role === 'assistant' && m.toolCalls.length > 0),
+  );
+  const thinks = model.chatTemplate?.includes(think.close) ?? false;
+  const begun = thinks && model.beginsThinking && !request.continueFinalMessage;
+
+  const base = promptOf(request);
+  const prompt =
+    base.kind === 'chat' && (usesTools || hasCalls || request.tools.length > 0)
+      ? toolPrompt(request, base, syntax, usesTools ? request.tools : [])
+      : undefined;
+  const grammar = usesTools
+    ? toolGrammar(request, syntax, thinks, begun)
+    : formatGrammar(request, thinks, begun).grammar;
+  const consumed = continuation(request, syntax);
+  const additions: RequestAdditions = {
+    ...(prompt ? { prompt } : {}),
+    ...(grammar ? { grammar: consumed === '' ? grammar : { ...grammar, consumed } } : {}),
+    ...(usesTools || thinks ? { specialTokens: true } : {}),
+  };
+  if (!usesTools && !thinks) return { additions };
+
+  const byName = new Map(request.tools.map((tool) => [tool.name, tool]));
+  const last = request.messages.at(-1);
+  const delivered = request.continueFinalMessage && last?.role === 'assistant' ? last.toolCalls : [];
+  return {
+    additions,
+    parser: (choice) =>
+      createOutputParser({
+        choice,
+        ...(usesTools
+          ? {
+              calls: {
+                syntax,
+                isTool: (name) => byName.has(name),
+                kindOf: (name) => byName.get(name)?.kind ?? 'function',
+                forced: mustCall(request.toolChoice),
+                delivered,
+              },
+            }
+          : {}),
+        ...(thinks ? { thinking: { ...think, begun } } : {}),
+      }),
+  };
+}
+
+const mustCall = (choice: ToolChoice): boolean =>
+  choice === 'required' || (typeof choice === 'object' && (choice.type === 'named' || choice.mode === 'required'));
+
+function toolGrammar(
+  request: ChatRequest,
+  syntax: CallSyntax,
+  thinks: boolean,
+  begun: boolean,
+): GrammarOptions | undefined {
+  const choice = request.toolChoice;
+  const tools = callable(request.tools, choice);
+  const builder = createGrammar();
+  const object = builder.rule('call', tools.map((tool, i) => callRule(builder, tool, i, syntax)).join(' | '));
+  const several = request.parallelToolCalls && !(typeof choice === 'object' && choice.type === 'named');
+  const calls = callsRule(builder, object, syntax, several, true);
+  if (mustCall(choice)) return { gbnf: builder.text(`${thinking(thinks, begun)}${calls}`) };
+  if (request.responseFormat.type === 'json-schema' || request.responseFormat.type === 'json-object') {
+    const answer = formatRule(builder, request);
+    return { gbnf: builder.text(`${thinking(thinks, begun)}( ${answer} | ${calls} )`) };
+  }
+  if (syntax.open === '') return undefined; // no mark tells where a call begins: the parser finds it
+  return { gbnf: builder.text(callsRule(builder, object, syntax, several, false)), triggers: [syntax.open] };
+}
+
+/** The tools that may be called. Throws invalid_request where the choice names none. */
+function callable(tools: readonly Tool[], choice: ToolChoice): readonly Tool[] {
+  if (typeof choice !== 'object') return tools;
+  const names = choice.type === 'named' ? [choice.name] : choice.names;
+  const found = tools.filter((tool) => names.includes(tool.name));
+  if (found.length > 0) return found;
+  throw new GatewayError('invalid_request', `'tool_choice' names '${names[0] ?? ''}', which is not among the tools.`, {
+    param: 'tool_choice',
+  });
+}
+
+function callRule(builder: GrammarBuilder, tool: Tool, index: number, syntax: CallSyntax): string {
+  const { parameters } = describeTool(tool)['function'] as { parameters: Parameters<typeof addSchema>[1] }; // made there
+  const head = literal(`{"name": ${JSON.stringify(tool.name)}, "${syntax.argumentsKey}": `);
+  return builder.rule(`call-${index}`, `${head} ${argumentsRule(builder, tool, parameters, index)} "}"`);
+}
+
+/** A strict tool's schema holds or is refused; another's holds as far as it can: any object where it can't. */
+function argumentsRule(
+  builder: GrammarBuilder,
+  tool: Tool,
+  schema: Parameters<typeof addSchema>[1],
+  index: number,
+): string {
+  try {
+    return addSchema(builder, schema, `tools[${index}].function.parameters`);
+  } catch (error) {
+    if (tool.strict || !(error instanceof GatewayError)) throw error;
+    return 'object';
+  }
+}
+
+/** `marked` false: the text begins behind the first open mark, which the model has written by itself. */
+function callsRule(
+  builder: GrammarBuilder,
+  object: string,
+  syntax: CallSyntax,
+  several: boolean,
+  marked: boolean,
+): string {
+  const open = syntax.open === '' ? '' : `${literal(syntax.open)} `;
+  const first = marked ? open : '';
+  if (syntax.array) {
+    const more = several ? ` ( ", " ${object} ){0,${maxParallelCalls - 1}}` : '';
+    return builder.rule('calls', `${first}" "? "[" ${object}${more} "]"`);
+  }
+  if (syntax.open === '') {
+    const more = several ? ` ( "; " ${object} ){0,${maxParallelCalls - 1}}` : '';
+    return builder.rule('calls', `${object}${more}`);
+  }
+  const body = `"\\n"? ${object} "\\n"? ${literal(syntax.close)}`;
+  const more = several ? ` ( "\\n"? ${open}${body} ){0,${maxParallelCalls - 1}}` : '';
+  return builder.rule('calls', `${first}${body}${more}`);
+}
+
+function formatGrammar(request: ChatRequest, thinks: boolean, begun = false): { grammar?: GrammarOptions } {
+  const { type } = request.responseFormat;
+  if (type !== 'json-schema' && type !== 'json-object') return {};
+  const builder = createGrammar();
+  const answer = formatRule(builder, request);
+  return { grammar: { gbnf: builder.text(`${thinking(thinks, begun)}${answer}`) } };
+}
+
+function formatRule(builder: GrammarBuilder, { responseFormat }: ChatRequest): string {
+  if (responseFormat.type !== 'json-schema') return 'object';
+  return addSchema(builder, responseFormat.schema, 'response_format.json_schema.schema');
+}
+
+/** A model that thinks may do so before what the grammar wants. */
+function thinking(thinks: boolean, begun: boolean): string {
+  if (!thinks) return '';
+  const body = '( [^<] | "<" [^/] | "</" [^t] )* "</think>" [\\n ]{0,4}';
+  return begun ? `${body} ` : `( "<think>" ${body} )? `;
+}
+
+function refuseMedia({ messages }: ChatRequest): void {
+  for (const [i, message] of messages.entries()) {
+    for (const [j, part] of message.content.entries()) {
+      if (part.type === 'text') continue;
+      throw new GatewayError(
+        'unsupported',
+        `This model reads text only; it can't read a part of type '${part.type}'.`,
+        {
+          param: `messages[${i}].content[${j}]`,
+        },
+      );
+    }
+  }
+}
