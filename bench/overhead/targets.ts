@@ -1,0 +1,141 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** Something to send requests to: a process of its own, so that its CPU and memory can be read. */
+export interface Target {
+  readonly name: string;
+  readonly port: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Absent for the mock itself. */
+  readonly pid: number | undefined;
+  readonly startMs: number;
+  readonly idleMiB: number;
+  stop(): void;
+}
+
+export const models = ['json', 'burst-100', 'paced-40-50', 'paced-20-50', 'paced-1-1'] as const;
+
+/** `self` is this bench's own bundle: it runs mock and relay as children. */
+export async function startTargets(self: string, only: readonly string[]): Promise<Target[]> {
+  const wanted = (name: string) => only.length === 0 || only.includes(name);
+  const mockPort = await freePort();
+  const mock = await start('direct', self, ['--mock', String(mockPort)], mockPort);
+  const targets: Target[] = [{ ...mock, pid: undefined }];
+  if (wanted('relay')) {
+    const port = await freePort();
+    targets.push(await start('relay', self, ['--relay', String(mockPort), String(port)], port));
+  }
+  if (wanted('tidegate')) targets.push(await startTidegate(mockPort));
+  const portkey = process.env['TIDEGATE_BENCH_PORTKEY'];
+  if (portkey && wanted('portkey')) {
+    const port = await freePort();
+    const target = await start('portkey', portkey, ['--headless', `--port=${port}`], port);
+    const headers = {
+      'x-portkey-provider': 'openai',
+      'x-portkey-custom-host': `http://127.0.0.1:${mockPort}/v1`,
+      authorization: 'Bearer x',
+    };
+    targets.push({ ...target, headers });
+  }
+  return targets;
+}
+
+async function startTidegate(mockPort: number): Promise<Target> {
+  const folder = mkdtempSync(join(tmpdir(), 'tidegate-bench-'));
+  const file = join(folder, 'tidegate.yaml');
+  const entries = models.map((model) => `  ${model}: { targets: [{ provider: mock, model: ${model} }] }`);
+  writeFileSync(
+    file,
+    `providers:\n  mock: { type: openai-compatible, baseUrl: "http://127.0.0.1:${mockPort}/v1", apiKey: x }\nmodels:\n${entries.join('\n')}\n`,
+  );
+  const port = await freePort();
+  const cli = join(import.meta.dirname, '..', 'bin', 'tidegate.mjs');
+  const target = await start(
+    'tidegate',
+    cli,
+    ['serve', '--config', file, '--port', String(port), '--log', 'warn', '--no-pull'],
+    port,
+  );
+  return {
+    ...target,
+    stop: () => {
+      target.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function start(name: string, script: string, args: readonly string[], port: number): Promise<Target> {
+  const startedMs = performance.now();
+  const child = spawn(process.execPath, [script, ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, NODE_ENV: 'production' },
+  });
+  let complaints = '';
+  child.stderr.on('data', (text) => {
+    complaints = (complaints + text).slice(-2000);
+  });
+  await listening(port, child).catch(() => {
+    child.kill();
+    throw new Error(`${name} did not start: ${complaints}`);
+  });
+  const startMs = performance.now() - startedMs;
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  return {
+    name,
+    port,
+    headers: {},
+    pid: child.pid,
+    startMs,
+    idleMiB: residentMiB(child.pid),
+    stop: () => void child.kill('SIGKILL'),
+  };
+}
+
+async function listening(port: number, child: ChildProcess): Promise<void> {
+  const { connect } = await import('node:net');
+  for (let tries = 0; tries < 3000; tries++) {
+    if (child.exitCode !== null) throw new Error('it ended');
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = connect({ port, host: '127.0.0.1' }, () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.on('error', () => resolve(false));
+    });
+    if (open) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error('it does not listen');
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+/** User and system CPU seconds of a process so far (Linux); NaN elsewhere. */
+export function cpuSeconds(pid: number | undefined): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return Number.NaN;
+  }
+}
+
+export function residentMiB(pid: number | undefined): number {
+  try {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+  } catch {
+    return Number.NaN;
+  }
+}
