@@ -18,6 +18,8 @@ export interface AnswerOptions {
   readonly seed?: number;
   readonly stop?: readonly string[];
   readonly json?: boolean;
+  /** Further fields of the request, over all others. */
+  readonly extra?: Readonly<Record<string, unknown>>;
 }
 
 export interface Answer {
@@ -64,6 +66,7 @@ export async function streamAnswer(
     ...(options.seed === undefined ? {} : { seed: options.seed }),
     ...(options.stop === undefined ? {} : { stop: [...options.stop] }),
     ...(options.json ? { response_format: { type: 'json_object' } } : {}),
+    ...options.extra,
   };
   const started = performance.now();
   let firstAt: number | undefined;

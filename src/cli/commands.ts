@@ -2,6 +2,7 @@ import { bench } from './bench.ts';
 import { chat } from './chat.ts';
 import { check } from './check.ts';
 import type { CommandFactory } from './cli.ts';
+import { evaluate } from './eval.ts';
 import { models } from './models.ts';
 import { prompt } from './prompt.ts';
 import { pull } from './pull.ts';
@@ -12,6 +13,6 @@ import { serve } from './serve.ts';
 export const commandGroups: readonly { readonly title: string; readonly commands: readonly CommandFactory[] }[] = [
   { title: 'Serving:', commands: [serve, chat, run] },
   { title: 'Models:', commands: [pull, models] },
-  { title: 'Measuring:', commands: [bench] },
+  { title: 'Measuring:', commands: [bench, evaluate] },
   { title: 'Looking after it:', commands: [check, prompt] },
 ];
