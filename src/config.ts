@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { providerConfigSchema } from '../providers/registry.ts';
+import { cacheConfig } from './cache/config.ts';
 import { bytes, duration } from './config-values.ts';
 import { filtersSchema } from './filters/config.ts';
+import { auditConfig, ledgerConfig } from './ledger/config.ts';
+import { budgetsConfig, keysConfig, limitsConfig, pricesConfig } from './policy/config.ts';
 import { promptsSchema } from './prompts/config.ts';
 import { modelSchema, referenceProblems } from './routing/config.ts';
 
@@ -87,6 +90,13 @@ export const configSchema = z
       .describe('Public model names. A name not listed here is a 404.'),
     filters: filtersSchema.default({}),
     prompts: promptsSchema,
+    keys: keysConfig.prefault({}),
+    limits: limitsConfig.prefault({}),
+    budgets: budgetsConfig,
+    prices: pricesConfig.prefault({}),
+    cache: cacheConfig.prefault({}),
+    ledger: ledgerConfig.optional(),
+    audit: auditConfig.prefault({}),
   })
   .superRefine(({ models, providers, filters }, context) => {
     for (const [name, model] of Object.entries(models)) {

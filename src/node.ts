@@ -3,10 +3,9 @@ import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { LocalEvent } from '../providers/local.ts';
 import { createProviders } from '../providers/registry.ts';
-import { noCache } from './cache/through.ts';
 import { type Config, configSchema } from './config.ts';
+import { ConfigError } from './config-text.ts';
 import type { Provider } from './core/provider.ts';
-import { anonymous } from './core/run.ts';
 import { createFilters } from './filters/index.ts';
 import { createGateway } from './gateway.ts';
 import { createActiveRequests } from './http/active.ts';
@@ -18,10 +17,11 @@ import { loadConfig } from './node/config-file.ts';
 import { createLocal } from './node/local.ts';
 import { observe } from './node/observe.ts';
 import { listen } from './node/server.ts';
+import { openState } from './node/state.ts';
 import { watchFile } from './node/watch-file.ts';
 import type { LogOptions } from './observability/log.node.ts';
 import { createRecorder } from './observability/record.ts';
-import { openPolicy } from './policy/admit.ts';
+import { refuseOpenBind } from './policy/bind.ts';
 import { readPromptFiles } from './prompts/files.node.ts';
 import { createLibrary } from './prompts/library.ts';
 import { createPrompts } from './prompts/render.ts';
@@ -83,6 +83,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     options.onEngine?.(event);
   });
   const packagedPrompts = fileURLToPath(new URL('../prompts/', import.meta.url));
+  const folder = resolve(file ? dirname(file) : '.');
   const trials: Trials = new Map();
   /** What a changed file replaces; all of it is built before any of it serves. */
   const build = (from: Config) => {
@@ -90,20 +91,33 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     for (const [name, entry] of Object.entries(from.providers)) {
       providers.set(name, createProviders(name, entry, { transport }));
     }
-    const promptFolder = resolve(file ? dirname(file) : '.', from.prompts.directory);
+    const promptFolder = resolve(folder, from.prompts.directory);
     return {
       providers,
-      models: routedModels(from, providers, trials),
+      models: routedModels(withResponseCache(from), providers, trials),
       prompts: createPrompts(createLibrary(readPromptFiles(packagedPrompts, promptFolder))),
       filters: createFilters(from.filters),
     };
   };
   let parts = build(config);
-  const policy = openPolicy(anonymous);
   const routing = createRouting(parts.models, undefined, {
     decodeWire: decodeDelivered,
     onEvent: (event) => observers.log.info(event, `routing: ${event.type}`),
   });
+  const state = await openState({
+    config,
+    folder,
+    findRoute: (model) => routing.find(model),
+    targetsOf: (model) => parts.models.find(({ name }) => name === model)?.targets ?? [],
+    warn: (details, message) => observers.log.warn(details, message),
+  });
+  const refusal = refuseOpenBind(host, state.open);
+  if (refusal) {
+    await state.close();
+    await observers.close();
+    throw new ConfigError(file ?? 'the configuration', [refusal]);
+  }
+  const { policy } = state;
   const stopHealthChecks = routing.startHealthChecks();
   const active = createActiveRequests();
   const gateway = createGateway({
@@ -111,8 +125,12 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     prompts: { render: (request, route) => parts.prompts.render(request, route) },
     routing,
     filters: { apply: (request, route, context) => parts.filters.apply(request, route, context) },
-    cache: noCache,
-    record: createRecorder(observers.sinks, undefined, { watchers: observers.watchers }),
+    cache: state.cache,
+    record: createRecorder(observers.sinks, undefined, {
+      watchers: observers.watchers,
+      priceOf: state.priceOf,
+      ...(state.durable && { durable: state.durable }),
+    }),
   });
   const deps: HttpDeps = {
     gateway,
@@ -132,7 +150,8 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       ownedBy: config.models[name]?.targets[0]?.provider ?? 'local',
       created: startedAt,
     }),
-    health: () => ({ ready: !active.closing, parts: {} }),
+    health: () => ({ ready: !active.closing, parts: state.health() }),
+    ...(state.objects && { objects: state.objects }),
     routes: [...metricsRoutes(deps, observers.metrics)],
   });
   const server = await listen(app.fetch, { host, port: options.port ?? config.server.port });
@@ -178,6 +197,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       await routing.drain(0); // what has no client of its own: shadows, background answers
       await closeProviders(parts);
       await transport.close?.();
+      await state.close();
       await observers.close();
     },
   };
@@ -186,4 +206,12 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
 function withLocalModels(config: Config, further: StartOptions['localModels'] = {}): Config {
   const added = Object.entries(further).map(([name, local]) => [name, modelSchema.parse({ targets: [{ local }] })]);
   return { ...config, models: { ...config.models, ...Object.fromEntries(added) } };
+}
+
+/** The response cache of all models, for those that have no rule of their own. */
+function withResponseCache(config: Config): Config {
+  const { response } = config.cache;
+  if (!response) return config;
+  const models = Object.entries(config.models).map(([name, model]) => [name, { cache: response, ...model }]);
+  return { ...config, models: Object.fromEntries(models) };
 }

@@ -1,7 +1,7 @@
 import { routePath } from 'hono/route';
 import { randomId, systemClock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
-import type { RequestContext } from '../core/run.ts';
+import type { Caller, RequestContext } from '../core/run.ts';
 import { withDeadline } from '../core/signals.ts';
 import { beginTrace } from '../core/trace.ts';
 import { errorHeaders } from '../wire/openai/errors.ts';
@@ -57,7 +57,7 @@ export function endpoint(
       try {
         if (authenticated && deps.active.closing) throw shuttingDown();
         checkHost(asked['host'], deps.options.hosts);
-        const caller = await deps.policy.authenticate(authenticated ? asked : {});
+        const caller = authenticated ? await deps.policy.authenticate(asked) : nobody;
         const context: RequestContext = {
           requestId,
           caller,
@@ -82,6 +82,9 @@ export function endpoint(
     });
   };
 }
+
+/** Who asks where nobody needs a key: may do nothing that is asked of a caller. */
+const nobody: Caller = { id: 'nobody', role: 'caller', tags: [], tenant: 'nobody' };
 
 function requestIdOf(given: string | undefined): string {
   return given && /^[\w.:-]{1,128}$/.test(given) ? given : randomId('req_');

@@ -1,8 +1,11 @@
+import { randomId } from '../core/clock.ts';
 import type { RequestRecord } from '../core/record.ts';
 import { type Db, numberOf, type Statement, textOf, type Value } from './db.ts';
 
 /** What a request used, as it is kept; also the form it has in the write-ahead file. */
 export interface UsageRow {
+  /** Ours alone: clients may send one `x-request-id` twice, and both requests count. */
+  readonly id: string;
   readonly requestId: string;
   /** Unix milliseconds of its beginning. */
   readonly at: number;
@@ -30,9 +33,10 @@ export interface UsageRow {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
-export function usageOf(record: RequestRecord): UsageRow {
+export function usageOf(record: RequestRecord, id = randomId('use_')): UsageRow {
   const { usage } = record;
   return {
+    id,
     requestId: record.requestId,
     at: Math.round(record.startedAt),
     callerId: record.callerId,
@@ -59,9 +63,10 @@ export function usageOf(record: RequestRecord): UsageRow {
   };
 }
 
-/** Inserts a row once: the same request again changes nothing. */
+/** Inserts a row once: the same row again changes nothing. */
 export function insertUsage(row: UsageRow): Statement {
   const params: Value[] = [
+    row.id,
     row.requestId,
     row.at,
     row.callerId,
@@ -89,10 +94,10 @@ export function insertUsage(row: UsageRow): Statement {
   return { sql: insertSql, params };
 }
 
-const insertSql = `INSERT INTO usage (request_id, at, caller_id, team, model, target, endpoint, cache, outcome, status,
+const insertSql = `INSERT INTO usage (id, request_id, at, caller_id, team, model, target, endpoint, cache, outcome, status,
   stream, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, estimated, cost_nano, energy_joules,
   attempts, duration_ms, ttft_ms, end_user, metadata)
-  VALUES (${Array.from({ length: 23 }, () => '?').join(', ')}) ON CONFLICT (request_id) DO NOTHING`;
+  VALUES (${Array.from({ length: 24 }, () => '?').join(', ')}) ON CONFLICT (id) DO NOTHING`;
 
 /** Sums of usage, by what they are grouped by. */
 export interface UsageSum {
@@ -193,7 +198,7 @@ export function usageTable(db: Db): UsageTable {
       return (numberOf(row?.['cost']) ?? 0) / 1e9;
     },
     has: async (requestId) =>
-      (await db.all('SELECT request_id FROM usage WHERE request_id = ?', [requestId])).length > 0,
+      (await db.all('SELECT id FROM usage WHERE request_id = ? LIMIT 1', [requestId])).length > 0,
     prune: (beforeMs) => db.run('DELETE FROM usage WHERE at < ?', [beforeMs]),
     forget: (callerId) => db.run('DELETE FROM usage WHERE caller_id = ?', [callerId]),
   };

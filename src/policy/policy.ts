@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from '../core/clock.ts';
+import { type Clock, randomId, systemClock } from '../core/clock.ts';
 import type { GatewayError } from '../core/errors.ts';
 import { type ChatRequest, type Priority, readable } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
@@ -65,7 +65,7 @@ export function createPolicy({
   };
 
   const expect = async (request: ChatRequest, route: Route, context: RequestContext): Promise<Expectation> => {
-    const { caller, requestId } = context;
+    const { caller } = context;
     const counts =
       limitsTokens(limits, caller, route.name) || budgetsOf(budgets, caller, route.name, wall()).length > 0;
     return {
@@ -75,7 +75,7 @@ export function createPolicy({
       promptTokens: counts ? await countPrompt(request, route, context) : 0,
       completionTokens: (request.maxTokens ?? assumedTokens) * request.choices,
       bounded: request.maxTokens !== undefined,
-      holder: requestId,
+      holder: randomId(''), // not the request id: a client may send one twice, and both hold a place
     };
   };
 
@@ -146,7 +146,8 @@ export function createPolicy({
       checkScope(wanted, context.caller, context.endpoint);
       checkOpen(context, wanted.name);
       const targets = targetsOf(wanted.name);
-      const { caller, requestId: holder } = context;
+      const { caller } = context;
+      const holder = randomId('');
       const expected = {
         caller,
         model: wanted.name,

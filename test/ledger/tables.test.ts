@@ -14,6 +14,7 @@ import { hasServer, type Server, scratch, startPostgres } from './databases.ts';
 
 const day = 86_400_000;
 const usage = (change: Partial<UsageRow> = {}): UsageRow => ({
+  id: change.requestId ?? 'r1',
   requestId: 'r1',
   at: 10 * day + 5,
   callerId: 'key_a',

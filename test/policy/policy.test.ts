@@ -47,9 +47,8 @@ function limited(options: Partial<PolicyOptions>, steps = words(3)) {
     sinks: [(record) => records.push(record)],
     deps: { policy, routing },
   });
-  let n = 0;
   const send = (change = {}, caller: Caller = ada, signal = new AbortController().signal) =>
-    gateway.stream(ask(change), contextOf({ caller, requestId: `req-${n++}`, startedMs: clock.now(), signal }));
+    gateway.stream(ask(change), contextOf({ caller, requestId: 'the-same', startedMs: clock.now(), signal }));
   return { send, clock, records, policy };
 }
 

@@ -1,0 +1,48 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { nodeDigest } from '../core/digest.node.ts';
+import { type Books, type BooksAlert, openBooks } from './books.ts';
+import type { AuditConfig, LedgerConfig } from './config.ts';
+import type { Db } from './db.ts';
+import { type Ledger, openTables } from './ledger.ts';
+import { openPostgres } from './postgres.node.ts';
+import { openSpool } from './spool.node.ts';
+import { openSqlite } from './sqlite.node.ts';
+
+/** The path of a SQLite ledger; undefined for others. Relative ones are below `folder`. */
+export const ledgerFile = ({ url }: LedgerConfig, folder: string): string | undefined =>
+  url.startsWith('file:') ? resolve(folder, url.slice('file:'.length)) : undefined;
+
+/** Whether a ledger that nobody configured is there all the same, made by an earlier `tidegate keys create`. */
+export const ledgerExists = (config: LedgerConfig, folder: string): boolean => {
+  const file = ledgerFile(config, folder);
+  return file !== undefined && existsSync(file);
+};
+
+/** Opens the tables alone: for commands that read, or change keys. */
+export async function openLedger(config: LedgerConfig, audit: AuditConfig, folder: string): Promise<Ledger> {
+  const file = ledgerFile(config, folder);
+  const db: Db = file !== undefined ? openSqlite(file) : await openPostgres(config.url);
+  try {
+    return await openTables(db, { auditDigest: nodeDigest(audit.secret) });
+  } catch (error) {
+    await db.close().catch(() => {});
+    const reason = error instanceof Error ? error.message : String(error);
+    const where = file ?? new URL(config.url).host;
+    throw new Error(`The ledger at ${where} cannot be opened (${reason}). Check ledger.url.`, { cause: error });
+  }
+}
+
+/** Opens tables and books for a gateway. What an earlier life left in the write-ahead file is booked first. */
+export async function openLedgerWithBooks(
+  config: LedgerConfig,
+  audit: AuditConfig,
+  folder: string,
+  alert: (alert: BooksAlert) => void,
+): Promise<{ readonly ledger: Ledger; readonly books: Books }> {
+  const ledger = await openLedger(config, audit, folder);
+  const queue = await openSpool({ folder: resolve(folder, config.spool), maxBytes: config.spoolBytes });
+  const { whenLost } = config;
+  const books = await openBooks({ db: ledger.db, audit: ledger.audit, queue, whenLost, alert });
+  return { ledger, books };
+}

@@ -1,0 +1,227 @@
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from 'vitest';
+import { type BooksAlert, type Entry, openBooks } from '../../src/ledger/books.ts';
+import { type Ledger, openTables } from '../../src/ledger/ledger.ts';
+import { openPostgres } from '../../src/ledger/postgres.node.ts';
+import { openSpool } from '../../src/ledger/spool.node.ts';
+import { openSqlite } from '../../src/ledger/sqlite.node.ts';
+import { hasServer, scratch, startPostgres } from './databases.ts';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+function folder(): string {
+  const { path, remove } = scratch();
+  cleanups.push(remove);
+  return path;
+}
+
+const entry = (requestId: string): Entry => ({
+  kind: 'usage',
+  row: {
+    id: requestId,
+    requestId,
+    at: 5,
+    callerId: 'a',
+    model: 'm',
+    endpoint: '/v1/chat/completions',
+    cache: 'miss',
+    outcome: 'ok',
+    status: 200,
+    stream: false,
+    promptTokens: 1,
+    completionTokens: 1,
+    cachedTokens: 0,
+    reasoningTokens: 0,
+    estimated: false,
+    attempts: 1,
+    durationMs: 1,
+  },
+});
+
+const ids = async (ledger: Ledger) =>
+  (await ledger.db.all('SELECT request_id FROM usage ORDER BY request_id')).map((row) => row['request_id']);
+
+async function booksIn(path: string, options: Partial<Parameters<typeof openBooks>[0]> = {}) {
+  const ledger = await openTables(openSqlite(join(path, 'ledger.db')));
+  const queue = options.queue ?? (await openSpool({ folder: join(path, 'spool') }));
+  const alerts: BooksAlert[] = [];
+  const books = await openBooks({
+    db: ledger.db,
+    audit: ledger.audit,
+    queue,
+    everyMs: 20,
+    alert: (alert) => alerts.push(alert),
+    ...options,
+  });
+  cleanups.push(async () => {
+    await books.close();
+    await ledger.db.close();
+  });
+  return { ledger, books, alerts, queue };
+}
+
+/** The write-ahead file of a process that is no more: pid 4194304 and above are never given out on Linux by default. */
+const orphanName = (n = 0) => `${hostname().replace(/[^\w.]/g, '_')}-99999999-orphan${n}.spool`;
+
+/** What a process leaves that was killed after it wrote these. */
+async function leftBehind(path: string, requestIds: readonly string[]): Promise<string> {
+  const spool = await openSpool({ folder: join(path, 'before') });
+  await spool.append(requestIds.map((id) => JSON.stringify(entry(id))));
+  const [name = ''] = readdirSync(join(path, 'before'));
+  const bytes = readFileSync(join(path, 'before', name));
+  await spool.taken(await spool.read(1000));
+  await spool.close();
+  const file = join(path, 'spool', orphanName());
+  const keeper = await openSpool({ folder: join(path, 'spool') }); // makes the folder
+  await keeper.close();
+  writeFileSync(file, bytes);
+  return file;
+}
+
+describe('the books', () => {
+  test('what was written is in the database soon, each entry once', async () => {
+    const { books, ledger } = await booksIn(folder());
+    await Promise.all(
+      Array.from({ length: 200 }, (_, i) => books.write([entry(`r${String(i % 150).padStart(3, '0')}`)])),
+    );
+    await books.settled();
+    expect(await ids(ledger)).toHaveLength(150);
+  });
+
+  test('what a killed process had written is booked at the next start, and its file goes', async () => {
+    const path = folder();
+    await leftBehind(path, ['r1', 'r2', 'r3']);
+    const { ledger } = await booksIn(path);
+    expect(await ids(ledger)).toEqual(['r1', 'r2', 'r3']);
+    expect(readdirSync(join(path, 'spool'))).not.toContain(orphanName());
+  });
+
+  test('cut at any byte of its tail, the file gives all records but the torn one', async () => {
+    const path = folder();
+    const file = await leftBehind(path, ['r1', 'r2', 'r3']);
+    const whole = readFileSync(file);
+    const lines = whole.toString().split('\n');
+    const second = `${lines[0]}\n${lines[1]}\n`.length;
+    for (let cut = second; cut < whole.length; cut += 13) {
+      const here = folder();
+      await leftBehind(here, []);
+      const torn = join(here, 'spool', orphanName());
+      writeFileSync(torn, whole);
+      truncateSync(torn, cut);
+      const queue = await openSpool({ folder: join(here, 'spool') });
+      const seen: string[] = [];
+      await queue.adopt(
+        async (records) =>
+          void seen.push(...records.map((r) => (JSON.parse(r) as { row: { requestId: string } }).row.requestId)),
+      );
+      await queue.close();
+      expect(seen).toEqual(['r1', 'r2']);
+    }
+  });
+
+  test('a rotten line is left out, and those after it are not', async () => {
+    const path = folder();
+    const file = await leftBehind(path, ['r1', 'r2', 'r3']);
+    const bytes = readFileSync(file);
+    bytes.write('X', bytes.indexOf('r2'));
+    writeFileSync(file, bytes);
+    const { ledger } = await booksIn(path);
+    expect(await ids(ledger)).toEqual(['r1', 'r3']);
+  });
+
+  test('the file of a living process is left alone', async () => {
+    const path = folder();
+    const living = `${hostname().replace(/[^\w.]/g, '_')}-${process.ppid}-alive.spool`;
+    await leftBehind(path, []);
+    writeFileSync(join(path, 'spool', living), 'not mine');
+    await booksIn(path);
+    expect(readdirSync(join(path, 'spool'))).toContain(living);
+  });
+
+  test('two gateways that start at once book what was left behind once', async () => {
+    const path = folder();
+    await leftBehind(
+      path,
+      Array.from({ length: 50 }, (_, i) => `r${i}`),
+    );
+    const [one] = await Promise.all([booksIn(path), booksIn(path)]);
+    await one.books.settled();
+    expect(await ids(one.ledger)).toHaveLength(50);
+  });
+
+  test.each(Array.from({ length: 6 }, (_, n) => n))(
+    'the disk is full at write %i: no crash, and nothing acknowledged is lost',
+    async (failing) => {
+      const path = folder();
+      let writes = 0;
+      let full = false;
+      const queue = await openSpool({
+        folder: join(path, 'spool'),
+        open: async (...args: Parameters<typeof open>) => {
+          const file = await open(...args);
+          const write = file.write.bind(file);
+          // Half of it goes, then the disk is full: what real disks do.
+          file.write = (async (buffer: Buffer, offset: number, length: number, position: number) => {
+            if (writes++ === failing || full) {
+              full = true;
+              await write(buffer, offset, Math.floor(length / 2), position);
+              throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+            }
+            return write(buffer, offset, length, position);
+          }) as unknown as typeof file.write; // the one overload that the spool uses
+          return file;
+        },
+      });
+      const { books, ledger, alerts } = await booksIn(path, { queue, everyMs: 100_000 });
+      for (let i = 0; i < 6; i++) await books.write([entry(`r${i}`)]);
+      expect(books.state()).toBe('lost');
+      expect(alerts).toEqual([{ state: 'lost', error: expect.objectContaining({ code: 'ENOSPC' }) }]);
+      full = false;
+      await books.settled();
+      expect(await ids(ledger)).toEqual(['r0', 'r1', 'r2', 'r3', 'r4', 'r5']);
+      expect(books.state()).toBe('ok');
+    },
+  );
+
+  test('where the policy is to refuse, a full disk makes a request fail instead of going unbooked', async () => {
+    const queue = await openSpool({ folder: folder(), maxBytes: 10 });
+    const { books } = await booksIn(folder(), { queue, whenLost: 'refuse' });
+    await expect(books.write([entry('r1')])).rejects.toMatchObject({ kind: 'unavailable', status: 503 });
+  });
+
+  test.runIf(hasServer('postgres'))(
+    'the database goes and comes back: entries wait in the file, and arrive',
+    async () => {
+      const server = await startPostgres();
+      cleanups.push(() => server.stop());
+      const ledger = await openTables(await openPostgres(server.url));
+      const { books, alerts } = await booksIn(folder(), { db: ledger.db, audit: ledger.audit });
+      cleanups.push(() => ledger.db.close());
+      await books.write([entry('r1')]);
+      await books.settled();
+      await server.kill();
+      await books.write([entry('r2')]);
+      await books.write([entry('r3')]);
+      await expect.poll(() => books.state(), { timeout: 10_000 }).toBe('spooling');
+      await server.start();
+      await expect
+        .poll(
+          () =>
+            books.settled().then(
+              () => true,
+              () => false,
+            ),
+          { timeout: 20_000, interval: 200 },
+        )
+        .toBe(true);
+      expect(await ids(ledger)).toEqual(['r1', 'r2', 'r3']);
+      expect(alerts.map(({ state }) => state)).toEqual(['spooling', 'ok']);
+    },
+  );
+});
