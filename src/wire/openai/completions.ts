@@ -115,12 +115,17 @@ interface LegacyLogprobs {
 }
 
 /** The old form of log-probabilities: four lists beside each other; `offset` is the text's length so far. */
-function encodeLegacyLogprobs(entries: readonly TokenLogprob[], top: number, offset: number): LegacyLogprobs {
+function encodeLegacyLogprobs(
+  entries: readonly TokenLogprob[],
+  top: number,
+  offset: number,
+  echo: boolean,
+): LegacyLogprobs {
   const out: LegacyLogprobs = { tokens: [], token_logprobs: [], top_logprobs: top > 0 ? [] : null, text_offset: [] };
   for (const entry of entries) {
     out.tokens.push(entry.token);
-    // the first token of an echoed prompt has none
-    out.token_logprobs.push(Number.isNaN(entry.logprob) ? null : Math.max(-9999, entry.logprob));
+    // nothing stands before the first token of an echoed prompt that could have foretold it
+    out.token_logprobs.push(echo && offset === 0 ? null : Math.max(-9999, entry.logprob));
     out.top_logprobs?.push(Object.fromEntries(entry.top.map((one) => [one.token, Math.max(-9999, one.logprob)])));
     out.text_offset.push(offset);
     offset += entry.token.length;
@@ -136,6 +141,7 @@ const wantedLogprobs = (request: ChatRequest): number | undefined => {
 export function createCompletionEncoder(meta: AnswerMeta): StreamEncoder {
   const includeUsage = meta.request.answer?.['includeUsage'] === true;
   const top = wantedLogprobs(meta.request);
+  const echo = meta.request.prompt?.echo === true;
   const offsets: number[] = [];
   let usage: Usage | undefined;
   const head = { id: `cmpl-${meta.id}`, object: 'text_completion', created: meta.createdAt, model: meta.request.model };
@@ -149,7 +155,7 @@ export function createCompletionEncoder(meta: AnswerMeta): StreamEncoder {
           const offset = offsets[event.choice] ?? 0;
           offsets[event.choice] = offset + event.text.length;
           const logprobs =
-            event.logprobs && top !== undefined ? encodeLegacyLogprobs(event.logprobs, top, offset) : null;
+            event.logprobs && top !== undefined ? encodeLegacyLogprobs(event.logprobs, top, offset, echo) : null;
           return event.text === '' && logprobs === null ? '' : chunk(event.choice, event.text, logprobs, null);
         }
         case 'finish':
@@ -173,6 +179,7 @@ export function createCompletionEncoder(meta: AnswerMeta): StreamEncoder {
 export function encodeCompletion(answers: readonly Collected[], meta: Omit<AnswerMeta, 'target' | 'requestId'>) {
   const n = meta.request.answer?.['n'];
   const top = wantedLogprobs(meta.request);
+  const echo = meta.request.prompt?.echo === true;
   const choices = answers.flatMap((answer) => likeliest(answer.choices, typeof n === 'number' ? n : 1));
   const usages = answers.flatMap((answer) => (answer.usage ? [answer.usage] : []));
   return {
@@ -183,7 +190,7 @@ export function encodeCompletion(answers: readonly Collected[], meta: Omit<Answe
     choices: choices.map((choice, index) => ({
       text: choice.text,
       index,
-      logprobs: choice.logprobs && top !== undefined ? encodeLegacyLogprobs(choice.logprobs, top, 0) : null,
+      logprobs: choice.logprobs && top !== undefined ? encodeLegacyLogprobs(choice.logprobs, top, 0, echo) : null,
       finish_reason: encodeFinishReason(choice.finishReason ?? 'stop', { calls: 0, refused: false }),
     })),
     ...(usages.length > 0 ? { usage: encodeUsage(sumUsage(usages)) } : {}),
