@@ -1,0 +1,145 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createLocalProvider } from '../../providers/local.ts';
+import { GatewayError } from '../../src/core/errors.ts';
+import type { CompletionEvent } from '../../src/core/event.ts';
+import type { Provider } from '../../src/core/provider.ts';
+import type { ChatRequest, Tool } from '../../src/core/request.ts';
+import type { Target } from '../../src/core/route.ts';
+import { type Collected, createCollector } from '../../src/core/streams.ts';
+import { modelPath } from '../engine/model.ts';
+import { ask, drink, routingOf, send, upstream } from './harness.ts';
+
+const path = await modelPath();
+const broken = new GatewayError('upstream_failed', 'The connection was reset.');
+const positions = 60;
+/** Every token takes minutes, so each run takes a sample; `TIDEGATE_EVERY_TOKEN=1 npx vitest run <this file>` takes all. */
+const stride = process.env['TIDEGATE_EVERY_TOKEN'] ? 1 : 11;
+
+const question = (text: string, more: Partial<ChatRequest> = {}): Partial<ChatRequest> => ({
+  messages: [{ role: 'user', content: [{ type: 'text', text }] }],
+  sampling: { temperature: 0 },
+  maxTokens: 160,
+  ...more,
+});
+
+const forecast = {
+  type: 'object',
+  properties: {
+    place: { type: 'string', maxLength: 20 },
+    advice: { type: 'array', items: { type: 'string', maxLength: 30 }, minItems: 3, maxItems: 3 },
+    metres: { type: 'integer', minimum: 0, maximum: 9 },
+  },
+  required: ['place', 'advice', 'metres'],
+  additionalProperties: false,
+} as const;
+const tool: Tool = {
+  kind: 'function',
+  name: 'report',
+  description: 'Reports a tide.',
+  parameters: forecast,
+  strict: true,
+};
+
+const collected = (events: readonly CompletionEvent[]): Collected => {
+  const collector = createCollector();
+  for (const event of events) collector.push(event);
+  return collector.result();
+};
+
+const isDelta = ({ type }: CompletionEvent) => type === 'text-delta' || type === 'tool-call-delta';
+
+/** Everything up to and with the k-th delta, and then the break. */
+function upTo(events: readonly CompletionEvent[], k: number): CompletionEvent[] {
+  let seen = 0;
+  const end = events.findIndex((event) => isDelta(event) && ++seen === k);
+  return events.slice(0, end + 1);
+}
+
+describe.skipIf(path === null)('the local engine takes over', () => {
+  let provider: Provider;
+  let local: Target;
+  beforeAll(() => {
+    provider = createLocalProvider({
+      models: { m: { path: path ?? '' } },
+      engine: { slots: 2, contextTokens: 2048, threads: 1 },
+    });
+    local = { name: 'local/m', provider, model: 'm' };
+  });
+  afterAll(() => provider.close?.());
+
+  /** A whole answer of the engine, then the same broken after each of its first tokens and finished by the engine. */
+  async function atEveryToken(request: Partial<ChatRequest>, check: (joined: Collected, whole: Collected) => void) {
+    const { events } = await drink(await send(routingOf([local]), request));
+    const whole = collected(events);
+    const deltas = Math.min(positions, events.filter(isDelta).length);
+    expect(deltas).toBeGreaterThan(20);
+    let checked = 0;
+    for (let k = 1; k <= deltas; k += stride) {
+      checked += 1;
+      const given = upTo(events, k);
+      const a = upstream('a', [[...given, broken]], { tools: true });
+      const { events: joined, error } = await drink(await send(routingOf([a, local]), request));
+      expect(error).toBeUndefined();
+      const answer = collected(joined);
+      const before = collected(given).choices[0];
+      expect(answer.choices[0]?.text.startsWith(before?.text ?? '')).toBe(true);
+      const [call] = before?.toolCalls ?? [];
+      if (call) expect(answer.choices[0]?.toolCalls[0]?.arguments.startsWith(call.arguments)).toBe(true);
+      check(answer, whole);
+    }
+    return checked;
+  }
+
+  test('a text, at every token: it joins exactly, as the engine alone would have said it', async () => {
+    let same = 0;
+    const request = question('Explain in a few sentences why the sea has tides.', { maxTokens: positions });
+    const deltas = await atEveryToken(request, (joined, whole) => {
+      const text = joined.choices[0]?.text ?? '';
+      expect(text).not.toMatch(/\uFFFD/);
+      if (text === whole.choices[0]?.text) same += 1;
+    });
+    console.log(`text: ${same} of ${deltas} continuations equal the unbroken greedy answer`);
+    expect(same).toBeGreaterThanOrEqual(deltas * 0.8);
+  }, 300_000);
+
+  test('a JSON value, at every token: it parses and fits its schema every time', async () => {
+    const request = question('Report the tide at Brest with advice for sailors, as JSON.', {
+      responseFormat: { type: 'json-schema', name: 'forecast', schema: forecast, strict: true },
+    });
+    await atEveryToken(request, (joined) => {
+      const value = JSON.parse(joined.choices[0]?.text ?? '');
+      expect(Object.keys(value).sort()).toEqual(['advice', 'metres', 'place']);
+      expect(value.advice.length).toBeGreaterThanOrEqual(3);
+      expect(Number.isInteger(value.metres)).toBe(true);
+    });
+  }, 300_000);
+
+  test('tool-call arguments, at every token: one call, its id unchanged, its arguments fit the schema', async () => {
+    const request = question('Report the tide at Brest with advice for sailors.', {
+      tools: [tool],
+      toolChoice: 'required',
+      parallelToolCalls: false,
+    });
+    await atEveryToken(request, (joined, whole) => {
+      const calls = joined.choices[0]?.toolCalls ?? [];
+      expect(calls.map(({ id, name }) => [id, name])).toEqual(
+        whole.choices[0]?.toolCalls.map(({ id, name }) => [id, name]),
+      );
+      const value = JSON.parse(calls[0]?.arguments ?? '');
+      expect(Object.keys(value).sort()).toEqual(['advice', 'metres', 'place']);
+      expect(joined.choices[0]?.finishReason).toBe('tool-calls');
+    });
+  }, 300_000);
+
+  test('an answer of the engine itself, killed in the middle, is finished by the engine that follows it', async () => {
+    const request = ask(question('Tell a story of a lighthouse.', { maxTokens: 40 }));
+    const whole = collected((await drink(await send(routingOf([local]), request))).events);
+    const half = upstream('a', [
+      [{ type: 'text-delta', choice: 0, text: whole.choices[0]?.text.slice(0, 50) ?? '' }, broken],
+    ]);
+    const run = await send(routingOf([half, local]), request);
+    const joined = collected((await drink(run)).events);
+    expect(joined.choices[0]?.text.startsWith(whole.choices[0]?.text.slice(0, 50) ?? '')).toBe(true);
+    expect(joined.usage?.parts?.map(({ target }) => target)).toEqual(['a/m', 'local/m']);
+  }, 60_000);
+});
