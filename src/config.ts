@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { providerConfigSchema } from '../providers/registry.ts';
 import { cacheConfig } from './cache/config.ts';
 import { bytes, duration } from './config-values.ts';
-import { filtersSchema } from './filters/config.ts';
+import { filtersSchema, moderationSchema } from './filters/config.ts';
 import { auditConfig, ledgerConfig } from './ledger/config.ts';
 import { budgetsConfig, keysConfig, limitsConfig, pricesConfig } from './policy/config.ts';
 import { promptsSchema } from './prompts/config.ts';
@@ -89,6 +89,7 @@ export const configSchema = z
       .prefault({ smollm2: { targets: [{ local: 'smollm2-135m-instruct' }] } })
       .describe('Public model names. A name not listed here is a 404.'),
     filters: filtersSchema.default({}),
+    moderation: moderationSchema.optional(),
     prompts: promptsSchema,
     keys: keysConfig.prefault({}),
     limits: limitsConfig.prefault({}),

@@ -4,7 +4,7 @@ import type { CallOptions } from './core/provider.ts';
 import type { ChatRequest } from './core/request.ts';
 import type { Route, Routing, Target } from './core/route.ts';
 import type { RequestContext, Run } from './core/run.ts';
-import type { Filters } from './filters/index.ts';
+import type { Again, Filters } from './filters/index.ts';
 import type { Recorder } from './observability/record.ts';
 import type { Policy } from './policy/admit.ts';
 import type { Prompts } from './prompts/render.ts';
@@ -54,7 +54,12 @@ export function createGateway({ policy, prompts, routing, filters, cache, record
           const run = await cache.through(filtered.request, route, context, (request, signal) =>
             routing.attempt(route, request, { ...context, signal }),
           );
-          const events = admitted.meter(filtered.output(run.events), run);
+          // A filter may want another answer; what it refused is not kept, and its target is asked last.
+          const again: Again = async (change) => {
+            const other = { ...context, avoid: [run.target] };
+            return (await routing.attempt(route, { ...filtered.request, ...change }, other)).events;
+          };
+          const events = admitted.meter(filtered.output(run.events, again), run);
           const decisions = () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])];
           const spent = () => admitted.spent?.();
           const { promptTemplate } = prompted;

@@ -14,6 +14,7 @@ import { isLoopbackHost } from './http/cors.ts';
 import type { HttpDeps } from './http/env.ts';
 import { metricsRoutes } from './http/routes/metrics.ts';
 import { loadConfig } from './node/config-file.ts';
+import { filterParts, moderationModels } from './node/filters.ts';
 import { createLocal } from './node/local.ts';
 import { observe } from './node/observe.ts';
 import { listen } from './node/server.ts';
@@ -92,11 +93,16 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       providers.set(name, createProviders(name, entry, { transport }));
     }
     const promptFolder = resolve(folder, from.prompts.directory);
+    const library = createLibrary(readPromptFiles(packagedPrompts, promptFolder));
+    const forFilters = filterParts(transport, library, () => routing);
     return {
       providers,
-      models: routedModels(withResponseCache(from), providers, trials),
-      prompts: createPrompts(createLibrary(readPromptFiles(packagedPrompts, promptFolder))),
-      filters: createFilters(from.filters),
+      models: [
+        ...routedModels(withResponseCache(from), providers, trials),
+        ...moderationModels(from.moderation, forFilters),
+      ],
+      prompts: createPrompts(library),
+      filters: createFilters(from.filters, forFilters),
     };
   };
   let parts = build(config);

@@ -43,6 +43,8 @@ export interface RequestContext {
   readonly startedMs: number;
   /** Request headers that stages read (`x-tidegate-*`, `traceparent`, `idempotency-key`, `cache-control`), lower-case. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Targets whose answer a filter refused: they are asked last. */
+  readonly avoid?: readonly string[];
   /** The part after the prefix of the answer's id (`chatcmpl-…`, `resp_…`, `msg_…`); feedback names an answer by it. */
   readonly answerId?: string;
   readonly trace?: TraceContext;

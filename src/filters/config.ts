@@ -204,5 +204,22 @@ export const filterSchema = z
 
 export const filtersSchema = z.record(z.string(), filterSchema).describe('Filters by name.');
 
+/** `moderation:`: who answers POST /v1/moderations on this machine. */
+export const moderationSchema = z
+  .strictObject({
+    judge: z.string().min(1).optional().describe('A public model name that judges with `prompt`.'),
+    prompt: z.string().min(1).default('guard/safety').describe('The judge prompt.'),
+    classifier: z.string().min(1).optional().describe('A text-classification model for @huggingface/transformers.'),
+    threshold: z.number().min(0).max(1).default(0.5).describe('Scores from here on are flagged.'),
+    names: z
+      .array(z.string().min(1))
+      .default(['omni-moderation-latest', 'text-moderation-latest'])
+      .describe('Model names under which it answers.'),
+  })
+  .refine(({ judge, classifier }) => (judge === undefined) !== (classifier === undefined), {
+    message: 'moderation names either `judge` or `classifier`',
+  })
+  .describe('Answers POST /v1/moderations here; absent: the first upstream that can.');
+
 export type FilterConfig = z.infer<typeof filterSchema>;
 export type FiltersConfig = Readonly<Record<string, FilterConfig>>;

@@ -6,6 +6,7 @@ export async function* limitLength(
   characters: number,
   expected: number,
   onCut: () => void,
+  shadow = false,
 ): AsyncGenerator<CompletionEvent> {
   const left = new Map<number, number>();
   const done = new Set<number>();
@@ -19,6 +20,11 @@ export async function* limitLength(
     const points = [...event.text];
     left.set(event.choice, room - points.length);
     if (points.length <= room) {
+      yield event;
+      continue;
+    }
+    if (shadow) {
+      if (room >= 0) onCut();
       yield event;
       continue;
     }

@@ -44,6 +44,18 @@ export function textsOf(request: ChatRequest): readonly string[] {
   return texts;
 }
 
+/** The request with those texts in place of its own, in the same order. */
+export function withTexts(request: ChatRequest, texts: readonly string[]): ChatRequest {
+  let at = 0;
+  const next: RewriteText = (text) => texts[at++] ?? text;
+  const { prompt } = request;
+  return {
+    ...request,
+    ...(typeof prompt?.text === 'string' && { prompt: { ...prompt, text: next(prompt.text, false) } }),
+    messages: request.messages.map((message) => rewriteMessage(message, next)),
+  };
+}
+
 function rewriteMessage(message: Message, rewrite: RewriteText): Message {
   const content = message.content.map((part) => rewritePart(part, rewrite));
   const name = message.name === undefined ? {} : { name: rewrite(message.name, false) };

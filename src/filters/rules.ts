@@ -37,6 +37,8 @@ export const ends = (rule: Rule): boolean =>
   !rule.shadow && (rule.action === 'block' || rule.action === 'retry' || rule.action === 'stop');
 export const changes = (rule: Rule): boolean =>
   !rule.shadow && (rule.action === 'mask' || rule.action === 'replace' || rule.action === 'restore');
+/** As it is recorded. */
+export const actionOf = (rule: Rule): string => (rule.shadow ? `would ${rule.action}` : rule.action);
 const holds = (rule: Rule): boolean => ends(rule) || changes(rule);
 
 export function compileRules(rules: readonly Rule[]): RuleSet {

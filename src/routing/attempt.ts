@@ -152,7 +152,7 @@ export function createRouting(
       const model = routed(route);
       const rules = rulesOf(model);
       const facts = await factsFor(rules, request, context);
-      const plan = planned(rules, facts);
+      const plan = avoiding(planned(rules, facts), context.avoid);
       if (plan.missed) told(plan.missed.trial.record(plan.missed.version, { ok: false }));
       if (plan.shedMs !== undefined) throw shed(plan, model.name);
       if (plan.targets.length === 0) throw nobodyLeft(plan, model.name, clock.now());
@@ -252,6 +252,13 @@ function shed({ shedMs = 0, targets }: Plan, model: string): GatewayError {
     `The model '${model}' is too busy to begin in time (about ${Math.round(best)} ms); try again later or ask with a higher priority.`,
     { retryAfterMs: shedMs },
   );
+}
+
+/** The plan with the targets last whose answer was refused before. */
+function avoiding(plan: Plan, avoid: readonly string[] | undefined): Plan {
+  if (!avoid) return plan;
+  const last = (refused: boolean) => plan.targets.filter(({ leaf }) => avoid.includes(leaf.target.name) === refused);
+  return { ...plan, targets: [...last(false), ...last(true)] };
 }
 
 /** One signal for a whole answer: the client's, the route's total deadline, and a shutdown. */

@@ -4,7 +4,7 @@ import type { Route } from '../../src/core/route.ts';
 import { anonymous, type RequestContext } from '../../src/core/run.ts';
 import { collect } from '../../src/core/streams.ts';
 import { filtersSchema } from '../../src/filters/config.ts';
-import { createFilters } from '../../src/filters/index.ts';
+import { type Again, createFilters, type FilterParts } from '../../src/filters/index.ts';
 
 export const user = (text: string): ChatRequest => ({
   model: 'm',
@@ -44,17 +44,23 @@ export const said = (...pieces: readonly string[]): CompletionEvent[] =>
 export const finish: CompletionEvent = { type: 'finish', choice: 0, reason: 'stop' };
 
 /** The filters of a configuration as YAML would give it, on one route that names them all. */
-export const filtersOf = (config: Record<string, unknown>) => {
-  const filters = createFilters(filtersSchema.parse(config));
+export const filtersOf = (config: Record<string, unknown>, parts: FilterParts = {}) => {
+  const filters = createFilters(filtersSchema.parse(config), parts);
   const route: Route = { name: 'm', filters: Object.keys(config) };
   return {
     apply: (request: ChatRequest, more: Partial<RequestContext> = {}) => filters.apply(request, route, context(more)),
-    async answer(items: readonly CompletionEvent[], request: ChatRequest = user('hello')) {
+    async answer(items: readonly CompletionEvent[], request: ChatRequest = user('hello'), again?: Again) {
       const filtered = await filters.apply(request, route, context());
       const seen: CompletionEvent[] = [];
-      for await (const event of filtered.output(events(items))) seen.push(event);
+      for await (const event of filtered.output(events(items), again)) seen.push(event);
       const whole = await collect(events(seen));
-      return { seen, choice: whole.choices[0], whole, decisions: filtered.decisions?.() ?? [] };
+      return {
+        request: filtered.request,
+        seen,
+        choice: whole.choices[0],
+        whole,
+        decisions: filtered.decisions?.() ?? [],
+      };
     },
   };
 };

@@ -1,0 +1,12 @@
+import type { CompletionEvent } from '../core/event.ts';
+import type { ChatRequest } from '../core/request.ts';
+import type { FilterConfig } from './config.ts';
+
+/** A filter of a route, as one request meets it. */
+export interface Active {
+  readonly name: string;
+  readonly config: FilterConfig;
+}
+
+/** Another answer to the same request, changed where a filter says so, from another target where there is one. */
+export type Again = (change?: Partial<ChatRequest>) => Promise<AsyncIterable<CompletionEvent> | undefined>;

@@ -1,0 +1,181 @@
+import { GatewayError } from '../core/errors.ts';
+import type { CompletionEvent, FinishReason } from '../core/event.ts';
+import type { Again } from './active.ts';
+import { type AnswerText, type Note, type Reader, shadowed, type Verdict } from './verdict.ts';
+
+export interface HoldOptions {
+  readonly choices: number;
+  readonly signal: AbortSignal;
+  readonly note: Note;
+  readonly shadow: boolean;
+  readonly again?: Again | undefined;
+}
+
+interface Choice {
+  text: string;
+  refusal: string;
+  readonly calls: string[];
+  logprobSum: number;
+  logprobs: number;
+  finishReason: FinishReason | undefined;
+  held: CompletionEvent[];
+  unread: number;
+  settled: boolean;
+  done: boolean;
+}
+
+/**
+ * Gives a reader the answer, choice by choice, and passes on what it allows. A reader that holds gets to decide before
+ * anything of its part is sent; the buffer is the part not yet decided, at most the whole answer.
+ */
+export async function* holdAnswer(
+  source: AsyncIterable<CompletionEvent>,
+  reader: Reader,
+  options: HoldOptions,
+): AsyncGenerator<CompletionEvent> {
+  let { again } = options;
+  for (let events: AsyncIterable<CompletionEvent> | undefined = source; events; ) {
+    let wanted = false;
+    for await (const event of readChoices(events, reader, options, () => again !== undefined)) {
+      if (event === retryWanted) {
+        wanted = true;
+        break;
+      }
+      yield event;
+    }
+    if (!wanted) return;
+    events = await again?.();
+    again = undefined;
+    if (!events) throw new GatewayError('upstream_failed', 'No target gave an answer that passes the filters.');
+  }
+}
+
+const retryWanted: CompletionEvent = { type: 'start' };
+
+async function* readChoices(
+  events: AsyncIterable<CompletionEvent>,
+  reader: Reader,
+  { choices: expected, signal, note, shadow }: HoldOptions,
+  mayRetry: () => boolean,
+): AsyncGenerator<CompletionEvent> {
+  const choices = new Map<number, Choice>();
+  let sent = false;
+  let finished = 0;
+  const holds = reader.holds && !shadow;
+  const open = (index: number): Choice => {
+    let choice = choices.get(index);
+    if (!choice) {
+      choice = {
+        ...{ text: '', refusal: '', calls: [], logprobSum: 0, logprobs: 0, finishReason: undefined },
+        ...{ held: [], unread: 0, settled: false, done: false },
+      };
+      choices.set(index, choice);
+    }
+    return choice;
+  };
+  const judge = async (choice: Choice, complete: boolean): Promise<Verdict> => {
+    choice.unread = 0;
+    const verdict = await reader.readAnswer?.(answerOf(choice, complete), signal);
+    const given = verdict && shadow ? shadowed(verdict) : (verdict ?? { action: 'pass' });
+    if (given.action !== 'pass') note(reader.name, given.action, 'output', given.detail);
+    else if (reader.once) choice.settled = true;
+    return given;
+  };
+  const settle = function* (index: number, choice: Choice, verdict: Verdict): Generator<CompletionEvent> {
+    if (verdict.action === 'retry' && !sent && mayRetry()) {
+      yield retryWanted;
+      return;
+    }
+    if (verdict.action === 'pass' || verdict.action === 'flag') {
+      const { held } = choice;
+      choice.held = [];
+      sent ||= held.length > 0;
+      yield* held;
+      return;
+    }
+    choice.held = [];
+    choice.done = true;
+    finished++;
+    sent = true;
+    if (verdict.action === 'replace') {
+      yield { type: 'text-delta', choice: index, text: verdict.texts.join('') };
+      yield { type: 'finish', choice: index, reason: 'stop' };
+      return;
+    }
+    const message = verdict.message;
+    if (message !== undefined) yield { type: 'refusal-delta', choice: index, text: message };
+    const detail = message ?? `The answer was ended by the filter '${reader.name}'.`;
+    yield { type: 'finish', choice: index, reason: 'content-filter', detail };
+  };
+
+  for await (const event of events) {
+    if (!('choice' in event)) {
+      yield event;
+      continue;
+    }
+    const choice = open(event.choice);
+    if (choice.done) continue;
+    take(choice, event);
+    const complete = event.type === 'finish';
+    if (!holds || choice.settled) {
+      sent = true;
+      if (complete && !choice.settled) {
+        choice.settled = true;
+        await judge(choice, true);
+      }
+      yield event;
+      continue;
+    }
+    choice.held.push(event);
+    const due = reader.everyCharacters !== undefined && choice.unread >= reader.everyCharacters;
+    if (!complete && !due) continue;
+    const verdict = await judge(choice, complete);
+    for (const out of settle(event.choice, choice, verdict)) {
+      yield out;
+      if (out === retryWanted) return;
+    }
+    if (choice.done && finished >= expected) return;
+    if (complete) choice.done = true;
+  }
+  for (const [index, choice] of choices) {
+    if (choice.done || choice.held.length === 0) continue;
+    for (const out of settle(index, choice, await judge(choice, true))) {
+      yield out;
+      if (out === retryWanted) return;
+    }
+  }
+}
+
+function take(choice: Choice, event: CompletionEvent): void {
+  switch (event.type) {
+    case 'text-delta':
+      choice.text += event.text;
+      choice.unread += event.text.length;
+      for (const { logprob } of event.logprobs ?? []) {
+        choice.logprobSum += logprob;
+        choice.logprobs++;
+      }
+      return;
+    case 'refusal-delta':
+      choice.refusal += event.text;
+      choice.unread += event.text.length;
+      return;
+    case 'tool-call-delta':
+      choice.calls[event.index] = (choice.calls[event.index] ?? '') + event.arguments;
+      choice.unread += event.arguments.length;
+      return;
+    case 'finish':
+      choice.finishReason = event.reason;
+      return;
+    default:
+  }
+}
+
+const answerOf = (
+  { text, refusal, calls, finishReason, logprobSum, logprobs }: Choice,
+  complete: boolean,
+): AnswerText => ({
+  ...{ text, refusal, complete, finishReason },
+  calls: calls.filter((call) => call !== undefined),
+  meanLogprob: logprobs > 0 ? logprobSum / logprobs : undefined,
+});
