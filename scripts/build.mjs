@@ -109,7 +109,8 @@ function removeOldChunks(current) {
   const before = Date.now() - keptDays * 86_400_000;
   for (const name of readdirSync(dist)) {
     if (!/^chunk-|\.tmp$/.test(name) || current.has(name)) continue;
-    if (statSync(join(dist, name)).mtimeMs < before) rmSync(join(dist, name), { force: true });
+    const info = statSync(join(dist, name), { throwIfNoEntry: false }); // another build may have moved it
+    if (info && info.mtimeMs < before) rmSync(join(dist, name), { force: true });
   }
 }
 

@@ -2,7 +2,9 @@ import { bench } from './bench.ts';
 import { chat } from './chat.ts';
 import { check } from './check.ts';
 import type { CommandFactory } from './cli.ts';
+import { completion } from './completion.ts';
 import { evaluate } from './eval.ts';
+import { init } from './init.ts';
 import { models } from './models.ts';
 import { prompt } from './prompt.ts';
 import { pull } from './pull.ts';
@@ -14,5 +16,5 @@ export const commandGroups: readonly { readonly title: string; readonly commands
   { title: 'Serving:', commands: [serve, chat, run] },
   { title: 'Models:', commands: [pull, models] },
   { title: 'Measuring:', commands: [bench, evaluate] },
-  { title: 'Looking after it:', commands: [check, prompt] },
+  { title: 'Looking after it:', commands: [init, check, prompt, completion] },
 ];

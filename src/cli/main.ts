@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { type Cli, CliError, processCli } from './cli.ts';
 import { commandGroups } from './commands.ts';
+import { answerCompletion } from './completion.ts';
 
 /** Runs the command line; resolves with the exit code: 0 done, 1 failed, 2 wrongly called, 130 interrupted. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -17,6 +18,7 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     const program = createProgram(cli);
     if (args.length === 0) program.outputHelp();
+    else if (args[0] === 'complete' && args[1] === '--') await answerCompletion(cli, program, args.slice(2));
     else await program.parseAsync([...args], { from: 'user' });
     return 0;
   } catch (error) {
