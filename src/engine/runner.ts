@@ -11,6 +11,7 @@ import { scratchFolder } from './scratch.ts';
 import { createSlots } from './slots.ts';
 import { createSpeedMeter } from './speed.ts';
 import { runStep, StepError, type StepItem } from './step.ts';
+import { createThreadTuner } from './threads.ts';
 import { createPromptReader, type PromptReader } from './tokenize.ts';
 
 /** The engine's loop over one context: schedule, run, apply. */
@@ -44,6 +45,7 @@ export async function createRunner(
   const maxQueue = options.maxQueue ?? defaultMaxQueue;
   const prompts = createPromptReader(model);
   const speed = createSpeedMeter();
+  const threads = createThreadTuner(info.threads);
   const logprobs = createLogprobReader(model, context);
   const store = await openKvStore({
     memoryFolder: scratchFolder(),
@@ -280,7 +282,7 @@ export async function createRunner(
     for (const job of jobs) job.draft = draftFor(job, width);
     let items: readonly StepItem[];
     try {
-      const result = await runStep(jobs, context, speed, options, async (chosen) => {
+      const result = await runStep(jobs, context, speed, threads, options, async (chosen) => {
         await switchAdapters(chosen[0]?.job.active);
         await native(() => context.decode());
       });

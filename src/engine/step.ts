@@ -3,6 +3,7 @@ import { isDecoding, type Job } from './job.ts';
 import type { LlamaContext } from './llama.ts';
 import type { LoadOptions } from './protocol.ts';
 import type { SpeedMeter } from './speed.ts';
+import type { ThreadTuner } from './threads.ts';
 
 /** A step that only reads prompts lasts about so long, so that a cancelled prompt frees its slot soon. */
 const prefillStepMs = 70;
@@ -36,6 +37,7 @@ export async function runStep(
   jobs: readonly Job[],
   context: LlamaContext,
   speed: SpeedMeter,
+  threads: ThreadTuner,
   options: LoadOptions,
   evaluate: (items: readonly StepItem[]) => Promise<void>,
 ): Promise<StepResult | null> {
@@ -64,6 +66,8 @@ export async function runStep(
     else prefill += tokens.length;
     items.push({ job, slot, tokens, places: new Uint32Array(0) });
   }
+  const shape = `${decoding}+${prefill}`;
+  context.setThreads(threads.next(shape));
   const startedMs = performance.now();
   try {
     context.begin(items.reduce((sum, { tokens }) => sum + tokens.length, 0));
@@ -76,6 +80,7 @@ export async function runStep(
   }
   const ms = performance.now() - startedMs;
   speed.record(decoding, prefill, ms);
+  threads.observe(shape, ms);
   return { items, ms, decoding, prefill };
 }
 

@@ -1,0 +1,74 @@
+/** Chooses how many threads compute, from how long steps last. Pure but for the clock it is given. */
+export interface ThreadTuner {
+  /** Threads for the next step of this shape. */
+  next(shape: string): number;
+  /** The step lasted so long. */
+  observe(shape: string, ms: number): void;
+}
+
+/** A probe looks at so many steps; the first of them, which starts or stops threads, does not count. */
+const probeSteps = 3;
+const firstProbeMs = 1000;
+const longestPauseMs = 30_000;
+/** A step that lasts so many times its best asks for a probe at once. */
+const alarm = 1.5;
+const worthwhile = 0.9;
+
+/**
+ * Compute threads meet at barriers and spin there: where another process takes one of their cores, all wait for it, and
+ * two threads on two busy cores can be ten times slower than one. So the other counts are tried for a few steps now and
+ * then, soon when steps get slow, rarely when the present count keeps winning; the fastest for like work goes on.
+ */
+export function createThreadTuner(most: number, now: () => number = () => performance.now()): ThreadTuner {
+  const counts = most <= 1 ? [1] : [...new Set([most, Math.max(1, Math.floor(most / 2)), 1])];
+  let current = most;
+  let probe: { threads: number; shape: string; left: number; ms: number[] } | undefined;
+  let nextCandidate = 0;
+  let pauseMs = firstProbeMs;
+  let nextProbeMs = now() + firstProbeMs;
+  /** Mean of late steps under the present count, and the best ever seen, by shape. */
+  const recent = new Map<string, { ms: number; steps: number }>();
+  const best = new Map<string, number>();
+
+  return {
+    next(shape) {
+      if (counts.length === 1) return most;
+      if (probe && probe.shape !== shape) probe = undefined; // only like work can be compared
+      const known = recent.get(shape);
+      const slow = known !== undefined && known.steps >= 4 && known.ms > alarm * (best.get(shape) ?? known.ms);
+      if (
+        !probe &&
+        known &&
+        known.steps >= 4 &&
+        (now() >= nextProbeMs || (slow && now() >= nextProbeMs - pauseMs / 2))
+      ) {
+        const others = counts.filter((count) => count !== current);
+        const threads = others[nextCandidate++ % others.length] ?? most;
+        probe = { threads, shape, left: probeSteps, ms: [] };
+      }
+      return probe?.threads ?? current;
+    },
+    observe(shape, ms) {
+      best.set(shape, Math.min(ms, best.get(shape) ?? ms));
+      if (best.size > 500) best.clear();
+      if (!probe || probe.shape !== shape) {
+        const known = recent.get(shape);
+        recent.set(shape, { ms: known ? known.ms + 0.3 * (ms - known.ms) : ms, steps: (known?.steps ?? 0) + 1 });
+        if (recent.size > 500) recent.clear();
+        return;
+      }
+      probe.ms.push(ms);
+      if (--probe.left > 0) return;
+      const probed = probe.ms.slice(1).reduce((sum, value) => sum + value, 0) / (probe.ms.length - 1);
+      const present = recent.get(shape)?.ms ?? ms;
+      if (probed < worthwhile * present) {
+        current = probe.threads;
+        recent.clear(); // measured under the other count
+        recent.set(shape, { ms: probed, steps: 1 });
+        pauseMs = firstProbeMs;
+      } else pauseMs = Math.min(longestPauseMs, pauseMs * 2);
+      nextProbeMs = now() + pauseMs;
+      probe = undefined;
+    },
+  };
+}
