@@ -96,6 +96,7 @@ export async function build() {
   }
   removeOldChunks(new Set(outputFiles.map(({ path }) => basename(path))));
   await buildUi();
+  await esbuild.stop(); // its service would stay beside the gateway for as long as that runs
 }
 
 function replace(path, contents) {

@@ -25,6 +25,10 @@ export interface CompiledOutput {
 const think = { open: '<think>', close: '</think>' };
 const maxParallelCalls = 16;
 
+/** A model that was never trained on calls repeats the first one for ever: it gets as many as there are tools. */
+const mostCalls = (syntax: CallSyntax, tools: readonly Tool[]) =>
+  syntax.native ? maxParallelCalls : Math.min(maxParallelCalls, tools.length);
+
 /**
  * What a request's format, tools and thinking mean for the engine: a grammar that holds from the first token (or, with
  * `tool_choice: auto`, from a call's mark on), the prompt, and how the text is read. Throws unsupported | invalid_request.
@@ -93,15 +97,16 @@ function toolGrammar(
   const tools = callable(request.tools, choice);
   const builder = createGrammar();
   const object = builder.rule('call', tools.map((tool, i) => callRule(builder, tool, i, syntax)).join(' | '));
-  const several = request.parallelToolCalls && !(typeof choice === 'object' && choice.type === 'named');
-  const calls = callsRule(builder, object, syntax, several, true);
+  const single = !request.parallelToolCalls || (typeof choice === 'object' && choice.type === 'named');
+  const most = single ? 1 : mostCalls(syntax, tools);
+  const calls = callsRule(builder, object, syntax, most, true);
   if (mustCall(choice)) return { gbnf: builder.text(`${thinking(thinks, begun)}${calls}`) };
   if (request.responseFormat.type === 'json-schema' || request.responseFormat.type === 'json-object') {
     const answer = formatRule(builder, request);
     return { gbnf: builder.text(`${thinking(thinks, begun)}( ${answer} | ${calls} )`) };
   }
   if (syntax.open === '') return undefined; // no mark tells where a call begins: the parser finds it
-  return { gbnf: builder.text(callsRule(builder, object, syntax, several, false)), triggers: [syntax.open] };
+  return { gbnf: builder.text(callsRule(builder, object, syntax, most, false)), triggers: [syntax.open] };
 }
 
 /** The tools that may be called. Throws invalid_request where the choice names none. */
@@ -137,25 +142,19 @@ function argumentsRule(
 }
 
 /** `marked` false: the text begins behind the first open mark, which the model has written by itself. */
-function callsRule(
-  builder: GrammarBuilder,
-  object: string,
-  syntax: CallSyntax,
-  several: boolean,
-  marked: boolean,
-): string {
+function callsRule(builder: GrammarBuilder, object: string, syntax: CallSyntax, most: number, marked: boolean): string {
   const open = syntax.open === '' ? '' : `${literal(syntax.open)} `;
   const first = marked ? open : '';
   if (syntax.array) {
-    const more = several ? ` ( ", " ${object} ){0,${maxParallelCalls - 1}}` : '';
+    const more = most > 1 ? ` ( ", " ${object} ){0,${most - 1}}` : '';
     return builder.rule('calls', `${first}" "? "[" ${object}${more} "]"`);
   }
   if (syntax.open === '') {
-    const more = several ? ` ( "; " ${object} ){0,${maxParallelCalls - 1}}` : '';
+    const more = most > 1 ? ` ( "; " ${object} ){0,${most - 1}}` : '';
     return builder.rule('calls', `${object}${more}`);
   }
   const body = `"\\n"? ${object} "\\n"? ${literal(syntax.close)}`;
-  const more = several ? ` ( "\\n"? ${open}${body} ){0,${maxParallelCalls - 1}}` : '';
+  const more = most > 1 ? ` ( "\\n"? ${open}${body} ){0,${most - 1}}` : '';
   return builder.rule('calls', `${first}${body}${more}`);
 }
 
