@@ -8,6 +8,7 @@ import {
   type Provider,
 } from '../src/core/provider.ts';
 import type { ChatRequest } from '../src/core/request.ts';
+import type { EngineStatus } from '../src/core/status.ts';
 import { createAnswerReader, outputModelOf } from '../src/engine/answer.ts';
 import { fromBase64 } from '../src/engine/embed.ts';
 import { readGguf } from '../src/engine/gguf.ts';
@@ -18,6 +19,7 @@ import { createEnginePool } from '../src/engine/pool.ts';
 import { createPredictor } from '../src/engine/predict.ts';
 import type { EmbedResult, EngineCall, EnginePrompt, LoadOptions, RerankScores } from '../src/engine/protocol.ts';
 import { promptOf, toGenerateRequest } from '../src/engine/request.ts';
+import { createStatusReader } from '../src/engine/status.ts';
 
 /** Where a model's file is and how it is loaded, over the provider's general engine options. */
 export interface LocalModel extends Partial<LoadOptions> {
@@ -50,6 +52,15 @@ export type LocalEvent =
   | { readonly type: 'loaded'; readonly model: string; readonly ms: number; readonly pid: number }
   | { readonly type: 'crashed'; readonly model: string; readonly reason: string };
 
+/** The engine's own side: what it is doing, and which models it holds. */
+export interface LocalProvider extends Provider {
+  status(): readonly EngineStatus[];
+  /** Loads a model before anybody asks for it. */
+  load(name: string, signal: AbortSignal): Promise<void>;
+  /** False when it is in use or not loaded. */
+  unload(name: string): Promise<boolean>;
+}
+
 const capabilities: Capabilities = {
   ...noCapabilities,
   grammar: true,
@@ -76,7 +87,7 @@ const capabilities: Capabilities = {
  * Throws GatewayError model_not_found | model_unavailable | engine_failed | overloaded | context_length_exceeded |
  * invalid_request.
  */
-export function createLocalProvider(options: LocalProviderOptions): Provider {
+export function createLocalProvider(options: LocalProviderOptions): LocalProvider {
   const { models, engine = {}, onEvent = () => {} } = options;
   const { maxModels = 4, memoryBytes = defaultMemoryBytes(), keepAliveMs, ...load } = engine;
   const resolve: ResolveModel =
@@ -89,6 +100,10 @@ export function createLocalProvider(options: LocalProviderOptions): Provider {
           return model;
         };
   const predictor = createPredictor();
+  const reader = createStatusReader({
+    memoryBytes: load.kvCache?.memoryBytes ?? 0,
+    diskBytes: load.kvCache?.diskBytes ?? 0,
+  });
   const pool = createEnginePool({ maxModels, memoryBytes, keepAliveMs, prepare });
 
   async function prepare(name: string, signal: AbortSignal): Promise<{ host: EngineHost; bytes: number }> {
@@ -112,7 +127,10 @@ export function createLocalProvider(options: LocalProviderOptions): Provider {
       modelPath: path,
       onLoaded: (info, pid) => onEvent({ type: 'loaded', model: name, ms: Math.round(info.loadMs), pid }),
       onProgress: (fraction) => onEvent({ type: 'loading', model: name, fraction }),
-      onCrash: (reason) => onEvent({ type: 'crashed', model: name, reason }),
+      onCrash: (reason) => {
+        reader.crashed(name);
+        onEvent({ type: 'crashed', model: name, reason });
+      },
     });
     return { host, bytes: estimate.totalBytes };
   }
@@ -185,6 +203,16 @@ export function createLocalProvider(options: LocalProviderOptions): Provider {
       return { results: results.slice(0, topN ?? results.length), usage: { promptTokens, completionTokens: 0 } };
     },
     models: async () => [...pool.open()].map(([id, host]) => describe(id, host)),
+    status: () => [...pool.open()].map(([name, host]) => reader.read(name, host)),
+    async load(name, signal) {
+      const { host, release } = await pool.acquire(name, signal);
+      try {
+        await host.load(signal);
+      } finally {
+        release();
+      }
+    },
+    unload: (name) => pool.unload(name),
     close: () => pool.close(),
   };
 }

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { LocalEvent } from '../providers/local.ts';
@@ -14,11 +14,14 @@ import { isLoopbackHost } from './http/cors.ts';
 import type { HttpDeps } from './http/env.ts';
 import { metricsRoutes } from './http/routes/metrics.ts';
 import { loadConfig } from './node/config-file.ts';
+import { dashboardParts } from './node/dashboard.ts';
 import { filterParts, moderationModels } from './node/filters.ts';
 import { createLocal } from './node/local.ts';
 import { observe } from './node/observe.ts';
 import { listen } from './node/server.ts';
 import { openState } from './node/state.ts';
+import { targetStatus } from './node/status.ts';
+import { packageVersion } from './node/version.ts';
 import { watchFile } from './node/watch-file.ts';
 import type { LogOptions } from './observability/log.node.ts';
 import { createRecorder } from './observability/record.ts';
@@ -30,6 +33,7 @@ import { routedModels } from './routes-of-config.ts';
 import { createRouting } from './routing/attempt.ts';
 import { modelSchema } from './routing/config.ts';
 import type { Trials } from './routing/resolve.ts';
+import { createTargetStates } from './routing/state.ts';
 import { createUndiciTransport } from './transport/undici.ts';
 import { decodeDelivered } from './wire/delivered.ts';
 
@@ -71,12 +75,18 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   let config = readConfig();
   const host = options.host ?? config.server.host;
   const startedAt = Math.floor(Date.now() / 1000);
+  const version = packageVersion();
+  const states = createTargetStates();
 
   const observers = await observe({
     env,
     log: options.log ?? {},
     knowsModel: (model) => Object.hasOwn(config.models, model),
-    status: {},
+    version,
+    status: {
+      engines: () => local.status(),
+      targets: () => targetStatus(states),
+    },
   });
   const transport = createUndiciTransport();
   const local = createLocal(config.engine, env, (event) => {
@@ -107,6 +117,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   };
   let parts = build(config);
   const routing = createRouting(parts.models, undefined, {
+    states,
     decodeWire: decodeDelivered,
     onEvent: (event) => observers.log.info(event, `routing: ${event.type}`),
   });
@@ -142,6 +153,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     gateway,
     policy,
     active,
+    observe: observers.observeHttp,
     options: {
       maxBodyBytes: config.server.maxBodyBytes,
       heartbeatMs: config.server.heartbeat,
@@ -158,7 +170,22 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     }),
     health: () => ({ ready: !active.closing, parts: state.health() }),
     ...(state.objects && { objects: state.objects }),
-    routes: [...metricsRoutes(deps, observers.metrics)],
+    routes: [
+      ...metricsRoutes(deps, observers.metrics),
+      ...dashboardParts(deps, {
+        observers,
+        version,
+        env,
+        local,
+        routing,
+        models: () => parts.models,
+        filters: () => parts.filters,
+        config: () => config,
+        file: () => (file ? { path: file, text: readFileSync(resolve(file), 'utf8') } : undefined),
+        ...(state.feedback && { feedback: state.feedback }),
+        flags: { 'server.host': options.host, 'server.port': options.port },
+      }),
+    ],
   });
   const server = await listen(app.fetch, { host, port: options.port ?? config.server.port });
 

@@ -71,7 +71,10 @@ async function load(options: LoadOptions): Promise<void> {
     );
     runner = started;
     embedder = createEmbedder(model, started);
-    setInterval(() => send({ type: 'heartbeat', busyMs: started.busyMs(), stats: started.stats() }), 1000);
+    setInterval(
+      () => send({ type: 'heartbeat', busyMs: started.busyMs(), stats: started.stats(), slots: started.slots() }),
+      1000,
+    );
     send({ type: 'loaded', model: info });
   } catch (error) {
     send({ type: 'load-failed', error: loadError(error) });

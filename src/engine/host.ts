@@ -11,6 +11,7 @@ import type {
   FromChild,
   GenerateRequest,
   LoadOptions,
+  SlotState,
   ToChild,
 } from './protocol.ts';
 
@@ -23,6 +24,8 @@ export interface EngineHost {
   call(call: EngineCall, options: { readonly signal: AbortSignal }): Promise<unknown>;
   state(): EngineState;
   stats(): EngineStats | undefined;
+  /** As of the last second. */
+  slots(): readonly SlotState[];
   model(): EngineModelInfo | undefined;
   /** The child's process id while it lives. */
   pid(): number | undefined;
@@ -59,6 +62,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
   let loading: Promise<EngineModelInfo> | undefined;
   let info: EngineModelInfo | undefined;
   let stats: EngineStats | undefined;
+  let slots: readonly SlotState[] = [];
   let state: EngineState = 'unloaded';
   let nextId = 1;
   let lastHeardMs = 0;
@@ -77,6 +81,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
     child = undefined;
     info = undefined;
     stats = undefined;
+    slots = [];
     loading = undefined;
     if (state !== 'failed') state = 'unloaded';
     clearInterval(watchdog);
@@ -122,6 +127,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
             return;
           case 'heartbeat':
             stats = message.stats;
+            slots = message.slots;
             if (message.busyMs > hangMs) {
               onCrash?.(`hung for ${Math.round(message.busyMs)} ms`);
               started.kill('SIGKILL');
@@ -248,6 +254,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
     call,
     state: () => state,
     stats: () => stats,
+    slots: () => slots,
     model: () => info,
     pid: () => child?.pid,
     async close() {

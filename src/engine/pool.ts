@@ -7,6 +7,8 @@ export interface EnginePool {
   /** The model's engine, for one use; what is in use is never unloaded. */
   acquire(name: string, signal: AbortSignal): Promise<Lease>;
   open(): ReadonlyMap<string, EngineHost>;
+  /** Ends the model's child unless requests are in it; false then, and when it is not loaded. */
+  unload(name: string): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -141,6 +143,12 @@ export function createEnginePool(options: PoolOptions): EnginePool {
       }
     },
     open: () => new Map([...members].flatMap(([name, { host }]) => (host ? [[name, host] as const] : []))),
+    async unload(name) {
+      const member = members.get(name);
+      if (!member?.host || member.users > 0) return false;
+      await unload(member);
+      return true;
+    },
     async close() {
       closed = true;
       lifetime.abort();

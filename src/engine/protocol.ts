@@ -19,7 +19,12 @@ export type FromChild =
   | { readonly type: 'result'; readonly id: number; readonly value: unknown }
   | { readonly type: 'error'; readonly id: number; readonly error: EngineError }
   /** Sent every second from the child's event loop. `busyMs`: how long the native call under way has lasted. */
-  | { readonly type: 'heartbeat'; readonly busyMs: number; readonly stats: EngineStats };
+  | {
+      readonly type: 'heartbeat';
+      readonly busyMs: number;
+      readonly stats: EngineStats;
+      readonly slots: readonly SlotState[];
+    };
 
 export interface EngineError {
   readonly kind:
@@ -221,6 +226,13 @@ export interface EngineUsage {
 }
 
 /** A snapshot of the queue and the measured speed: what a prediction is made from. */
+export interface SlotState {
+  readonly state: 'idle' | 'prefill' | 'decode';
+  /** Tokens in the slot's KV, and how many of them the last prompt found there. */
+  readonly usedTokens: number;
+  readonly prefixTokens: number;
+}
+
 export interface EngineStats {
   readonly running: number;
   readonly waiting: number;

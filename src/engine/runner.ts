@@ -5,7 +5,7 @@ import { type ActiveRequest, createTextWriter, isDecoding, type Job, textOutput,
 import { hashOf, openKvStore } from './kv-store.ts';
 import type { LlamaContext, LlamaModel } from './llama.ts';
 import { createLogprobReader } from './logprobs.ts';
-import type { EngineError, EngineOutput, EngineStats, GenerateRequest, LoadOptions } from './protocol.ts';
+import type { EngineError, EngineOutput, EngineStats, GenerateRequest, LoadOptions, SlotState } from './protocol.ts';
 import { charge, queueDelayMs, schedule } from './scheduler.ts';
 import { scratchFolder } from './scratch.ts';
 import { createSlots } from './slots.ts';
@@ -21,6 +21,7 @@ export interface Runner {
   /** Runs `work` between two steps, when nothing else touches the native context. */
   between<T>(work: () => Promise<T>): Promise<T>;
   stats(): EngineStats;
+  slots(): readonly SlotState[];
   /** Milliseconds that the native call under way has lasted; 0 between calls. */
   busyMs(): number;
   readonly prompts: PromptReader;
@@ -510,6 +511,7 @@ export async function createRunner(
         notify();
       }),
     stats,
+    slots: slots.states,
     busyMs: () => (callStartedMs === undefined ? 0 : performance.now() - callStartedMs),
     prompts,
     async close() {

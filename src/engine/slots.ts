@@ -1,11 +1,14 @@
-import type { Job } from './job.ts';
+import { isDecoding, type Job } from './job.ts';
 import type { KvStore } from './kv-store.ts';
 import type { LlamaContext } from './llama.ts';
 import { commonPrefix, minCopyTokens, type Placement, type PrefixQuery, place, type SlotView } from './prefix.ts';
+import type { SlotState } from './protocol.ts';
 
 /** The sequences of the context, who uses them, and the KV's ways between them and the store. */
 export interface Slots {
   running(): Job[];
+  /** What each slot does and holds, for people to look at. */
+  states(): readonly SlotState[];
   jobIn(slot: number): Job | undefined;
   /** Where a job would go now; null when no slot is idle. */
   place(job: Job): Placement | null;
@@ -31,6 +34,8 @@ interface Slot {
   cacheKey: string | undefined;
   adapters: string;
   lastUsedMs: number;
+  /** Tokens that the last prompt found here. */
+  reused: number;
   job: Job | undefined;
 }
 
@@ -51,6 +56,7 @@ export function createSlots(
     cacheKey: undefined,
     adapters: '',
     lastUsedMs: 0,
+    reused: 0,
     job: undefined,
   }));
   const running = () => slots.flatMap((slot) => (slot.job ? [slot.job] : []));
@@ -140,6 +146,12 @@ export function createSlots(
 
   return {
     running,
+    states: () =>
+      slots.map(({ job, tokens, reused }) => ({
+        state: !job ? 'idle' : isDecoding(job) ? 'decode' : 'prefill',
+        usedTokens: job ? job.processed : tokens.length,
+        prefixTokens: reused,
+      })),
     jobIn: (slot) => slots[slot]?.job,
     place(job) {
       const query: PrefixQuery = {
@@ -182,6 +194,7 @@ export function createSlots(
         slot.tokens = job.tokens.slice(0, cached);
         return cached;
       }
+      slot.reused = cached;
       slot.job = job;
       job.slot = slot.index;
       job.processed = cached;

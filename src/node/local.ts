@@ -1,7 +1,6 @@
 import { join } from 'node:path';
-import { createLocalProvider, type LocalEvent } from '../../providers/local.ts';
+import { createLocalProvider, type LocalEvent, type LocalProvider } from '../../providers/local.ts';
 import type { EngineConfig } from '../config.ts';
-import type { Provider } from '../core/provider.ts';
 import { pullModel } from '../models/pull.ts';
 import { modelSettings } from '../models/settings.ts';
 
@@ -10,7 +9,7 @@ export function createLocal(
   config: EngineConfig,
   env: Readonly<Record<string, string | undefined>>,
   onEvent: (event: LocalEvent) => void,
-): Provider {
+): LocalProvider {
   const settings = modelSettings(env);
   const { memory, disk, type } = config.kvCache;
   return createLocalProvider({

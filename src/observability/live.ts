@@ -84,7 +84,7 @@ export function createLive({
   const totals = { requests: 0, failed: 0, tokens: 0, cacheHits: 0 };
   let second = { requests: 0, errors: 0, tokens: 0 };
   let lastTickMs = clock.now();
-  let current = pointNow(1);
+  let current: LivePoint | undefined;
 
   function pointNow(elapsed: number): LivePoint {
     const nowMs = clock.now();
@@ -109,7 +109,7 @@ export function createLive({
   }
 
   const snapshot = (): LiveSnapshot => ({
-    point: current,
+    point: current ?? pointNow(1),
     requests: [...open.values()].slice(0, shownRequests).map((request) => ({ ...request })),
     engines: status.engines?.() ?? [],
     targets: status.targets?.() ?? [],

@@ -2,7 +2,8 @@ import type { FinishReason, Usage } from '../core/event.ts';
 import type { RecordSink, RequestRecord } from '../core/record.ts';
 import type { Status } from '../core/status.ts';
 import { type Bound, type Meter, otherLabel } from './meter.ts';
-import { observeStatus } from './status-metrics.ts';
+import type { Quality } from './quality.ts';
+import { observeDrift, observeStatus } from './status-metrics.ts';
 
 /** Seconds. The OpenTelemetry GenAI conventions' own boundaries. */
 const requestBuckets = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
@@ -31,11 +32,15 @@ export interface MetricsOptions {
   /** Whether the configuration knows this public model name; others are counted together. */
   readonly knowsModel: (model: string) => boolean;
   readonly status?: Status;
+  readonly quality?: Quality;
   readonly version?: string;
 }
 
 /** All that is counted, under OpenTelemetry's names in Prometheus spelling; ours alone start with `tidegate_`. */
-export function createMetrics(meter: Meter, { knowsModel, status = {}, version = 'unknown' }: MetricsOptions): Metrics {
+export function createMetrics(
+  meter: Meter,
+  { knowsModel, status = {}, quality, version = 'unknown' }: MetricsOptions,
+): Metrics {
   const genAi = ['gen_ai_operation_name', 'gen_ai_provider_name', 'gen_ai_request_model', 'gen_ai_response_model'];
   const duration = meter.histogram({
     name: 'gen_ai_server_request_duration_seconds',
@@ -122,6 +127,7 @@ export function createMetrics(meter: Meter, { knowsModel, status = {}, version =
     read: () => [{ labels: [version], value: 1 }],
   });
   observeStatus(meter, status);
+  if (quality) observeDrift(meter, quality);
 
   const sets = new Map<string, (record: RequestRecord) => void>();
   const bind = (record: RequestRecord): ((record: RequestRecord) => void) => {

@@ -1,5 +1,6 @@
 import type { EngineStatus, Status, TargetStatus } from '../core/status.ts';
 import type { Meter, ScrapedSample } from './meter.ts';
+import type { Quality } from './quality.ts';
 
 const breakerValue = { closed: 0, 'half-open': 1, open: 2 } as const;
 const slotStates = ['idle', 'prefill', 'decode', 'parked'] as const;
@@ -91,4 +92,22 @@ function observeEngines(meter: Meter, engines: () => readonly EngineStatus[]): v
   counter('preemptions', 'Requests parked for more urgent ones.', ({ counters }) => counters.preemptions);
   counter('restarts', 'Restarts of the engine child.', ({ counters }) => counters.restarts);
   counter('energy_joules', 'Energy as RAPL or NVML tells it.', ({ counters }) => counters.energyJoules);
+}
+
+/** Drift of each version's distributions, as far as there are enough observations. */
+export function observeDrift(meter: Meter, quality: Quality): void {
+  meter.scraped({
+    name: 'tidegate_drift_score',
+    help: 'Distance of the last answers from the first ones: psi from 0, js 0 to 1.',
+    labels: ['model', 'target', 'signal', 'statistic'],
+    kind: 'gauge',
+    *read() {
+      for (const { model, target, signals } of quality.report().versions) {
+        for (const { name, psi, js } of signals) {
+          if (psi !== null) yield { labels: [model, target, name, 'psi'], value: psi };
+          if (js !== null) yield { labels: [model, target, name, 'js'], value: js };
+        }
+      }
+    },
+  });
 }

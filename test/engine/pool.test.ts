@@ -15,6 +15,7 @@ function scripted(name: string, log: string[]): EngineHost {
     call: never,
     state: () => 'ready',
     stats: () => undefined,
+    slots: () => [],
     model: () => undefined,
     pid: () => undefined,
     close: async () => {
