@@ -5,19 +5,23 @@ import type { LocalEvent } from '../providers/local.ts';
 import { createProviders } from '../providers/registry.ts';
 import { type Config, configSchema } from './config.ts';
 import { ConfigError } from './config-text.ts';
+import { memoryObjects } from './core/objects.ts';
 import type { Provider } from './core/provider.ts';
 import { createFilters } from './filters/index.ts';
 import { createGateway } from './gateway.ts';
 import { createActiveRequests } from './http/active.ts';
 import { createApp } from './http/app.ts';
+import { createBatchRunner } from './http/batch-runner.ts';
 import { isLoopbackHost } from './http/cors.ts';
 import type { HttpDeps } from './http/env.ts';
 import { metricsRoutes } from './http/routes/metrics.ts';
 import { loadConfig } from './node/config-file.ts';
 import { dashboardParts } from './node/dashboard.ts';
+import { docsAsset } from './node/docs-assets.ts';
 import { filterParts, moderationModels } from './node/filters.ts';
 import { createLocal } from './node/local.ts';
 import { observe } from './node/observe.ts';
+import { createPullProgress } from './node/pull-progress.ts';
 import { listen } from './node/server.ts';
 import { openState } from './node/state.ts';
 import { targetStatus } from './node/status.ts';
@@ -149,6 +153,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       ...(state.durable && { durable: state.durable }),
     }),
   });
+  const objects = state.objects ?? memoryObjects();
   const deps: HttpDeps = {
     gateway,
     policy,
@@ -162,6 +167,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       hosts: config.server.hosts ?? (isLoopbackHost(host) ? ['loopback'] : []),
     },
   };
+  const batches = createBatchRunner({ ...deps, objects });
   const app = createApp({
     ...deps,
     describeModel: async (name) => ({
@@ -169,7 +175,10 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       created: startedAt,
     }),
     health: () => ({ ready: !active.closing, parts: state.health() }),
-    ...(state.objects && { objects: state.objects }),
+    objects,
+    batches,
+    docsAsset,
+    pullModel: createPullProgress(env),
     routes: [
       ...metricsRoutes(deps, observers.metrics),
       ...dashboardParts(deps, {
@@ -187,6 +196,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       }),
     ],
   });
+  await batches.resume(); // what the last stop cut short
   const server = await listen(app.fetch, { host, port: options.port ?? config.server.port });
 
   const closeProviders = ({ providers }: typeof parts, but?: Provider) =>

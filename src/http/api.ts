@@ -1,3 +1,4 @@
+import packageJson from '../../package.json' with { type: 'json' };
 import { memoryObjects } from '../core/objects.ts';
 import { anthropicMessages } from '../wire/anthropic/format.ts';
 import { ollamaChat, ollamaGenerate } from '../wire/ollama/format.ts';
@@ -26,6 +27,7 @@ import {
   listConversationItems,
   updateConversation,
 } from './routes/conversations.ts';
+import { docs, openApi } from './routes/docs.ts';
 import { deleteFile, getFile, getFileContent, listFiles, uploadFile } from './routes/files.ts';
 import {
   ollamaEmbed,
@@ -101,5 +103,8 @@ export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
     ['POST', '/tokenize', tokenize(deps)],
     ['POST', '/detokenize', detokenize(deps)],
     ['POST', '/apply-template', applyTemplate(deps)],
+    ['GET', '/openapi.json', openApi(deps, packageJson.version)],
+    ['GET', '/docs', docs(deps)],
+    ['GET', '/docs/:file', docs(deps, app.docsAsset)],
   ];
 }

@@ -1,6 +1,7 @@
 import type { ObjectStore } from '../core/objects.ts';
 import type { BatchRunner } from './batch-runner.ts';
 import type { AppContext, HttpDeps } from './env.ts';
+import type { DocsAsset } from './routes/docs.ts';
 import type { Health } from './routes/health.ts';
 import type { DescribeModel } from './routes/models.ts';
 import type { PullModel } from './routes/ollama.ts';
@@ -14,6 +15,8 @@ export interface AppDeps extends HttpDeps {
   readonly batches?: BatchRunner;
   /** Fetches models by name, where there is a model store. */
   readonly pullModel?: PullModel;
+  /** Files of the browsable reference at /docs, where the root has them. */
+  readonly docsAsset?: DocsAsset;
   /** Routes that only some roots have (dashboard, metrics, admin). */
   readonly routes?: readonly RouteEntry[];
 }

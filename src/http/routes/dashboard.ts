@@ -3,15 +3,12 @@ import type { History } from '../../observability/history.ts';
 import { encodeError } from '../../wire/openai/errors.ts';
 import { adminEndpoint } from '../admin.ts';
 import type { RouteEntry } from '../app.ts';
+import type { Asset } from '../asset.ts';
 import { parseJsonObject, readBody } from '../body.ts';
 import { endpoint } from '../endpoint.ts';
 import type { AppContext, HttpDeps } from '../env.ts';
 
-/** A file of the built browser app. */
-export interface Asset {
-  readonly contentType: string;
-  readonly bytes: Uint8Array;
-}
+export type { Asset };
 
 /** What the dashboard shows and does beyond the API that everybody has. What a root cannot do is absent. */
 export interface DashboardDeps {

@@ -1,0 +1,324 @@
+import { z } from 'zod';
+import type { JsonObject } from '../core/json.ts';
+import { countTokensSchema, messagesRequestSchema } from '../wire/anthropic/schema.ts';
+import {
+  ollamaChatSchema,
+  ollamaEmbedSchema,
+  ollamaGenerateSchema,
+  ollamaModelSchema,
+  ollamaPullSchema,
+} from '../wire/ollama/schema.ts';
+import * as answers from '../wire/openai/answers.ts';
+import { batchRequestSchema } from '../wire/openai/batches.ts';
+import { completionRequestSchema } from '../wire/openai/completions.ts';
+import { embeddingRequestSchema } from '../wire/openai/embeddings.ts';
+import { filePurposes } from '../wire/openai/files.ts';
+import { moderationRequestSchema } from '../wire/openai/moderations.ts';
+import { rerankRequestSchema } from '../wire/openai/rerank.ts';
+import { chatRequestSchema, metadataSchema } from '../wire/openai/schema.ts';
+import { detokenizeSchema, tokenizeSchema } from '../wire/openai/tokens.ts';
+import { responseRequestSchema } from '../wire/responses/schema.ts';
+import { createConversationSchema } from './routes/conversations.ts';
+
+/** One entry of the reference: what a route reads and what it answers. */
+interface Operation {
+  readonly summary: string;
+  readonly tag: string;
+  readonly body?: z.ZodType;
+  /** The form of a body that is no JSON. */
+  readonly form?: JsonObject;
+  /** Of a 200; absent: any JSON object. */
+  readonly answer?: z.ZodType;
+  /** What it sends instead of or beside JSON. */
+  readonly stream?: 'text/event-stream' | 'application/x-ndjson' | 'application/octet-stream' | 'text/html';
+  readonly query?: readonly string[];
+  readonly open?: boolean;
+}
+
+const page = ['after', 'limit', 'order'];
+const loose = z.looseObject({});
+const changeMetadata = z.looseObject({ metadata: metadataSchema });
+
+/** Every route by method and path; the test holds this table and the routes to each other. */
+export const operations: Readonly<Record<string, Operation>> = {
+  'POST /v1/chat/completions': {
+    summary: 'Answer a chat',
+    tag: 'Chat',
+    body: chatRequestSchema,
+    answer: answers.chatCompletionAnswer,
+    stream: 'text/event-stream',
+  },
+  'GET /v1/chat/completions': {
+    summary: 'List stored chats',
+    tag: 'Chat',
+    answer: answers.listOf(loose),
+    query: [...page, 'model'],
+  },
+  'GET /v1/chat/completions/{id}': { summary: 'Get a stored chat', tag: 'Chat', answer: answers.chatCompletionAnswer },
+  'POST /v1/chat/completions/{id}': {
+    summary: 'Change a stored chat’s metadata',
+    tag: 'Chat',
+    body: changeMetadata,
+    answer: answers.chatCompletionAnswer,
+  },
+  'DELETE /v1/chat/completions/{id}': { summary: 'Delete a stored chat', tag: 'Chat', answer: answers.deletedAnswer },
+  'GET /v1/chat/completions/{id}/messages': {
+    summary: 'List a stored chat’s messages',
+    tag: 'Chat',
+    answer: answers.listOf(loose),
+    query: page,
+  },
+  'POST /v1/completions': {
+    summary: 'Complete a text',
+    tag: 'Completions',
+    body: completionRequestSchema,
+    answer: answers.completionAnswer,
+    stream: 'text/event-stream',
+  },
+  'POST /v1/responses': {
+    summary: 'Make a response',
+    tag: 'Responses',
+    body: responseRequestSchema,
+    answer: answers.responseAnswerSchema,
+    stream: 'text/event-stream',
+  },
+  'POST /v1/responses/input_tokens': {
+    summary: 'Count a response’s input tokens',
+    tag: 'Responses',
+    body: responseRequestSchema,
+    answer: z.object({ object: z.literal('response.input_tokens'), input_tokens: z.int() }),
+  },
+  'GET /v1/responses/{id}': {
+    summary: 'Get a response, or replay its events',
+    tag: 'Responses',
+    answer: answers.responseAnswerSchema,
+    stream: 'text/event-stream',
+    query: ['stream', 'starting_after'],
+  },
+  'DELETE /v1/responses/{id}': { summary: 'Delete a response', tag: 'Responses', answer: answers.deletedAnswer },
+  'POST /v1/responses/{id}/cancel': {
+    summary: 'Cancel a background response',
+    tag: 'Responses',
+    answer: answers.responseAnswerSchema,
+  },
+  'GET /v1/responses/{id}/input_items': {
+    summary: 'List a response’s input',
+    tag: 'Responses',
+    answer: answers.listOf(loose),
+    query: page,
+  },
+  'POST /v1/conversations': {
+    summary: 'Begin a conversation',
+    tag: 'Conversations',
+    body: createConversationSchema,
+    answer: answers.conversationAnswer,
+  },
+  'GET /v1/conversations/{id}': {
+    summary: 'Get a conversation',
+    tag: 'Conversations',
+    answer: answers.conversationAnswer,
+  },
+  'POST /v1/conversations/{id}': {
+    summary: 'Change a conversation’s metadata',
+    tag: 'Conversations',
+    body: changeMetadata,
+    answer: answers.conversationAnswer,
+  },
+  'DELETE /v1/conversations/{id}': {
+    summary: 'Delete a conversation',
+    tag: 'Conversations',
+    answer: answers.deletedAnswer,
+  },
+  'GET /v1/conversations/{id}/items': {
+    summary: 'List a conversation’s items',
+    tag: 'Conversations',
+    answer: answers.listOf(loose),
+    query: page,
+  },
+  'POST /v1/conversations/{id}/items': {
+    summary: 'Add items to a conversation',
+    tag: 'Conversations',
+    body: z.looseObject({ items: z.array(loose).min(1).max(20) }),
+    answer: answers.listOf(loose),
+  },
+  'GET /v1/conversations/{id}/items/{item}': { summary: 'Get an item', tag: 'Conversations' },
+  'DELETE /v1/conversations/{id}/items/{item}': {
+    summary: 'Delete an item',
+    tag: 'Conversations',
+    answer: answers.conversationAnswer,
+  },
+  'POST /v1/embeddings': {
+    summary: 'Embed texts',
+    tag: 'Embeddings',
+    body: embeddingRequestSchema,
+    answer: answers.embeddingsAnswer,
+  },
+  'POST /v1/rerank': {
+    summary: 'Rank documents by a query',
+    tag: 'Embeddings',
+    body: rerankRequestSchema,
+    answer: answers.rerankAnswer,
+  },
+  'POST /v1/moderations': {
+    summary: 'Judge texts',
+    tag: 'Moderations',
+    body: moderationRequestSchema,
+    answer: answers.moderationsAnswer,
+  },
+  'POST /v1/files': {
+    summary: 'Upload a file',
+    tag: 'Files',
+    form: {
+      type: 'object',
+      required: ['file', 'purpose'],
+      properties: { file: { type: 'string', format: 'binary' }, purpose: { type: 'string', enum: [...filePurposes] } },
+    },
+    answer: answers.fileAnswer,
+  },
+  'GET /v1/files': {
+    summary: 'List files',
+    tag: 'Files',
+    answer: answers.listOf(answers.fileAnswer),
+    query: [...page, 'purpose'],
+  },
+  'GET /v1/files/{id}': { summary: 'Get a file’s facts', tag: 'Files', answer: answers.fileAnswer },
+  'GET /v1/files/{id}/content': { summary: 'Get a file’s content', tag: 'Files', stream: 'application/octet-stream' },
+  'DELETE /v1/files/{id}': { summary: 'Delete a file', tag: 'Files', answer: answers.deletedAnswer },
+  'POST /v1/batches': {
+    summary: 'Begin a batch',
+    tag: 'Batches',
+    body: batchRequestSchema,
+    answer: answers.batchAnswer,
+  },
+  'GET /v1/batches': {
+    summary: 'List batches',
+    tag: 'Batches',
+    answer: answers.listOf(answers.batchAnswer),
+    query: page,
+  },
+  'GET /v1/batches/{id}': { summary: 'Get a batch', tag: 'Batches', answer: answers.batchAnswer },
+  'POST /v1/batches/{id}/cancel': { summary: 'Cancel a batch', tag: 'Batches', answer: answers.batchAnswer },
+  'GET /v1/models': { summary: 'List models', tag: 'Models', answer: answers.listOf(answers.modelAnswer) },
+  'GET /v1/models/{id}': { summary: 'Get a model', tag: 'Models', answer: answers.modelAnswer },
+  'GET /v1/streams/{id}': { summary: 'Go on reading a resumable stream', tag: 'Streams', stream: 'text/event-stream' },
+  'POST /v1/messages': {
+    summary: 'Answer an Anthropic message',
+    tag: 'Anthropic',
+    body: messagesRequestSchema,
+    stream: 'text/event-stream',
+  },
+  'POST /v1/messages/count_tokens': {
+    summary: 'Count a message’s tokens',
+    tag: 'Anthropic',
+    body: countTokensSchema,
+    answer: z.object({ input_tokens: z.int() }),
+  },
+  'POST /api/chat': { summary: 'Answer a chat', tag: 'Ollama', body: ollamaChatSchema, stream: 'application/x-ndjson' },
+  'POST /api/generate': {
+    summary: 'Generate a text',
+    tag: 'Ollama',
+    body: ollamaGenerateSchema,
+    stream: 'application/x-ndjson',
+  },
+  'GET /api/tags': { summary: 'List models', tag: 'Ollama' },
+  'GET /api/ps': { summary: 'List loaded models', tag: 'Ollama' },
+  'POST /api/show': { summary: 'Show a model', tag: 'Ollama', body: ollamaModelSchema },
+  'POST /api/embed': { summary: 'Embed texts', tag: 'Ollama', body: ollamaEmbedSchema },
+  'POST /api/embeddings': { summary: 'Embed one text (old form)', tag: 'Ollama', body: ollamaEmbedSchema },
+  'POST /api/pull': { summary: 'Fetch a model', tag: 'Ollama', body: ollamaPullSchema, stream: 'application/x-ndjson' },
+  'GET /api/version': { summary: 'Version', tag: 'Ollama', open: true },
+  'POST /tokenize': {
+    summary: 'Turn text into token ids',
+    tag: 'Engine',
+    body: tokenizeSchema,
+    answer: z.object({ tokens: z.array(z.int()), count: z.int() }),
+  },
+  'POST /detokenize': {
+    summary: 'Turn token ids into text',
+    tag: 'Engine',
+    body: detokenizeSchema,
+    answer: z.object({ content: z.string(), prompt: z.string() }),
+  },
+  'POST /apply-template': {
+    summary: 'The prompt text of a chat',
+    tag: 'Engine',
+    body: chatRequestSchema,
+    answer: z.object({ prompt: z.string() }),
+  },
+  'GET /health': { summary: 'Ready to serve', tag: 'Health', open: true },
+  'GET /health/live': { summary: 'Alive', tag: 'Health', open: true },
+  'GET /health/ready': { summary: 'Ready to serve', tag: 'Health', open: true },
+  'GET /openapi.json': { summary: 'This document', tag: 'Reference', open: true },
+  'GET /docs': { summary: 'This document, to browse', tag: 'Reference', stream: 'text/html', open: true },
+  'GET /docs/{file}': {
+    summary: 'A file of the reference page',
+    tag: 'Reference',
+    stream: 'application/octet-stream',
+    open: true,
+  },
+};
+
+/** OpenAPI 3.1, made of the schemas that do the parsing, so that it can't drift from them. */
+export function openApiDocument(version: string): object {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const [key, operation] of Object.entries(operations)) {
+    const [method = '', path = ''] = key.split(' ');
+    paths[path] = { ...paths[path], [method.toLowerCase()]: encodeOperation(key, path, operation) };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Tidegate',
+      version,
+      description:
+        'One address for every model: OpenAI, Anthropic and Ollama dialects over local models and upstreams. Paths below /v1 also answer without it.',
+    },
+    paths,
+    components: {
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer' },
+        apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+      },
+    },
+    security: [{}, { bearer: [] }, { apiKey: [] }],
+  };
+}
+
+const jsonSchema = (schema: z.ZodType, io: 'input' | 'output'): object => {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any', reused: 'inline' });
+  return rest;
+};
+
+function encodeOperation(key: string, path: string, operation: Operation): object {
+  const { summary, tag, body, form, answer, stream, query = [], open } = operation;
+  const names = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
+  const parameters = [
+    ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
+    ...query.map((name) => ({ name, in: 'query', required: false, schema: { type: 'string' } })),
+  ];
+  const json = answer ? jsonSchema(answer, 'output') : { type: 'object' };
+  const onlyStream = stream && !answer && stream !== 'text/event-stream' && stream !== 'application/x-ndjson';
+  const fault = { content: { 'application/json': { schema: { type: 'object' } } } };
+  return {
+    operationId: key.replace(/[^A-Za-z0-9]+/g, '_'),
+    summary,
+    tags: [tag],
+    ...(open ? { security: [{}] } : {}),
+    ...(parameters.length > 0 ? { parameters } : {}),
+    ...(body
+      ? { requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } } }
+      : {}),
+    ...(form ? { requestBody: { required: true, content: { 'multipart/form-data': { schema: form } } } } : {}),
+    responses: {
+      200: {
+        description: 'The answer',
+        content: {
+          ...(onlyStream ? {} : { 'application/json': { schema: json } }),
+          ...(stream ? { [stream]: { schema: { type: 'string' } } } : {}),
+        },
+      },
+      '4XX': { description: 'What to change, in the envelope of the dialect', ...fault },
+      '5XX': { description: 'What went wrong', ...fault },
+    },
+  };
+}

@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest';
+import { z } from 'zod';
+import { operations } from '../../src/http/openapi.ts';
+import { docsAsset } from '../../src/node/docs-assets.ts';
+import * as answers from '../../src/wire/openai/answers.ts';
+import { appWith } from '../app.ts';
+import { scripted } from '../scripted.ts';
+import { type Answer, post } from './post.ts';
+
+const app = appWith(scripted(['Hello']), { docsAsset });
+
+test('the reference names every route and no other', () => {
+  const served = new Set(
+    app.routes
+      .filter(({ method, path }) => method !== 'ALL' && method !== 'OPTIONS' && path !== '/*')
+      .map(({ method, path }) => `${method} ${path.replace(/:(\w+)(\{[^}]*\})?/g, '{$1}')}`),
+  );
+  // paths below /v1 answer without it too, and are listed once
+  const listed = new Set(
+    Object.keys(operations).flatMap((key) => (key.includes(' /v1/') ? [key, key.replace(' /v1/', ' /')] : [key])),
+  );
+  expect([...served].filter((key) => !listed.has(key))).toEqual([]);
+  expect([...listed].filter((key) => !served.has(key))).toEqual([]);
+});
+
+test('it is OpenAPI 3.1, made of the schemas that parse', async () => {
+  const document: Answer = await (await app.request('/openapi.json')).json();
+  expect(document.openapi).toBe('3.1.0');
+  const chat = document.paths['/v1/chat/completions'].post;
+  const body = chat.requestBody.content['application/json'].schema;
+  expect(body.required).toEqual(['messages', 'model']);
+  expect(body.properties.n.anyOf[0]).toMatchObject({ type: 'integer', minimum: 1, maximum: 128 });
+  expect(Object.keys(chat.responses['200'].content)).toEqual(['application/json', 'text/event-stream']);
+  const ids = Object.values(document.paths).flatMap((path) =>
+    Object.values(path as object).map((one) => one.operationId),
+  );
+  expect(new Set(ids).size).toBe(ids.length);
+});
+
+test('the page and its files come from here', async () => {
+  const page = await app.request('/docs');
+  expect(page.headers.get('content-type')).toContain('text/html');
+  for (const [, file] of (await page.text()).matchAll(/(?:src|href)="(\/docs\/[^"]+)"/g)) {
+    const response = await app.request(file ?? '');
+    expect([file, response.status]).toEqual([file, 200]);
+    expect((await response.arrayBuffer()).byteLength).toBeGreaterThan(50);
+  }
+  expect((await app.request('/docs/package.json')).status).toBe(404);
+  expect((await app.request('/docs/..%2fpackage.json')).status).toBe(404);
+});
+
+const hello = { model: 'test', messages: [{ role: 'user', content: 'Hi' }] };
+test.each([
+  { path: '/v1/chat/completions', body: hello, form: answers.chatCompletionAnswer },
+  { path: '/v1/completions', body: { model: 'test', prompt: 'x' }, form: answers.completionAnswer },
+  { path: '/v1/responses', body: { model: 'test', input: 'x' }, form: answers.responseAnswerSchema },
+  { path: '/v1/responses', body: { model: 'test', input: 'x', background: true }, form: answers.responseAnswerSchema },
+  { path: '/v1/conversations', body: {}, form: answers.conversationAnswer },
+  { path: '/v1/chat/completions', body: {}, form: answers.errorAnswer },
+  { path: '/v1/nowhere', body: {}, form: answers.errorAnswer },
+])('$path answers in the form that the reference tells', async ({ path, body, form }) => {
+  form.parse(await (await post(app, path, body)).json());
+});
+
+test('models are listed in the form that the reference tells', async () => {
+  answers.listOf(answers.modelAnswer).parse(await (await app.request('/v1/models')).json());
+  expect(z.toJSONSchema(answers.modelAnswer)).toMatchObject({ required: expect.arrayContaining(['id', 'owned_by']) });
+});
