@@ -96,8 +96,8 @@ export async function streamAnswer(
     }
   } catch (error) {
     if (!signal.aborted) throw explain(error, baseUrl);
-    answer = { ...answer, finishReason: 'stopped' };
   }
+  if (signal.aborted) answer = { ...answer, finishReason: 'stopped' }; // the client ends quietly then
   const ended = performance.now();
   return { text, ...answer, ttftMs: (firstAt ?? ended) - started, totalMs: ended - started };
 }

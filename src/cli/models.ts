@@ -80,8 +80,10 @@ async function removeModelsCommand(cli: Cli, names: readonly string[], { yes }: 
     import('../models/settings.ts'),
   ]);
   if (!yes && cli.stdin.isTTY && cli.stdout.isTTY) {
-    const { confirm } = await import('@clack/prompts');
-    if ((await confirm({ message: `Delete ${names.join(', ')}?` })) !== true) return;
+    const [{ confirm, isCancel }, { CliError }] = await Promise.all([import('@clack/prompts'), import('./cli.ts')]);
+    const sure = await confirm({ message: `Delete ${names.join(', ')}?` });
+    if (isCancel(sure)) throw new CliError('Nothing was deleted.', 130);
+    if (!sure) return;
   }
   for (const name of names) {
     const { name: removed, bytes, owned, path } = await removeModel(name, modelSettings(cli.env));

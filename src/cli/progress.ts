@@ -90,13 +90,14 @@ function createSpeed(now: () => number) {
 }
 
 /** Cut to the terminal's width, so that the line can be redrawn; escape codes count nothing. */
-function cut(line: string, columns = 80): string {
+function cut(line: string, columns: number | undefined): string {
+  const most = (columns || 80) - 1;
   let seen = 0;
   let out = '';
   for (const piece of line.split(/(\x1b\[[0-9;]*m)/)) {
     if (piece.startsWith('\x1b')) out += piece;
     else {
-      out += piece.slice(0, Math.max(0, columns - 1 - seen));
+      out += piece.slice(0, Math.max(0, most - seen));
       seen += piece.length;
     }
   }
