@@ -1,5 +1,5 @@
 import type { FilterConfig } from './config.ts';
-import { type Detector, piiDetectors, secretDetectors } from './detectors.ts';
+import { type Detector, piiDetectors, piiKinds, secretDetectors } from './detectors.ts';
 import { profanity } from './profanity.ts';
 import type { Rule } from './rules.ts';
 
@@ -55,7 +55,8 @@ export function rulesOf(name: string, config: FilterConfig): readonly Rule[] {
   const detected = ({ label, regex, ignoreCase, check }: Detector): Rule =>
     rule(label, { regex, ignoreCase: ignoreCase ?? false }, true, check);
 
-  if (config.kind === 'pii') return config.kinds.flatMap((kind) => piiDetectors[kind].map(detected));
+  if (config.kind === 'pii')
+    return piiKinds.filter((kind) => config.kinds.includes(kind)).flatMap((kind) => piiDetectors[kind].map(detected));
   const presets = typeof config.preset === 'string' ? [config.preset] : (config.preset ?? []);
   return [
     ...(presets.includes('secrets') ? secretDetectors.map(detected) : []),

@@ -24,33 +24,19 @@ export interface Detector {
   readonly label: string;
   readonly regex: string;
   readonly ignoreCase?: boolean;
-  readonly check?: (text: string) => boolean;
+  /** `before`: the last few characters in front of the match. */
+  readonly check?: (text: string, before: string) => boolean;
 }
 
+/** `1.4111…` and `978-3-03-11…` are parts of a longer number. */
+const alone = (before: string): boolean => !/\d[.,/-]$/.test(before);
+const phone = (text: string, before: string): boolean => alone(before) && isPhone(text);
+const card = (text: string, before: string): boolean => alone(before) && isCard(text);
 const octet = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
 const letters = '\\p{L}\\p{N}';
 
-/** Personal data by kind, as `kinds:` of a `pii` filter names them. */
+/** Personal data by kind, as `kinds:` of a `pii` filter names them. Where two find the same text, the first here names it. */
 export const piiDetectors = {
-  email: [
-    {
-      label: 'email',
-      regex: `\\b[${letters}_][${letters}._%+'-]{0,63}@(?:[${letters}-]{1,63}\\.){1,6}\\p{L}{2,24}\\b`,
-    },
-  ],
-  phone: [
-    { label: 'phone', regex: '\\+[1-9](?:[ ./-]?[ (]?\\d\\)?){6,14}\\b', check: isPhone },
-    { label: 'phone', regex: '\\b00[1-9](?:[ ./-]?\\d){7,14}\\b', check: isPhone },
-    {
-      label: 'phone',
-      regex: '(?:\\([2-9]\\d{2}\\) ?|\\b(?:1[ .-])?[2-9]\\d{2}[ .-])[2-9]\\d{2}[ .-]\\d{4}\\b',
-      check: isPhone,
-    },
-    { label: 'phone', regex: '\\b0[1-9]\\d{0,4}[ ./-]\\d(?:[ .-]?\\d){5,8}\\b', check: isPhone },
-    { label: 'phone', regex: '\\(0[1-9]\\d{0,4}\\) ?\\d(?:[ .-]?\\d){5,8}\\b', check: isPhone },
-  ],
-  card: [{ label: 'card', regex: '\\b[2-6]\\d(?:[ -]?\\d){11,17}\\b', check: isCard }],
-  iban: [{ label: 'iban', regex: '\\b[a-z]{2}\\d{2}(?: ?[a-z0-9]){11,30}\\b', ignoreCase: true, check: isIban }],
   'national-id': [
     { label: 'us-ssn', regex: '\\b\\d{3}-\\d{2}-\\d{4}\\b', check: isSsn },
     { label: 'gb-nino', regex: '\\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\\d{2} ?\\d{2} ?\\d{2} ?[A-D]\\b' },
@@ -77,17 +63,36 @@ export const piiDetectors = {
     { label: 'cn-id', regex: '\\b[1-9]\\d{5}(?:19|20)\\d{2}[01]\\d[0-3]\\d{4}[0-9Xx]\\b', check: isChineseId },
     { label: 'in-aadhaar', regex: '\\b[2-9]\\d{3}[ -]\\d{4}[ -]\\d{4}\\b', check: isAadhaar },
   ],
+  iban: [{ label: 'iban', regex: '\\b[a-z]{2}\\d{2}(?: ?[a-z0-9]){11,30}\\b', ignoreCase: true, check: isIban }],
+  card: [{ label: 'card', regex: '\\b[2-6]\\d(?:[ -]?\\d){11,17}\\b', check: card }],
   ip: [
     { label: 'ip', regex: `\\b(?:${octet}\\.){3}${octet}\\b` },
     { label: 'ip', regex: '\\b[0-9a-f]{1,4}(?:::?[0-9a-f]{1,4}){1,7}\\b', ignoreCase: true, check: isIpv6 },
   ],
   mac: [{ label: 'mac', regex: '\\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}\\b', ignoreCase: true }],
+  email: [
+    {
+      label: 'email',
+      regex: `\\b[${letters}_][${letters}._%+'-]{0,63}@(?:[${letters}-]{1,63}\\.){1,6}(?:[a-zA-Z]{2,24}|xn--[a-z0-9-]{2,24}|\\p{Script=Cyrillic}{2,10})\\b`,
+    },
+  ],
   hostname: [
     {
       label: 'hostname',
       regex: '\\b(?:[a-z0-9][a-z0-9-]{0,62}\\.){1,6}(?:internal|intranet|local|localdomain|lan|corp|home|private)\\b',
       ignoreCase: true,
     },
+  ],
+  phone: [
+    { label: 'phone', regex: '\\+[1-9](?:[ ./-]?[ (]?\\d\\)?){6,14}\\b', check: phone },
+    { label: 'phone', regex: '\\b00[1-9](?:[ ./-]?\\d){7,14}\\b', check: phone },
+    {
+      label: 'phone',
+      regex: '(?:\\([2-9]\\d{2}\\) ?|\\b(?:1[ .-])?[2-9]\\d{2}[ .-])[2-9]\\d{2}[ .-]\\d{4}\\b',
+      check: isPhone,
+    },
+    { label: 'phone', regex: '\\b0[1-9]\\d{0,4}[ ./-]\\d(?:[ .-]?\\d){5,8}\\b', check: phone },
+    { label: 'phone', regex: '\\(0[1-9]\\d{0,4}\\) ?\\d(?:[ .-]?\\d){5,8}\\b', check: phone },
   ],
 } as const satisfies Record<string, readonly Detector[]>;
 

@@ -11,8 +11,8 @@ export interface Rule {
   readonly label: string;
   readonly action: Action;
   readonly match: Pattern['match'];
-  /** A further test of the matched text (folded, with its case): a checksum. */
-  readonly check?: (text: string) => boolean;
+  /** A further test of the matched text (folded, with its case): a checksum. `before`: up to 4 units in front of it. */
+  readonly check?: (text: string, before: string) => boolean;
   /** What stands in the text's place. Gets the text as it was written. */
   readonly replacement?: (text: string) => string;
   /** What the client is told after `block`. */

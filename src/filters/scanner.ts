@@ -58,6 +58,8 @@ type Place = 'text' | 'string' | 'bare';
 
 /** More invisible characters than this in a row carry no text: they are dropped, so that what is held stays bounded. */
 const maxInvisible = 64;
+/** Units kept in front of what is undecided, for checks that look back. */
+const context = 4;
 const simpleEscapes: Readonly<Record<string, number>> = { b: 8, f: 12, n: 10, r: 13, t: 9, '"': 34, '\\': 92, '/': 47 };
 
 /**
@@ -131,7 +133,7 @@ export function createScanner(
       if (!rule) continue;
       const start =
         depth > 0 ? (ring[(symbols - depth) & ringMask] ?? 0) : register < 0 ? current : (registers[register] ?? 0);
-      if (rule.check && !rule.check(matched(start, end))) continue;
+      if (rule.check && !rule.check(matched(start, end), sourceText(Math.max(base, start - context), start))) continue;
       onMatch(rule);
       if (ends(rule)) {
         if (!ending || start < ending.start) ending = { start, rule, text: matched(start, end) };
@@ -346,8 +348,8 @@ export function createScanner(
       out += buffer.slice(sent - base, cut - base);
       sent = cut;
     }
-    const keep = ended ? sent : Math.min(sent, keepStart());
-    if (keep - base > 256 || keep === read) {
+    const keep = Math.max(base, Math.min(sent, keepStart()) - context);
+    if (keep - base > 256) {
       buffer = buffer.slice(keep - base);
       base = keep;
     }
