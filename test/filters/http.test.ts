@@ -1,0 +1,264 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createProvider } from '../../providers/registry.ts';
+import { memoryStore } from '../../src/cache/memory.ts';
+import { createResponseCache } from '../../src/cache/response-cache.ts';
+import type { Route } from '../../src/core/route.ts';
+import { filtersSchema } from '../../src/filters/config.ts';
+import { createFilters } from '../../src/filters/index.ts';
+import { createRouting } from '../../src/routing/attempt.ts';
+import { createUndiciTransport } from '../../src/transport/undici.ts';
+import { appWith } from '../app.ts';
+import {
+  type Answer,
+  chunk,
+  done,
+  type FaultyUpstream,
+  faultyUpstream,
+  finishChunk,
+  json,
+  split,
+  sse,
+} from '../faulty-upstream.ts';
+import { post } from '../http/post.ts';
+
+/** A phrase of letters that occur nowhere else, so that any of them in an answer is a leak. */
+const secret = 'ѮѰѲѴ ѶѸѺ';
+const leak = /[\u046a-\u047f]|\\u04[67]/i;
+const escaped = secret
+  .split('')
+  .map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  .join('');
+
+const transport = createUndiciTransport();
+let upstream: FaultyUpstream;
+beforeAll(async () => {
+  upstream = await faultyUpstream();
+});
+afterAll(async () => {
+  await upstream.close();
+  await transport.close?.();
+});
+
+const appFor = (config: object, cached = false) => {
+  const provider = createProvider('up', { type: 'openai-compatible', baseUrl: upstream.baseUrl }, { transport });
+  const target = { name: 'up/m', provider, model: 'm' };
+  const route: Route = {
+    name: 'test',
+    filters: Object.keys(config),
+    ...(cached && { cache: { ttlMs: 60_000, scope: 'key' as const } }),
+  };
+  return appWith(provider, {
+    routing: createRouting([{ ...route, targets: [target] }]),
+    filters: createFilters(filtersSchema.parse(config)),
+    ...(cached && { cache: createResponseCache({ store: memoryStore() }) }),
+  });
+};
+const masking = { words: { kind: 'patterns', phrases: [secret], on: 'output' } };
+
+/** An answer with the phrase in every field, a character per chunk. */
+const everywhere = () => {
+  const letters = [...`so ${secret} it is`];
+  const call = (more: object) => chunk({ tool_calls: [{ index: 0, ...more }] });
+  return (
+    sse(
+      chunk({ role: 'assistant', content: '' }),
+      ...letters.map((text) => chunk({ reasoning_content: text })),
+      ...letters.map((content) => chunk({ content })),
+      call({ id: 'call_1', type: 'function', function: { name: 'look', arguments: '' } }),
+      ...[...`{"q":"so ${escaped} it is"}`].map((text) => call({ function: { arguments: text } })),
+      finishChunk('tool_calls'),
+    ) + done
+  );
+};
+const whole: Answer = json({
+  id: 'chatcmpl-1',
+  object: 'chat.completion',
+  created: 1,
+  model: 'm',
+  choices: [
+    {
+      index: 0,
+      message: {
+        role: 'assistant',
+        content: `so ${secret} it is`,
+        reasoning_content: `so ${secret} it is`,
+        tool_calls: [
+          { id: 'call_1', type: 'function', function: { name: 'look', arguments: `{"q":"so ${escaped} it is"}` } },
+        ],
+      },
+      finish_reason: 'tool_calls',
+    },
+  ],
+  usage: { prompt_tokens: 3, completion_tokens: 9, total_tokens: 12 },
+});
+
+const tool = { type: 'object', properties: { q: { type: 'string' } } };
+const dialects: readonly (readonly [string, string, object])[] = [
+  [
+    'openai chat',
+    '/v1/chat/completions',
+    {
+      messages: [{ role: 'user', content: 'Hi' }],
+      tools: [{ type: 'function', function: { name: 'look', parameters: tool } }],
+    },
+  ],
+  [
+    'openai responses',
+    '/v1/responses',
+    { input: 'Hi', tools: [{ type: 'function', name: 'look', parameters: tool, strict: false }] },
+  ],
+  [
+    'anthropic messages',
+    '/v1/messages',
+    { max_tokens: 100, messages: [{ role: 'user', content: 'Hi' }], tools: [{ name: 'look', input_schema: tool }] },
+  ],
+  [
+    'ollama chat',
+    '/api/chat',
+    {
+      messages: [{ role: 'user', content: 'Hi' }],
+      tools: [{ type: 'function', function: { name: 'look', parameters: tool } }],
+    },
+  ],
+];
+
+describe.each(dialects)('%s', (_name, path, body) => {
+  test.each([
+    ['a stream', true, false],
+    ['a stream, cached', true, true],
+    ['a whole answer', false, false],
+    ['a whole answer, cached', false, true],
+  ])('%s holds no byte of the phrase, in any field, cut at each byte', async (_how, stream, cached) => {
+    const app = appFor(masking, cached);
+    upstream.answer(({ json: asked }) => (asked.stream ? { body: split(everywhere(), 1) } : whole));
+    for (let time = 0; time < (cached ? 2 : 1); time++) {
+      const response = await post(app, path, { model: 'test', stream, temperature: 0, ...body });
+      expect(response.status).toBe(200);
+      if (cached) expect(response.headers.get('x-tidegate-cache')).toBe(time === 0 ? 'miss' : 'hit');
+      const text = await response.text();
+      expect(text).not.toMatch(leak);
+      expect(text.split('[phrase]').length - 1).toBeGreaterThanOrEqual(2);
+    }
+    expect(app.records[0]?.decisions).toContainEqual({
+      stage: 'filters',
+      name: 'words',
+      action: 'mask',
+      detail: expect.stringMatching(/^output: phrase ×\d$/),
+    });
+  });
+});
+
+test('raw completions, streaming or not', async () => {
+  const text = sse(
+    ...[...`so ${secret} it is`].map((piece) => ({
+      id: 'c',
+      object: 'text_completion',
+      created: 1,
+      model: 'm',
+      choices: [{ index: 0, text: piece, finish_reason: null }],
+    })),
+    {
+      id: 'c',
+      object: 'text_completion',
+      created: 1,
+      model: 'm',
+      choices: [{ index: 0, text: '', finish_reason: 'stop' }],
+    },
+  );
+  upstream.answer({ body: split(text + done, 1) });
+  const response = await post(appFor(masking), '/v1/completions', { model: 'test', prompt: 'Hi', stream: true });
+  const body = await response.text();
+  expect(body).not.toMatch(leak);
+  expect(body).toContain('[phrase]');
+});
+
+test('wherever the upstream’s bytes are cut in two, the same is sent', async () => {
+  const bytes = Buffer.from(
+    sse(chunk({ content: `so ${secret.slice(0, 3)}` }), chunk({ content: `${secret.slice(3)} it is` }), finishChunk()) +
+      done,
+  );
+  const app = appFor(masking);
+  for (let cut = 1; cut < bytes.length; cut += 3) {
+    upstream.answer({ body: [bytes.subarray(0, cut), { wait: 1 }, bytes.subarray(cut)] });
+    const response = await post(app, '/v1/chat/completions', {
+      model: 'test',
+      stream: true,
+      messages: [{ role: 'user', content: 'Hi' }],
+    });
+    const text = await response.text();
+    expect(text).not.toMatch(leak);
+    const said = [...text.matchAll(/"content":"([^"]*)"/g)].map((match) => match[1]).join('');
+    expect(said).toBe('so [phrase] it is');
+  }
+});
+
+test('an upstream that dies inside a live prefix leaks nothing of it', async () => {
+  upstream.answer({ body: [sse(chunk({ content: `so ${secret.slice(0, 4)}` })), { wait: 5 }, 'reset'] });
+  const response = await post(appFor(masking), '/v1/chat/completions', {
+    model: 'test',
+    stream: true,
+    messages: [{ role: 'user', content: 'Hi' }],
+  });
+  const text = await response.text();
+  expect(text).not.toMatch(leak);
+  expect(text).toContain('"error"');
+  expect(text).not.toContain('[DONE]');
+});
+
+test('block is finish reason content_filter, and the upstream is let go', async () => {
+  upstream.answer({ body: [sse(chunk({ content: 'so ' }), chunk({ content: secret })), 'stall'] });
+  const app = appFor({ words: { ...masking.words, action: 'block', message: 'Not allowed.' } });
+  const response = await post(app, '/v1/chat/completions', {
+    model: 'test',
+    stream: true,
+    messages: [{ role: 'user', content: 'Hi' }],
+  });
+  const text = await response.text();
+  expect(text).not.toMatch(leak);
+  expect(text).toContain('"finish_reason":"content_filter"');
+  expect(text).toContain('Not allowed.');
+  expect(text).toContain('[DONE]');
+  await upstream.requests.at(-1)?.closed;
+});
+
+test('a blocked request is OpenAI’s and Anthropic’s 400, and never reaches the upstream', async () => {
+  const app = appFor({ words: { kind: 'patterns', phrases: [secret], action: 'block', on: 'input' } });
+  const before = upstream.requests.length;
+  for (const path of ['/v1/chat/completions', '/v1/messages']) {
+    const response = await post(app, path, {
+      model: 'test',
+      max_tokens: 5,
+      messages: [{ role: 'user', content: secret }],
+    });
+    expect(response.status).toBe(400);
+    expect(await response.text()).not.toMatch(leak);
+  }
+  expect(upstream.requests.length).toBe(before);
+  expect(app.records[0]).toMatchObject({ outcome: 'content_blocked', decisions: [{ name: 'words', action: 'block' }] });
+  expect(JSON.stringify(app.records)).not.toMatch(leak);
+});
+
+test('personal data never reaches the upstream, the record or the cache’s key, and comes back to each caller', async () => {
+  const app = appFor({ pii: { kind: 'pii', restore: true } }, true);
+  upstream.answer(({ json: asked }) => {
+    const text = `Dear ${/\[EMAIL_\d\]/.exec(JSON.stringify(asked))?.[0]}!`;
+    return { body: split(sse(...[...text].map((content) => chunk({ content })), finishChunk()) + done, 3) };
+  });
+  for (const [email, cache] of [
+    ['ann@example.org', 'miss'],
+    ['bob@example.org', 'hit'],
+  ]) {
+    const response = await post(app, '/v1/chat/completions', {
+      model: 'test',
+      stream: true,
+      temperature: 0,
+      user: email,
+      metadata: { mail: email },
+      messages: [{ role: 'user', content: `I am ${email}` }],
+    });
+    expect(response.headers.get('x-tidegate-cache')).toBe(cache);
+    const said = [...(await response.text()).matchAll(/"content":"([^"]*)"/g)].map((match) => match[1]).join('');
+    expect(said).toBe(`Dear ${email}!`);
+    expect(upstream.requests.at(-1)?.text).not.toContain('@example.org');
+  }
+});
