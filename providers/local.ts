@@ -37,6 +37,8 @@ export interface LocalProviderOptions {
   readonly engine?: Partial<LoadOptions> & {
     /** A native call may last so long before the child counts as hung. */
     readonly hangMs?: number;
+    /** The child's event loop may be silent for so long. */
+    readonly silenceMs?: number;
     /** Most models in memory at once, and most memory for all of them. */
     readonly maxModels?: number;
     readonly memoryBytes?: number;

@@ -37,6 +37,8 @@ export type EngineState = 'unloaded' | 'loading' | 'ready' | 'failed';
 export interface HostOptions extends LoadOptions {
   /** A native call may last so long before the child counts as hung and is ended. */
   readonly hangMs?: number;
+  /** The child may be silent for so long: its event loop reports every second. */
+  readonly silenceMs?: number;
   /** A load may go without progress for so long. */
   readonly loadMs?: number;
   readonly onProgress?: (fraction: number) => void;
@@ -55,7 +57,7 @@ interface PendingCall {
 }
 
 const defaultHangMs = 60_000;
-const silenceMs = 15_000;
+const defaultSilenceMs = 15_000;
 
 export function createEngineHost(options: HostOptions): EngineHost {
   let child: ChildProcess | undefined;
@@ -99,7 +101,15 @@ export function createEngineHost(options: HostOptions): EngineHost {
     const started = fork(path, [], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     child = started;
     lastHeardMs = performance.now();
-    const { onProgress, onLoaded, onCrash, hangMs = defaultHangMs, loadMs = 120_000, ...load } = options;
+    const {
+      onProgress,
+      onLoaded,
+      onCrash,
+      silenceMs = defaultSilenceMs,
+      hangMs = defaultHangMs,
+      loadMs = 120_000,
+      ...load
+    } = options;
     return new Promise<EngineModelInfo>((resolve, reject) => {
       const fail = (message: string) => {
         state = 'failed';
@@ -153,12 +163,15 @@ export function createEngineHost(options: HostOptions): EngineHost {
         else if (state === 'ready' && !closed) onCrash?.(reason);
         lost(started, reason);
       });
-      watchdog = setInterval(() => {
-        const silentMs = performance.now() - lastHeardMs;
-        if (silentMs < (state === 'loading' ? loadMs : silenceMs)) return;
-        if (state !== 'loading') onCrash?.(`silent for ${Math.round(silentMs)} ms`);
-        started.kill('SIGKILL');
-      }, 1000);
+      watchdog = setInterval(
+        () => {
+          const silentMs = performance.now() - lastHeardMs;
+          if (silentMs < (state === 'loading' ? loadMs : silenceMs)) return;
+          if (state !== 'loading') onCrash?.(`silent for ${Math.round(silentMs)} ms`);
+          started.kill('SIGKILL');
+        },
+        Math.min(1000, silenceMs / 4),
+      );
       watchdog.unref();
       send({ type: 'load', options: load });
     });

@@ -273,16 +273,25 @@ describe.skipIf(path === null)('the local provider', () => {
     expect(events.filter(({ type }) => type === 'loaded')).toHaveLength(1);
   });
 
-  test('fails what ran in a killed engine, and answers the next request', async () => {
+  test.each([
+    { name: 'killed', signal: 'SIGKILL' },
+    { name: 'hung', signal: 'SIGSTOP' },
+  ] as const)('fails what ran in a $name engine, and answers the next request', async ({ signal }) => {
+    let loads = 0;
+    const crashes: string[] = [];
     const own = createLocalProvider({
       models: { m: { path: path ?? '' } },
-      engine: { slots: 1, contextTokens: 256, threads: 1 },
-      onEvent: (event) => {
-        if (event.type === 'loaded') process.nextTick(() => setTimeout(() => process.kill(event.pid, 'SIGKILL'), 400));
+      engine: { slots: 1, contextTokens: 256, threads: 1, silenceMs: 3000 },
+      onEvent(event) {
+        if (event.type === 'crashed') crashes.push(event.reason);
+        if (event.type === 'loaded' && loads++ === 0) setTimeout(() => process.kill(event.pid, signal), 400);
       },
     });
-    const killed = ask(own, chat('Tell me a long story.', { maxTokens: 240, extensions: { ignore_eos: true } }));
-    await expect(killed).rejects.toMatchObject({ kind: 'engine_failed' });
+    const lost = ask(own, chat('Tell me a long story.', { maxTokens: 240, extensions: { ignore_eos: true } }));
+    await expect(lost).rejects.toMatchObject({ kind: 'engine_failed' });
+    expect((await ask(own, chat('Hi', { maxTokens: 2 }))).usage?.completionTokens).toBe(2);
+    expect(loads).toBe(2);
+    expect(crashes.length).toBeGreaterThan(0);
     await own.close?.();
   });
 });
