@@ -181,6 +181,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     pullModel: createPullProgress(env),
     routes: [
       ...metricsRoutes(deps, observers.metrics),
+      ...state.routes(deps),
       ...dashboardParts(deps, {
         observers,
         version,

@@ -1,3 +1,4 @@
+import { audit } from './audit.ts';
 import { bench } from './bench.ts';
 import { chat } from './chat.ts';
 import { check } from './check.ts';
@@ -5,11 +6,13 @@ import type { CommandFactory } from './cli.ts';
 import { completion } from './completion.ts';
 import { evaluate } from './eval.ts';
 import { init } from './init.ts';
+import { keys } from './keys.ts';
 import { models } from './models.ts';
 import { prompt } from './prompt.ts';
 import { pull } from './pull.ts';
 import { run } from './run.ts';
 import { serve } from './serve.ts';
+import { usage } from './usage.ts';
 
 /** Every subcommand, in the groups and the order of the help. A new one is a file in this folder and a line here. */
 export const commandGroups: readonly { readonly title: string; readonly commands: readonly CommandFactory[] }[] = [
@@ -17,4 +20,5 @@ export const commandGroups: readonly { readonly title: string; readonly commands
   { title: 'Models:', commands: [pull, models] },
   { title: 'Measuring:', commands: [bench, evaluate] },
   { title: 'Looking after it:', commands: [init, check, prompt, completion] },
+  { title: 'Keys and books:', commands: [keys, usage, audit] },
 ];

@@ -8,16 +8,23 @@ import type { Usage } from '../core/event.ts';
 import type { ObjectStore } from '../core/objects.ts';
 import type { RequestRecord } from '../core/record.ts';
 import type { Route, Target } from '../core/route.ts';
+import type { RouteEntry } from '../http/deps.ts';
+import type { HttpDeps } from '../http/env.ts';
+import { adminKeyRoutes } from '../http/routes/admin-keys.ts';
+import { reportRoutes } from '../http/routes/admin-usage.ts';
 import type { Books, Entry } from '../ledger/books.ts';
 import { ledgerConfig as ledgerConfigSchema } from '../ledger/config.ts';
+import { forgetCaller } from '../ledger/forget.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { ledgerExists, openLedgerWithBooks } from '../ledger/open.node.ts';
 import { usageOf } from '../ledger/usage.ts';
 import type { DurableSink } from '../observability/record.ts';
 import type { Policy } from '../policy/admit.ts';
+import { periodOf } from '../policy/budgets.ts';
 import { createTokenCounter } from '../policy/count.ts';
 import { fixedKeys } from '../policy/fixed-keys.ts';
 import { createJwtVerifier } from '../policy/jwt.ts';
+import { createKeyAdmin, type KeyAdminOptions } from '../policy/key-admin.ts';
 import { createKeyring } from '../policy/keyring.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { createPrices } from '../policy/price.ts';
@@ -33,6 +40,8 @@ export interface State {
   readonly objects?: ObjectStore;
   readonly feedback?: Ledger['feedback'];
   readonly priceOf: (target: string, usage: Usage) => number | undefined;
+  /** Keys, usage and audit over HTTP, where there is a ledger. */
+  routes(deps: HttpDeps): readonly RouteEntry[];
   /** For `/health`: parts that are not well. */
   health(): Readonly<Record<string, string>>;
   close(): Promise<void>;
@@ -74,9 +83,10 @@ export async function openState({ config, folder, findRoute, targetsOf, warn }: 
     usdPerKwh: priceConfig.usdPerKwh,
   });
 
+  const fixed = await fixedKeys(keys.fixed, digest);
   const keyring = createKeyring({
     digest,
-    fixed: await fixedKeys(keys.fixed, digest),
+    fixed,
     required: keys.required,
     freshMs: keys.fresh,
     graceMs: keys.grace,
@@ -119,6 +129,8 @@ export async function openState({ config, folder, findRoute, targetsOf, warn }: 
     priceOf: prices.usd,
     ...(books && { durable: (record) => books.write(entriesOf(record, audit.requests)) }),
     ...(ledger && { objects: ledger.objects, feedback: ledger.feedback }),
+    routes: (deps) =>
+      ledger && books ? adminRoutes(deps, ledger, books, { digest, fixed, forget: keyring.forget }) : [],
     health: () => (books && books.state() !== 'ok' ? { ledger: books.state() } : {}),
     async close() {
       clearInterval(pruning);
@@ -129,6 +141,28 @@ export async function openState({ config, folder, findRoute, targetsOf, warn }: 
 }
 
 const ledgerDefaults = ledgerConfigSchema.parse({});
+
+function adminRoutes(
+  deps: HttpDeps,
+  { keys, usage, audit, db }: Ledger,
+  books: Books,
+  { digest, fixed, forget }: Required<Pick<KeyAdminOptions, 'digest' | 'fixed' | 'forget'>>,
+): readonly RouteEntry[] {
+  const spent = (id: string) => {
+    const { fromMs, toMs } = periodOf('month', Date.now());
+    return usage.spent('key', id, fromMs, toMs);
+  };
+  const admin = createKeyAdmin({ keys, audit, digest, fixed, spent, forget });
+  return [
+    ...adminKeyRoutes(deps, admin),
+    ...reportRoutes(deps, {
+      usage,
+      audit,
+      settled: () => books.settled(),
+      forget: (id, actor) => forgetCaller(db, audit, id, actor),
+    }),
+  ];
+}
 
 /** The books cannot be written: callers with a budget wait, as their spending could not be held to it; by policy all do. */
 function closedBy(books: Books, whenLost: 'serve' | 'refuse') {

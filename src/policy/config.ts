@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { duration } from '../config-values.ts';
 
-const limits = z
+export const limits = z
   .strictObject({
     requestsPerMinute: z.int().min(1).optional().describe('Requests in any 60 seconds.'),
     tokensPerMinute: z.int().min(1).optional().describe('Prompt and completion tokens in any 60 seconds.'),

@@ -1,0 +1,196 @@
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type RunningGateway, startGateway } from '../../src/node.ts';
+import { type FaultyUpstream, faultyUpstream, openaiServer } from '../faulty-upstream.ts';
+import { scratch } from '../ledger/databases.ts';
+
+const folder = scratch();
+const root = 'tg-root-0123456789abcdef';
+const bin = resolve(import.meta.dirname, '../../bin/tidegate.mjs');
+const run = promisify(execFile);
+
+let upstream: FaultyUpstream;
+let gateway: RunningGateway;
+const file = join(folder.path, 'tidegate.yaml');
+
+beforeAll(async () => {
+  upstream = await faultyUpstream(openaiServer(['Hel', 'lo']));
+  writeFileSync(
+    file,
+    `
+providers: { up: { type: openai-compatible, baseUrl: "${upstream.baseUrl}", apiKey: sk-upstream-secret } }
+models:
+  demo: { targets: [{ provider: up, model: m }] }
+  other: { targets: [{ provider: up, model: m }] }
+  kept: { targets: [{ provider: up, model: m }], cache: { ttl: 10m } }
+keys: { fixed: [{ name: root, key: ${root}, role: admin }], fresh: 100ms }
+prices: { overrides: { "up/*": { input: 1000, output: 1000 } } }
+budgets: [{ name: small, per: key, only: [poor], usd: 0.03, period: month }]
+ledger: {}
+`,
+  );
+  gateway = await startGateway({ port: 0, configFile: file, log: { level: 'silent' } });
+});
+afterAll(async () => {
+  await gateway?.close();
+  await upstream?.close();
+  folder.remove();
+});
+
+const call = (method: string, path: string, key: string | undefined, body?: object) =>
+  fetch(`${gateway.url}${path}`, {
+    method,
+    headers: { 'content-type': 'application/json', ...(key && { authorization: `Bearer ${key}` }) },
+    ...(body && { body: JSON.stringify(body) }),
+  });
+const chat = (key: string | undefined, more: object = {}) =>
+  call('POST', '/v1/chat/completions', key, {
+    model: 'demo',
+    max_tokens: 10,
+    messages: [{ role: 'user', content: 'hi' }],
+    ...more,
+  });
+const make = async (wish: object) => {
+  const response = await call('POST', '/admin/keys', root, wish);
+  expect(response.status).toBe(201);
+  expect(response.headers.get('cache-control')).toBe('no-store');
+  return (await response.json()) as { id: string; key: string };
+};
+
+describe('a gateway with keys and a ledger', () => {
+  test('lets nobody in without a key, and health without one', async () => {
+    expect((await chat(undefined)).status).toBe(401);
+    expect((await chat('tg-wrong')).status).toBe(401);
+    expect((await call('GET', '/v1/models', undefined)).status).toBe(401);
+    expect((await call('GET', '/health', undefined)).status).toBe(200);
+    expect((await call('GET', '/nowhere', undefined)).status).toBe(404);
+  });
+
+  test('a key made over the admin API works in every header, until it is revoked', async () => {
+    const { id, key } = await make({ name: 'ada', limits: { requestsPerMinute: 100 } });
+    const answer = await chat(key);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('x-ratelimit-remaining-requests')).toBe('99');
+    const viaHeader = await fetch(`${gateway.url}/v1/models`, { headers: { 'x-api-key': key } });
+    expect(viaHeader.status).toBe(200);
+    expect((await call('GET', '/admin/keys', key)).status).toBe(403);
+    expect((await call('DELETE', `/admin/keys/${id}`, root)).status).toBe(200);
+    expect((await chat(key)).status).toBe(401);
+    const listed = await (await call('GET', '/admin/keys', root)).text();
+    expect(listed).toContain(id);
+    expect(listed).not.toContain(key);
+    expect(listed).not.toMatch(/[0-9a-f]{64}/); // no digests
+  });
+
+  test('a rotated key has a new secret and its old id; the old secret stops, or overlaps', async () => {
+    const { id, key } = await make({ name: 'bob' });
+    const rotated = (await (await call('POST', `/admin/keys/${id}/rotate`, root, {})).json()) as {
+      id: string;
+      key: string;
+    };
+    expect(rotated.id).toBe(id);
+    expect((await chat(key)).status).toBe(401);
+    expect((await chat(rotated.key)).status).toBe(200);
+    const again = (await (await call('POST', `/admin/keys/${id}/rotate`, root, { overlap: '1h' })).json()) as {
+      key: string;
+    };
+    expect((await chat(rotated.key)).status).toBe(200);
+    expect((await chat(again.key)).status).toBe(200);
+  });
+
+  test('scopes hold: other models are hidden and refused', async () => {
+    const { key } = await make({ name: 'scoped', models: ['demo'] });
+    expect((await chat(key, { model: 'other' })).status).toBe(403);
+    const { data } = (await (await call('GET', '/v1/models', key)).json()) as { data: { id: string }[] };
+    expect(data.map(({ id }) => id)).toEqual(['demo']);
+  });
+
+  test.each([
+    [{}, 'name'],
+    [{ name: 'x', role: 'root' }, 'role'],
+    [{ name: 'x', limits: { requestsPerMinute: 0 } }, 'limits.requestsPerMinute'],
+    [{ name: 'x', expiresAt: '2001-01-01T00:00:00Z' }, 'expiresAt'],
+  ])('a wish of %j is refused, naming %s', async (wish, param) => {
+    const response = await call('POST', '/admin/keys', root, wish);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ error: { param } });
+  });
+
+  test('a caller sees its own usage, an admin everybody’s, as JSON and CSV', async () => {
+    const { id, key } = await make({ name: 'counted' });
+    for (const stream of [true, false]) await (await chat(key, { stream })).text();
+    await (await chat(key, { model: 'kept' })).text();
+    await (await chat(key, { model: 'kept' })).text();
+    const own = (await (await call('GET', '/v1/usage?by=key,model', key)).json()) as {
+      data: Record<string, unknown>[];
+    };
+    expect(own.data.map(({ key, model, requests, cache_hits }) => [key, model, requests, cache_hits])).toEqual([
+      [id, 'demo', 2, 0],
+      [id, 'kept', 2, 1],
+    ]);
+    const [demo, kept] = own.data as { cost_usd: number; requests: number }[];
+    expect(kept?.cost_usd).toBeCloseTo((demo?.cost_usd ?? 0) / 2, 9); // the stored answer cost nothing
+    const all = await (await call('GET', '/v1/usage?by=key&format=csv', root)).text();
+    expect(all).toMatch(/^key,requests,failed,cache_hits,prompt_tokens,/);
+    expect(all).toContain(id);
+    expect((await call('GET', '/v1/usage?by=nonsense', key)).status).toBe(400);
+  });
+
+  test('a budget ends, for its key alone', async () => {
+    const { key } = await make({ name: 'poor' });
+    const statuses: number[] = [];
+    for (let i = 0; i < 8; i++) {
+      const response = await chat(key, { max_tokens: 5 });
+      await response.text();
+      statuses.push(response.status);
+    }
+    expect(statuses[0]).toBe(200);
+    expect(statuses.at(-1)).toBe(429);
+    expect((await chat(root)).status).toBe(200);
+  });
+
+  test('the audit names who did what, follows row by row, and holds no key', async () => {
+    const verdict = await (await call('GET', '/admin/audit/verify', root)).json();
+    expect(verdict).toMatchObject({ intact: true });
+    const text = await (await call('GET', '/admin/audit?limit=1000', root)).text();
+    expect(text).toContain('key.create');
+    expect(text).toContain('"request"');
+    expect(text).not.toMatch(/tg-\w{20}|sk-upstream-secret/);
+  });
+
+  test('what was kept of a caller can be deleted', async () => {
+    const { id, key } = await make({ name: 'leaving' });
+    await (await chat(key)).text();
+    expect((await call('DELETE', `/admin/callers/${id}`, root)).status).toBe(200);
+    const { data } = (await (await call('GET', `/v1/usage?by=key&key=${id}`, root)).json()) as { data: unknown[] };
+    expect(data).toEqual([]);
+  });
+
+  test('the command line makes, lists and revokes keys of the running gateway, reports usage, verifies the audit', async () => {
+    const cli = async (...args: string[]) => (await run(process.execPath, [bin, ...args, '-c', file])).stdout;
+    const secret = (await cli('keys', 'create', '--name', 'from the shell', '--rpm', '7')).trim();
+    expect(secret).toMatch(/^tg-\w{43}$/);
+    const answer = await chat(secret);
+    expect(answer.headers.get('x-ratelimit-limit-requests')).toBe('7');
+    await answer.text();
+    const keys = JSON.parse(await cli('keys', 'list', '--json')) as { id: string; name: string }[];
+    const id = keys.find(({ name }) => name === 'from the shell')?.id ?? '';
+    await expect.poll(() => cli('usage', '--by', 'key', '--csv'), { timeout: 20_000 }).toContain(id);
+    expect(await cli('usage')).toMatch(/REQUESTS/);
+    expect(await cli('audit', 'verify')).toMatch(/each follows from the one before/);
+    await cli('keys', 'revoke', id);
+    await expect.poll(async () => (await chat(secret)).status).toBe(401);
+  });
+});
+
+test.each(['0.0.0.0', '::'])('listening on %s without any key is refused, and says how to make one', async (host) => {
+  const empty = scratch(); // the other folder has a ledger with keys by now
+  const open = join(empty.path, 'open.yaml');
+  writeFileSync(open, 'models: { a: { targets: [{ local: smollm2-135m-instruct }] } }\n');
+  const start = startGateway({ port: 0, host, configFile: open, log: { level: 'silent' } });
+  await expect(start).rejects.toThrow(/tidegate keys create/);
+  empty.remove();
+});
