@@ -17,9 +17,11 @@ import type { HttpDeps } from './http/env.ts';
 import { metricsRoutes } from './http/routes/metrics.ts';
 import { loadConfig } from './node/config-file.ts';
 import { dashboardParts } from './node/dashboard.ts';
+import { createDescribeModel } from './node/describe-model.ts';
 import { docsAsset } from './node/docs-assets.ts';
 import { filterParts, moderationModels } from './node/filters.ts';
 import { createLocal } from './node/local.ts';
+import { createModelsAdmin } from './node/models-admin.ts';
 import { observe } from './node/observe.ts';
 import { createPullProgress } from './node/pull-progress.ts';
 import { listen } from './node/server.ts';
@@ -170,10 +172,8 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const batches = createBatchRunner({ ...deps, objects });
   const app = createApp({
     ...deps,
-    describeModel: async (name) => ({
-      ownedBy: config.models[name]?.targets[0]?.provider ?? 'local',
-      created: startedAt,
-    }),
+    describeModel: createDescribeModel({ models: () => parts.models, config: () => config, env, startedAt }),
+    modelControl: createModelsAdmin({ models: () => parts.models, local, env }),
     health: () => ({ ready: !active.closing, parts: state.health() }),
     objects,
     batches,

@@ -29,6 +29,8 @@ import {
 } from './routes/conversations.ts';
 import { docs, openApi } from './routes/docs.ts';
 import { deleteFile, getFile, getFileContent, listFiles, uploadFile } from './routes/files.ts';
+import { forward } from './routes/forward.ts';
+import { controlModel } from './routes/model-control.ts';
 import {
   ollamaEmbed,
   ollamaGeneration,
@@ -48,6 +50,16 @@ import {
 } from './routes/responses.ts';
 import { applyTemplate, detokenize, embeddings, moderations, rerank, tokenize } from './routes/whole-calls.ts';
 import { createStreamLogs } from './stream-log.ts';
+
+/** Endpoints that are passed on as they are. */
+export const forwarded = [
+  '/audio/speech',
+  '/audio/transcriptions',
+  '/audio/translations',
+  '/images/generations',
+  '/images/edits',
+  '/images/variations',
+] as const;
 
 /** The API surface besides models: every dialect, what is kept, whole calls, the engine's own. */
 export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
@@ -91,8 +103,8 @@ export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
     ['POST', '/v1/rerank', rerank(deps)],
     ['POST', '/v1/messages', generation(deps, anthropicMessages)],
     ['POST', '/v1/messages/count_tokens', countMessageTokens(deps)],
-    ['POST', '/api/chat', ollamaGeneration(deps, ollamaChat)],
-    ['POST', '/api/generate', ollamaGeneration(deps, ollamaGenerate)],
+    ['POST', '/api/chat', ollamaGeneration(deps, ollamaChat, app.modelControl)],
+    ['POST', '/api/generate', ollamaGeneration(deps, ollamaGenerate, app.modelControl)],
     ['GET', '/api/tags', ollamaTags(deps, describeModel)],
     ['GET', '/api/ps', ollamaRunning(deps, describeModel)],
     ['POST', '/api/show', ollamaShow(deps, describeModel)],
@@ -100,6 +112,9 @@ export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
     ['POST', '/api/embeddings', ollamaEmbed(deps, true)],
     ['POST', '/api/pull', ollamaPull(deps, pullModel)],
     ['GET', '/api/version', ollamaVersion(deps)],
+    ['POST', '/v1/models/load', controlModel(deps, app.modelControl, 'load')],
+    ['POST', '/v1/models/unload', controlModel(deps, app.modelControl, 'unload')],
+    ...forwarded.map((path): RouteEntry => ['POST', `/v1${path}`, forward(deps, path)]),
     ['POST', '/tokenize', tokenize(deps)],
     ['POST', '/detokenize', detokenize(deps)],
     ['POST', '/apply-template', applyTemplate(deps)],

@@ -3,6 +3,7 @@ import type { BatchRunner } from './batch-runner.ts';
 import type { AppContext, HttpDeps } from './env.ts';
 import type { DocsAsset } from './routes/docs.ts';
 import type { Health } from './routes/health.ts';
+import type { ModelControl } from './routes/model-control.ts';
 import type { DescribeModel } from './routes/models.ts';
 import type { PullModel } from './routes/ollama.ts';
 
@@ -15,6 +16,8 @@ export interface AppDeps extends HttpDeps {
   readonly batches?: BatchRunner;
   /** Fetches models by name, where there is a model store. */
   readonly pullModel?: PullModel;
+  /** Loads and unloads local models, where there is an engine. */
+  readonly modelControl?: ModelControl;
   /** Files of the browsable reference at /docs, where the root has them. */
   readonly docsAsset?: DocsAsset;
   /** Routes that only some roots have (dashboard, metrics, admin). */

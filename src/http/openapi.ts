@@ -19,6 +19,7 @@ import { chatRequestSchema, metadataSchema } from '../wire/openai/schema.ts';
 import { detokenizeSchema, tokenizeSchema } from '../wire/openai/tokens.ts';
 import { responseRequestSchema } from '../wire/responses/schema.ts';
 import { createConversationSchema } from './routes/conversations.ts';
+import { modelNameSchema } from './routes/model-control.ts';
 
 /** One entry of the reference: what a route reads and what it answers. */
 interface Operation {
@@ -38,6 +39,9 @@ interface Operation {
 const page = ['after', 'limit', 'order'];
 const loose = z.looseObject({});
 const changeMetadata = z.looseObject({ metadata: metadataSchema });
+
+/** Passed on to an upstream that can. */
+const passedOn = { tag: 'Audio and images', body: modelNameSchema, stream: 'application/octet-stream' } as const;
 
 /** Every route by method and path; the test holds this table and the routes to each other. */
 export const operations: Readonly<Record<string, Operation>> = {
@@ -227,6 +231,14 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /api/embeddings': { summary: 'Embed one text (old form)', tag: 'Ollama', body: ollamaEmbedSchema },
   'POST /api/pull': { summary: 'Fetch a model', tag: 'Ollama', body: ollamaPullSchema, stream: 'application/x-ndjson' },
   'GET /api/version': { summary: 'Version', tag: 'Ollama', open: true },
+  'POST /v1/models/load': { summary: 'Bring a local model into memory', tag: 'Models', body: modelNameSchema },
+  'POST /v1/models/unload': { summary: 'Take a local model out of memory', tag: 'Models', body: modelNameSchema },
+  'POST /v1/audio/speech': { ...passedOn, summary: 'Speak a text' },
+  'POST /v1/audio/transcriptions': { ...passedOn, summary: 'Write down speech' },
+  'POST /v1/audio/translations': { ...passedOn, summary: 'Write down speech in English' },
+  'POST /v1/images/generations': { ...passedOn, summary: 'Make images' },
+  'POST /v1/images/edits': { ...passedOn, summary: 'Edit images' },
+  'POST /v1/images/variations': { ...passedOn, summary: 'Vary an image' },
   'POST /tokenize': {
     summary: 'Turn text into token ids',
     tag: 'Engine',

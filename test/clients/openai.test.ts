@@ -251,6 +251,13 @@ describe.skipIf(localModel === null)('npm openai with the local model', () => {
   test('models are listed with what is known of them', async () => {
     const models = await client.models.list();
     expect(models.data.map((one) => one.id)).toEqual([model]);
-    expect(await client.models.retrieve(model)).toMatchObject({ id: model, object: 'model' });
+    expect(await client.models.retrieve(model)).toMatchObject({
+      id: model,
+      object: 'model',
+      state: 'ready',
+      context_length: expect.any(Number),
+      family: 'llama',
+      size: expect.any(Number),
+    });
   });
 });

@@ -13,6 +13,7 @@ import { endpoint } from '../endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
 import { answer } from '../generation.ts';
 import { getRoute, jsonRoute } from '../json.ts';
+import type { ModelControl } from './model-control.ts';
 import type { DescribeModel } from './models.ts';
 
 /** Fetches a model by name and tells how far it is; only a root with a model store has it. */
@@ -22,22 +23,34 @@ export type PullModel = (
 ) => AsyncIterable<{ readonly status: string; readonly completed?: number; readonly total?: number }>;
 
 /** `/api/chat` and `/api/generate`; without anything to answer they only load the model. */
-export function ollamaGeneration(deps: HttpDeps, format: WireFormat): (c: AppContext) => Promise<Response> {
+export function ollamaGeneration(
+  deps: HttpDeps,
+  format: WireFormat,
+  control?: ModelControl,
+): (c: AppContext) => Promise<Response> {
   return endpoint(deps, format.encodeError, async (c, exchange) => {
     const bytes = await readBody(c, deps.options.maxBodyBytes);
     const body = parseJsonObject(bytes);
     if (isLoadRequest(body)) {
-      exchange.json(loaded(deps, body, format.dialect === 'ollama-chat', exchange.context));
+      exchange.json(await loaded(deps, control, body, format.dialect === 'ollama-chat', exchange.context));
       return;
     }
     await answer(deps, format, format.decode(body, { bytes, headers: headersOf(c) }), exchange);
   });
 }
 
-/** Our models load when they are first asked; the answer only says that the name is known. */
-function loaded(deps: HttpDeps, body: JsonObject, chat: boolean, context: RequestContext): object {
+/** Anybody may wake a model up; only an administrator may put one to sleep. */
+async function loaded(
+  deps: HttpDeps,
+  control: ModelControl | undefined,
+  body: JsonObject,
+  chat: boolean,
+  context: RequestContext,
+): Promise<object> {
   const name = modelName(body);
-  deps.gateway.model(ollamaModel(name), context); // throws model_not_found
+  const model = deps.gateway.model(ollamaModel(name), context).name; // throws model_not_found
+  if (body['keep_alive'] !== 0) await control?.load?.(model);
+  else if (context.caller.role === 'admin') await control?.unload?.(model);
   return {
     model: name,
     created_at: new Date().toISOString(),

@@ -1,0 +1,46 @@
+import type { Config } from '../config.ts';
+import type { ModelInfo } from '../core/provider.ts';
+import type { DescribeModel } from '../http/routes/models.ts';
+import { findModel, type ModelFile } from '../models/cache.ts';
+import { modelSettings } from '../models/settings.ts';
+import type { RoutedModel } from '../routing/attempt.ts';
+
+export interface DescribeOptions {
+  readonly models: () => readonly RoutedModel[];
+  readonly config: () => Config;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Unix seconds, for models whose age nobody knows. */
+  readonly startedAt: number;
+}
+
+/** What is known of a public model: of a local one its file and what the engine says; of others who serves it. */
+export function createDescribeModel({ models, config, env, startedAt }: DescribeOptions): DescribeModel {
+  const settings = modelSettings(env);
+  return async (name, { signal }) => {
+    const targets = models().find((model) => model.name === name)?.targets ?? [];
+    const target = targets.find(({ provider }) => provider.capabilities.local) ?? targets[0];
+    if (!target) return { ownedBy: 'tidegate', created: startedAt };
+    if (!target.provider.capabilities.local) return { ownedBy: target.provider.name, created: startedAt };
+    const file = await findModel(target.model, settings).catch(() => undefined);
+    const loaded = (await target.provider.models?.({ signal }))?.find(({ id }) => id === target.model);
+    const contextTokens = config().engine.contextTokens;
+    return {
+      ownedBy: target.provider.name,
+      created: file ? Math.floor(file.pulledAt / 1000) : startedAt,
+      info: {
+        id: target.model,
+        state: 'unloaded',
+        ...(contextTokens === undefined ? {} : { contextTokens }),
+        ...(file && infoOf(file)),
+        ...loaded,
+      },
+    };
+  };
+}
+
+const infoOf = (file: ModelFile): Partial<ModelInfo> => ({
+  sizeBytes: file.bytes,
+  ...(file.quantization === '' ? {} : { quantization: file.quantization }),
+  ...(file.parameters === '' ? {} : { parameters: file.parameters }),
+  capabilities: file.kind === 'embedding' ? ['embedding'] : ['completion', 'chat', 'tools', 'json_schema', 'logprobs'],
+});
