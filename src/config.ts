@@ -74,6 +74,16 @@ const engine = z
   })
   .describe('The local engine.');
 
+const edge = z
+  .strictObject({
+    nodes: z
+      .array(z.url())
+      .min(1)
+      .describe('Base URLs of gateways with an engine, nearest first: https://home.example/v1.'),
+    secret: z.string().min(32).describe('The `keys.gatewaySecret` of those gateways.'),
+  })
+  .describe('At the edge: which gateways serve targets that are `local`.');
+
 /** `tidegate.yaml`. All of it is optional. */
 export const configSchema = z
   .strictObject({
@@ -98,6 +108,7 @@ export const configSchema = z
     cache: cacheConfig.prefault({}),
     ledger: ledgerConfig.optional(),
     audit: auditConfig.prefault({}),
+    edge: edge.optional(),
   })
   .superRefine(({ models, providers, filters }, context) => {
     for (const [name, model] of Object.entries(models)) {

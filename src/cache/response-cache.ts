@@ -20,6 +20,11 @@ export interface ResponseCacheOptions {
   readonly embed?: Embed;
   /** Longer answers are given but not kept. */
   readonly maxAnswerBytes?: number;
+  /**
+   * False where one request may not read what another one fetches (Workers): then equal requests meet only through the
+   * store's locks.
+   */
+  readonly shareFlights?: boolean;
   readonly clock?: Clock;
 }
 
@@ -45,6 +50,7 @@ export function createResponseCache({
   digest = webDigest(),
   embed,
   maxAnswerBytes = 1024 * 1024,
+  shareFlights = true,
   clock = systemClock,
 }: ResponseCacheOptions): ResponseCache {
   const flights = new Map<string, Flight>();
@@ -58,17 +64,18 @@ export function createResponseCache({
     }
   };
 
-  const keep = ({ key, rule, wish, kept }: Visit, run: Run, events: readonly CompletionEvent[]) => {
+  const keep = ({ key, rule, wish, kept, context }: Visit, run: Run, events: readonly CompletionEvent[]) => {
     if (!isWhole(events)) return;
     const now = clock.wall();
     const ttlMs = Math.min(wish.ttlMs ?? rule.ttlMs, rule.ttlMs);
     const keepMs = ttlMs + Math.max(rule.staleWhileRevalidateMs ?? 0, rule.staleIfErrorMs ?? 0);
     if (keepMs <= 0) return;
     const answer = { target: run.target, events: events.map(withoutId), storedAt: now, freshUntil: now + ttlMs };
-    void (async () => {
+    const storing = (async () => {
       await store.set(key, answer, keepMs);
       kept();
     })().catch(() => {});
+    context.after?.(storing);
   };
 
   const begin = (visit: Visit): Flight => {
@@ -91,7 +98,7 @@ export function createResponseCache({
         if (flights.get(key) === flight) flights.delete(key);
       },
     });
-    flights.set(key, flight);
+    if (shareFlights) flights.set(key, flight);
     return flight;
   };
 

@@ -48,6 +48,8 @@ export interface RequestContext {
   /** The part after the prefix of the answer's id (`chatcmpl-…`, `resp_…`, `msg_…`); feedback names an answer by it. */
   readonly answerId?: string;
   readonly trace?: TraceContext;
+  /** Lets work outlive the answer, where the platform ends what a request began with it (Workers). */
+  readonly after?: (work: Promise<unknown>) => void;
 }
 
 export type CacheStatus = 'hit' | 'miss' | 'bypass' | 'coalesced' | 'stale';

@@ -7,7 +7,7 @@ import { beginTrace } from '../core/trace.ts';
 import { errorHeaders } from '../wire/openai/errors.ts';
 import { shuttingDown } from './active.ts';
 import { corsHeaders, isLoopbackHost } from './cors.ts';
-import { type AppContext, type HttpDeps, headersOf } from './env.ts';
+import { type AppContext, afterOf, type HttpDeps, headersOf } from './env.ts';
 import { respond, type Sink } from './sink.ts';
 
 /** One request inside a route: who asks, how to answer. */
@@ -58,6 +58,7 @@ export function endpoint(
         if (authenticated && deps.active.closing) throw shuttingDown();
         checkHost(asked['host'], deps.options.hosts);
         const caller = authenticated ? await deps.policy.authenticate(asked) : nobody;
+        const after = afterOf(c);
         const context: RequestContext = {
           requestId,
           caller,
@@ -67,6 +68,7 @@ export function endpoint(
           headers: asked,
           answerId: randomId(''),
           trace: beginTrace(asked, deps.options.traceRatio),
+          ...(after && { after }),
         };
         await handle(c, { context, sink, headers, json });
       } catch (thrown) {

@@ -77,3 +77,14 @@ export function headersOf(c: AppContext): Readonly<Record<string, string>> {
   // Node joins repeated headers already, except set-cookie, which no client sends.
   return incoming.headers as Readonly<Record<string, string>>;
 }
+
+/** Lets work outlive the answer at the edge; undefined on Node, where nothing ends with a request. */
+export function afterOf(c: AppContext): ((work: Promise<unknown>) => void) | undefined {
+  if (c.env?.outgoing) return undefined;
+  try {
+    const { executionCtx } = c;
+    return (work) => executionCtx.waitUntil(work);
+  } catch {
+    return undefined; // called without one, as tests do
+  }
+}

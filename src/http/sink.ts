@@ -1,5 +1,5 @@
 import { GatewayError } from '../core/errors.ts';
-import type { AppContext, NodeResponse } from './env.ts';
+import { type AppContext, afterOf, type NodeResponse } from './env.ts';
 
 /** Where an answer is written: node's response itself on Node (no `Response`, no web stream), a ReadableStream at the edge. */
 export interface Sink {
@@ -161,6 +161,7 @@ function respondAtEdge(c: AppContext, slowReaderMs: number, work: (sink: Sink) =
         stream?.error(new Error('The answer broke off.'));
       },
     };
-    work(sink).catch(reject);
+    const working = work(sink).catch(reject);
+    afterOf(c)?.(working); // the books are closed also when the client has left
   });
 }

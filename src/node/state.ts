@@ -91,6 +91,7 @@ export async function openState({ config, folder, findRoute, targetsOf, warn }: 
     freshMs: keys.fresh,
     graceMs: keys.grace,
     isolation: keys.isolation,
+    gatewaySecret: keys.gatewaySecret,
     ...(ledger && { store: ledger.keys }),
     ...(keys.jwt && { jwt: createJwtVerifier(keys.jwt) }),
   });

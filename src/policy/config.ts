@@ -60,6 +60,11 @@ export const keysConfig = z
       .enum(['key', 'team'])
       .default('key')
       .describe('Who may share KV caches: nobody, or the keys of a team.'),
+    gatewaySecret: z
+      .string()
+      .min(32)
+      .optional()
+      .describe('Shared with gateways at the edge (`edge.secret` there): they sign their requests with it.'),
     pepper: z
       .string()
       .min(16)

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { type Digest, equalDigests } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';
+import { isGatewayToken, verifyGatewayToken } from '../core/gateway-token.ts';
 import { anonymous, type Caller } from '../core/run.ts';
 import type { KeyRecord } from '../ledger/key-record.ts';
 import { credentialOf } from './credential.ts';
@@ -14,6 +15,8 @@ export interface KeyringOptions {
   readonly store?: KeyStore;
   /** Bearer tokens of an identity provider. */
   readonly jwt?: (token: string) => Promise<Caller>;
+  /** Shared with gateways at the edge that speak for their own callers. */
+  readonly gatewaySecret?: string | undefined;
   /** `auto`: open until there is a key or an identity provider. */
   readonly required?: boolean | 'auto';
   /** How long a key is believed before it is looked up again: the longest that a revocation takes to be seen. */
@@ -53,6 +56,7 @@ export function createKeyring({
   fixed = [],
   store,
   jwt,
+  gatewaySecret,
   required = 'auto',
   freshMs = 2000,
   graceMs = 300_000,
@@ -66,7 +70,7 @@ export function createKeyring({
 
   const open = async (): Promise<boolean> => {
     if (required !== 'auto') return !required;
-    if (fixed.length > 0 || jwt) return false;
+    if (fixed.length > 0 || jwt || gatewaySecret) return false;
     if (!store) return true;
     if (anyKey && clock.now() - anyKey.atMs < freshMs) return !anyKey.value;
     try {
@@ -114,6 +118,11 @@ export function createKeyring({
           "You didn't provide an API key. Send one as 'Authorization: Bearer tg-…' or as 'x-api-key'.",
           { code: 'missing_api_key' },
         );
+      }
+      if (gatewaySecret && isGatewayToken(credential)) {
+        const tenant = await verifyGatewayToken(gatewaySecret, credential, clock.wall());
+        if (tenant === undefined) throw wrong();
+        return { id: 'edge', name: 'edge gateway', role: 'caller', tags: ['edge'], tenant: `edge:${tenant}` };
       }
       if (jwt && isJwt(credential)) return jwt(credential);
       const { record, caller } = await find(await digest(credential));

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { readPromptFiles } from '../../src/prompts/files.node.ts';
 import { bundleWorker } from './bundle.ts';
 
 test('the worker bundles without anything of Node, under 1 MiB compressed', async () => {
@@ -8,4 +10,12 @@ test('the worker bundles without anything of Node, under 1 MiB compressed', asyn
     inputs.filter((file) => /node_modules\/(node-llama-cpp|undici|prom-client|ajv|pino|libsql|pg|redis)\//.test(file)),
   ).toEqual([]);
   expect(gzipBytes).toBeLessThan(1024 * 1024);
+});
+
+test('every packaged prompt is in the worker too', () => {
+  const source = readFileSync('src/edge/prompt-files.ts', 'utf8');
+  const imported = [...source.matchAll(/^import (\w+) from '\.\.\/\.\.\/prompts\/(.+)';$/gm)];
+  const paths = Object.keys(readPromptFiles('prompts')).filter((path) => !/README/.test(path));
+  expect(imported.map(([, , path]) => path).sort()).toEqual(paths.sort());
+  for (const [, name, path] of imported) expect(source).toContain(`  '${path}': ${name},`);
 });

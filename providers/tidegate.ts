@@ -1,0 +1,33 @@
+import { signGatewayToken } from '../src/core/gateway-token.ts';
+import type { CallOptions, Provider } from '../src/core/provider.ts';
+import type { Transport } from '../src/core/transport.ts';
+import { openai } from './openai.ts';
+import { compatible } from './presets.ts';
+import { createUpstream, type Upstream, type UpstreamCall } from './shared/upstream.ts';
+
+export interface TidegateOptions {
+  readonly name: string;
+  /** Its address, with `/v1`. */
+  readonly baseUrl: string;
+  /** The `keys.gatewaySecret` over there. */
+  readonly secret: string;
+  readonly transport: Transport;
+}
+
+/**
+ * Another gateway of our own, one with an engine: what `local` means at the edge. Each request is signed anew, for the
+ * tenant it is made for. The machine is ours, so what must stay local may go there.
+ */
+export function tidegate({ name, baseUrl, secret, transport }: TidegateOptions): Provider {
+  const plain = createUpstream({ transport, baseUrl, sign: (request) => request, secrets: [secret] });
+  const signed = async (call: UpstreamCall, { tenant = 'edge' }: CallOptions): Promise<UpstreamCall> => {
+    const token = await signGatewayToken(secret, tenant, Date.now());
+    return { ...call, headers: { ...call.headers, authorization: `Bearer ${token}` } };
+  };
+  const upstream: Upstream = {
+    send: async (call, options) => plain.send(await signed(call, options), options),
+    json: async (call, options) => plain.json(await signed(call, options), options),
+  };
+  const capabilities = { ...compatible, grammar: true, images: false, prefill: true, local: true };
+  return openai({ name, capabilities, oddities: { prefill: 'continue_final_message' }, upstream });
+}

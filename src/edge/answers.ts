@@ -1,0 +1,59 @@
+import { LRUCache } from 'lru-cache';
+import type { AnswerStore, StoredAnswer } from '../cache/store.ts';
+import { randomId } from '../core/clock.ts';
+import { type KvNamespace, type ObjectNamespace, tell } from './bindings.ts';
+import type { LockAnswer } from './state-object.ts';
+
+/** The shortest time that Workers KV keeps anything. */
+const leastKvSeconds = 60;
+const shards = 16;
+
+/**
+ * Stored answers at the edge: KV for all, a small memory per isolate, and a Durable Object for the moment between, when
+ * many ask for the same at once. KV alone is too slow to tell others of an answer that was just made.
+ */
+export function edgeAnswers({
+  kv,
+  objects,
+  maxBytes = 8 * 1024 * 1024,
+}: {
+  readonly kv?: KvNamespace;
+  readonly objects?: ObjectNamespace;
+  readonly maxBytes?: number;
+}): AnswerStore {
+  const near = new LRUCache<string, StoredAnswer>({
+    maxSize: maxBytes,
+    sizeCalculation: (answer) => 200 + JSON.stringify(answer.events).length * 2,
+  });
+  const shardOf = (key: string) => `answers-${Number.parseInt(key.slice(0, 4), 16) % shards || 0}`;
+  return {
+    async get(key) {
+      const here = near.get(key);
+      if (here || !kv) return here;
+      const text = await kv.get(`answer:${key}`);
+      if (text === null) return undefined;
+      const answer = JSON.parse(text) as StoredAnswer; // written below
+      near.set(key, answer);
+      return answer;
+    },
+    async set(key, answer, keepMs) {
+      near.set(key, answer, { ttl: keepMs });
+      const expirationTtl = Math.max(leastKvSeconds, Math.ceil(keepMs / 1000));
+      await Promise.all([
+        kv?.put(`answer:${key}`, JSON.stringify(answer), { expirationTtl }),
+        objects && tell(objects, shardOf(key), { kind: 'finish', key, answer }),
+      ]);
+    },
+    ...(objects && {
+      async lock(key: string, leaseMs: number) {
+        const holder = randomId('');
+        const { held, ...rest } = await tell<LockAnswer>(objects, shardOf(key), { kind: 'lock', key, leaseMs, holder });
+        if (!held) {
+          if ('answer' in rest && rest.answer) near.set(key, rest.answer);
+          return undefined;
+        }
+        return () => void tell(objects, shardOf(key), { kind: 'unlock', key, holder }).catch(() => {});
+      },
+    }),
+  };
+}
