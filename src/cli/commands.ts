@@ -12,6 +12,7 @@ import { prompt } from './prompt.ts';
 import { pull } from './pull.ts';
 import { run } from './run.ts';
 import { serve } from './serve.ts';
+import { top } from './top.ts';
 import { usage } from './usage.ts';
 
 /** Every subcommand, in the groups and the order of the help. A new one is a file in this folder and a line here. */
@@ -19,6 +20,6 @@ export const commandGroups: readonly { readonly title: string; readonly commands
   { title: 'Serving:', commands: [serve, chat, run] },
   { title: 'Models:', commands: [pull, models] },
   { title: 'Measuring:', commands: [bench, evaluate] },
-  { title: 'Looking after it:', commands: [init, check, prompt, completion] },
+  { title: 'Looking after it:', commands: [init, check, top, prompt, completion] },
   { title: 'Keys and books:', commands: [keys, usage, audit] },
 ];
