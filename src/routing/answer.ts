@@ -57,6 +57,8 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
   const { clock, random, states } = deps;
   const attempts: Attempt[] = [];
   const decisions: Decision[] = [];
+  const fallbacks = states.fallbacks(route);
+  fallbacks.deposit();
   const decide = (name: string, action: string, detail?: string) => {
     if (decisions.length < 32) decisions.push({ stage: 'routing', name, action, ...(detail && { detail }) });
   };
@@ -105,10 +107,15 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
   const openFirst = async (candidates: readonly Planned[], asked: ChatRequest): Promise<Opened> => {
     let last: GatewayError | undefined;
     const used = new Set<Planned>();
+    let failedCalls = 0;
     for (const [index, planned] of candidates.entries()) {
       const { target } = planned.leaf;
       const state = states.of(target.name);
       const isLast = index === candidates.length - 1;
+      if (failedCalls > 0 && !used.has(planned) && !fallbacks.withdraw()) {
+        decide('fallback', 'refused', 'budget is spent');
+        break;
+      }
       for (let retry = 0; !used.has(planned); ) {
         const now = clock.now();
         const out = unavailable(state, now);
@@ -124,6 +131,7 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
         } catch (error) {
           throwIfAborted(signal);
           const failure = toGatewayError(error);
+          failedCalls += 1;
           if (!goesOn(failure)) throw failure;
           last = failure;
           const sameAgain = retriesSame(failure) || (isLast && failure.kind === 'upstream_rate_limited');

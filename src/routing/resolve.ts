@@ -19,7 +19,7 @@ export interface TargetSource {
 
 export interface Found {
   readonly targets: readonly Target[];
-  /** How replicas share the traffic; `least-busy` if absent. */
+  /** How replicas share the traffic; `prefix-affinity` if absent. */
   readonly balance?: string;
 }
 
@@ -134,7 +134,7 @@ function strategyOf({ strategy, sticky }: Pick<TargetConfig, 'strategy' | 'stick
 }
 
 function balanceOf(balance: string | undefined, at: string): StrategyName {
-  const name = strategyNames.find((each) => each === (balance ?? 'least-busy'));
+  const name = strategyNames.find((each) => each === (balance ?? 'prefix-affinity'));
   if (!name) {
     throw new GatewayError('invalid_request', `${at}: '${balance}' is none of ${strategyNames.join(', ')}.`);
   }

@@ -24,16 +24,26 @@ export interface TargetState {
  */
 export interface TargetStates {
   of(target: string): TargetState;
+  /** Calls of further targets after a failure, as a share of a route's traffic. */
+  fallbacks(route: string): RetryBudget;
   all(): readonly TargetState[];
 }
 
 export interface StateLimits {
   readonly breaker?: BreakerLimits;
   readonly retries?: RetryBudgetLimits;
+  readonly fallbacks?: RetryBudgetLimits;
 }
 
-export function createTargetStates({ breaker, retries }: StateLimits = {}): TargetStates {
+/**
+ * As many as are under way when a target stops answering must find the next one: hence the large burst. From then on its
+ * circuit is open and the next one is the first choice.
+ */
+const defaultFallbacks: RetryBudgetLimits = { share: 0.1, burst: 100 };
+
+export function createTargetStates({ breaker, retries, fallbacks = defaultFallbacks }: StateLimits = {}): TargetStates {
   const states = new Map<string, TargetState>();
+  const routes = new Map<string, RetryBudget>();
   return {
     of(name) {
       let state = states.get(name);
@@ -51,6 +61,14 @@ export function createTargetStates({ breaker, retries }: StateLimits = {}): Targ
         states.set(name, state);
       }
       return state;
+    },
+    fallbacks(route) {
+      let budget = routes.get(route);
+      if (!budget) {
+        budget = createRetryBudget(fallbacks);
+        routes.set(route, budget);
+      }
+      return budget;
     },
     all: () => [...states.values()],
   };

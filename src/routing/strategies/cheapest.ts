@@ -1,3 +1,4 @@
+import { leastBusy } from './least-busy.ts';
 import { costOf, type Strategy, sortedBy } from './strategy.ts';
 
 /**
@@ -11,11 +12,9 @@ export const cheapest: Strategy = {
     const meets = children.filter(({ expectedTtftMs }) => expectedTtftMs <= limit);
     const late = children.filter(({ expectedTtftMs }) => expectedTtftMs > limit);
     return [
-      ...sortedBy(
-        sortedBy(meets, ({ expectedTtftMs }) => expectedTtftMs),
-        (child) => costOf(child, situation) / Math.max(child.weight, 1e-9),
-      ),
-      ...sortedBy(late, ({ expectedTtftMs }) => expectedTtftMs),
+      // Equal prices share by load: the quickest alone would draw everybody at once.
+      ...sortedBy(leastBusy.rank(meets, situation), (child) => costOf(child, situation) / Math.max(child.weight, 1e-9)),
+      ...sortedBy(late, ({ expectedTtftMs, inFlight }) => expectedTtftMs * (inFlight + 1)),
     ];
   },
 };
