@@ -170,8 +170,8 @@ export async function answer(body: Body, show: (turn: Turn) => void, signal: Abo
     }
   } catch (error) {
     if (!signal.aborted) update({ error: error instanceof Error ? error.message : String(error) });
-    else update({ finish: 'stopped' });
   }
+  if (signal.aborted) update({ finish: 'stopped' }); // the client ends an aborted stream without a word
   const endMs = performance.now();
   update({ stats: { ...turn.stats, totalMs: endMs - startedMs, tokens: turn.stats?.tokens ?? deltas } });
   show(turn);

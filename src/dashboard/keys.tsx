@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { ApiError, get, post } from './api.ts';
 import { money, none, time } from './format.ts';
-import { Bar, CopyButton, Dialog, Empty, Page, Problem, useLoaded } from './parts.tsx';
+import { Bar, CopyButton, Dialog, Empty, Page, Problem, Table, useLoaded } from './parts.tsx';
 
 interface Key {
   readonly id: string;
@@ -59,56 +59,54 @@ export function Keys() {
         </div>
       )}
       {value && value.data.length > 0 && (
-        <div class="table-wrap">
-          <table>
-            <thead>
-              <tr>
-                <th>Name</th>
-                <th>Key</th>
-                <th>Role</th>
-                <th>Team</th>
-                <th>Models</th>
-                <th>Spent</th>
-                <th>Made</th>
-                <th>
-                  <span class="hidden-visually">Actions</span>
-                </th>
+        <Table label="Keys">
+          <thead>
+            <tr>
+              <th>Name</th>
+              <th>Key</th>
+              <th>Role</th>
+              <th>Team</th>
+              <th>Models</th>
+              <th>Spent</th>
+              <th>Made</th>
+              <th>
+                <span class="hidden-visually">Actions</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {value.data.map((key) => (
+              <tr key={key.id}>
+                <td>{key.name}</td>
+                <td class="mono">{key.hint ?? key.id}…</td>
+                <td>
+                  <span class={`badge ${key.role === 'admin' ? 'accent' : ''}`}>{key.role}</span>
+                </td>
+                <td>{key.team ?? none}</td>
+                <td>{key.models?.join(', ') ?? 'all'}</td>
+                <td>
+                  {money(key.spentUsd)}
+                  {key.budgetUsd !== undefined && (
+                    <Bar
+                      share={(key.spentUsd ?? 0) / Math.max(0.000001, key.budgetUsd)}
+                      label={`Budget of ${key.name}`}
+                    />
+                  )}
+                </td>
+                <td>{time(key.createdAt)}</td>
+                <td class="num">
+                  {key.revokedAt !== undefined ? (
+                    <span class="badge bad">revoked</span>
+                  ) : (
+                    <button type="button" class="button danger small" onClick={() => setLeaving(key)}>
+                      Revoke
+                    </button>
+                  )}
+                </td>
               </tr>
-            </thead>
-            <tbody>
-              {value.data.map((key) => (
-                <tr key={key.id}>
-                  <td>{key.name}</td>
-                  <td class="mono">{key.hint ?? key.id}…</td>
-                  <td>
-                    <span class={`badge ${key.role === 'admin' ? 'accent' : ''}`}>{key.role}</span>
-                  </td>
-                  <td>{key.team ?? none}</td>
-                  <td>{key.models?.join(', ') ?? 'all'}</td>
-                  <td>
-                    {money(key.spentUsd)}
-                    {key.budgetUsd !== undefined && (
-                      <Bar
-                        share={(key.spentUsd ?? 0) / Math.max(0.000001, key.budgetUsd)}
-                        label={`Budget of ${key.name}`}
-                      />
-                    )}
-                  </td>
-                  <td>{time(key.createdAt)}</td>
-                  <td class="num">
-                    {key.revokedAt !== undefined ? (
-                      <span class="badge bad">revoked</span>
-                    ) : (
-                      <button type="button" class="button danger small" onClick={() => setLeaving(key)}>
-                        Revoke
-                      </button>
-                    )}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+            ))}
+          </tbody>
+        </Table>
       )}
       {making && (
         <NewKey

@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { EngineStatus, TargetStatus } from '../core/status.ts';
 import { events } from './api.ts';
 import { bytes, count, duration, percent, time } from './format.ts';
-import { Bar, Empty, Page, Tile } from './parts.tsx';
+import { Bar, Empty, Page, Table, Tile } from './parts.tsx';
 import { Plot } from './plot.tsx';
 
 interface Point {
@@ -206,34 +206,32 @@ function Engine({ engine }: { engine: EngineStatus }) {
 }
 
 const Targets = ({ targets }: { targets: readonly TargetStatus[] }) => (
-  <section aria-label="Targets" class="table-wrap">
-    <table>
-      <thead>
-        <tr>
-          <th>Target</th>
-          <th>Breaker</th>
-          <th>Health</th>
-          <th class="num">In flight</th>
+  <Table label="Targets">
+    <thead>
+      <tr>
+        <th>Target</th>
+        <th>Breaker</th>
+        <th>Health</th>
+        <th class="num">In flight</th>
+      </tr>
+    </thead>
+    <tbody>
+      {targets.map(({ target, breaker, healthy, inFlight }) => (
+        <tr key={target}>
+          <td>{target}</td>
+          <td>
+            <span class={`badge ${breaker === 'closed' ? 'good' : breaker === 'open' ? 'bad' : 'warn'}`}>
+              {breaker}
+            </span>
+          </td>
+          <td>
+            <span class={`badge ${healthy ? 'good' : 'bad'}`}>{healthy ? 'healthy' : 'unhealthy'}</span>
+          </td>
+          <td class="num">{inFlight}</td>
         </tr>
-      </thead>
-      <tbody>
-        {targets.map(({ target, breaker, healthy, inFlight }) => (
-          <tr key={target}>
-            <td>{target}</td>
-            <td>
-              <span class={`badge ${breaker === 'closed' ? 'good' : breaker === 'open' ? 'bad' : 'warn'}`}>
-                {breaker}
-              </span>
-            </td>
-            <td>
-              <span class={`badge ${healthy ? 'good' : 'bad'}`}>{healthy ? 'healthy' : 'unhealthy'}</span>
-            </td>
-            <td class="num">{inFlight}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  </section>
+      ))}
+    </tbody>
+  </Table>
 );
 
 function InFlight({ requests }: { requests: Snapshot['requests'] }) {
@@ -245,38 +243,36 @@ function InFlight({ requests }: { requests: Snapshot['requests'] }) {
     );
   }
   return (
-    <section aria-label="Requests under way" class="table-wrap">
-      <table>
-        <thead>
-          <tr>
-            <th>Since</th>
-            <th>Model</th>
-            <th>Target</th>
-            <th>Caller</th>
-            <th>Doing</th>
-            <th class="num">First token</th>
-            <th class="num">Tokens</th>
+    <Table label="Requests under way">
+      <thead>
+        <tr>
+          <th>Since</th>
+          <th>Model</th>
+          <th>Target</th>
+          <th>Caller</th>
+          <th>Doing</th>
+          <th class="num">First token</th>
+          <th class="num">Tokens</th>
+        </tr>
+      </thead>
+      <tbody>
+        {requests.map((request) => (
+          <tr key={request.requestId}>
+            <td>{time(request.startedAt)}</td>
+            <td>{request.model}</td>
+            <td>{request.target ?? '–'}</td>
+            <td>{request.callerId}</td>
+            <td>
+              <span class="badge accent">{request.phase}</span>{' '}
+              {request.phase !== 'writing' && request.promptTokens
+                ? `${count(request.promptRead)} of ${count(request.promptTokens)} prompt tokens`
+                : ''}
+            </td>
+            <td class="num">{duration(request.ttftMs)}</td>
+            <td class="num">{count(request.tokens)}</td>
           </tr>
-        </thead>
-        <tbody>
-          {requests.map((request) => (
-            <tr key={request.requestId}>
-              <td>{time(request.startedAt)}</td>
-              <td>{request.model}</td>
-              <td>{request.target ?? '–'}</td>
-              <td>{request.callerId}</td>
-              <td>
-                <span class="badge accent">{request.phase}</span>{' '}
-                {request.phase !== 'writing' && request.promptTokens
-                  ? `${count(request.promptRead)} of ${count(request.promptTokens)} prompt tokens`
-                  : ''}
-              </td>
-              <td class="num">{duration(request.ttftMs)}</td>
-              <td class="num">{count(request.tokens)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </section>
+        ))}
+      </tbody>
+    </Table>
   );
 }

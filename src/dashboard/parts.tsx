@@ -79,6 +79,14 @@ export const Outcome = ({ outcome }: { outcome: string }) => (
   <span class={`badge ${outcomeClass(outcome)}`}>{outcome.replaceAll('_', ' ')}</span>
 );
 
+/** A table that may be wider than the page: it scrolls in its own region, also by keyboard. */
+export const Table = ({ label, children }: { label: string; children: ComponentChildren }) => (
+  // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
+  <section class="table-wrap" aria-label={label} tabIndex={0}>
+    <table>{children}</table>
+  </section>
+);
+
 /** A native modal dialog: focus stays inside and Escape closes it. */
 export function Dialog({
   title,

@@ -37,7 +37,7 @@ export function Plot({ title, at, series, format }: PlotProps) {
           legend: { show: false },
           scales: { y: { range: (_plot, _low, high) => [0, Math.max(high ?? 0, 0.001) * 1.15] } },
           axes: [
-            { ...axis, grid: { show: false }, size: 26, values: (_plot, ticks) => ticks.map(clock) },
+            { ...axis, grid: { show: false }, size: 26, space: 90, values: (_plot, ticks) => ticks.map(clock) },
             { ...axis, size: 58, values: (_plot, ticks) => ticks.map((tick) => format(tick)) },
           ],
           series: [
@@ -46,7 +46,6 @@ export function Plot({ title, at, series, format }: PlotProps) {
               label,
               stroke: color(name),
               width: 2,
-              spanGaps: true,
               points: { show: false },
             })),
           ],

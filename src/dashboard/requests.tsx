@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 import type { RequestRecord } from '../core/record.ts';
 import { get, post } from './api.ts';
 import { count, duration, money, none, time } from './format.ts';
-import { Empty, Outcome, Page, Problem, useLoaded } from './parts.tsx';
+import { Empty, Outcome, Page, Problem, Table, useLoaded } from './parts.tsx';
 import { type ShownToken, Tokens } from './tokens.tsx';
 
 type Listed = RequestRecord & { readonly number: number };
@@ -67,44 +67,42 @@ function RequestList() {
           <Empty title="No requests here">The last two thousand are kept; nothing matches.</Empty>
         </div>
       ) : (
-        <div class="table-wrap">
-          <table>
-            <thead>
-              <tr>
-                <th>When</th>
-                <th>Model</th>
-                <th>Answered by</th>
-                <th>Outcome</th>
-                <th class="num">First token</th>
-                <th class="num">Total</th>
-                <th class="num">Tokens</th>
-                <th class="num">Cost</th>
+        <Table label="Requests">
+          <thead>
+            <tr>
+              <th>When</th>
+              <th>Model</th>
+              <th>Answered by</th>
+              <th>Outcome</th>
+              <th class="num">First token</th>
+              <th class="num">Total</th>
+              <th class="num">Tokens</th>
+              <th class="num">Cost</th>
+            </tr>
+          </thead>
+          <tbody>
+            {value?.data.map((record) => (
+              <tr key={record.number} class="clickable">
+                <td>
+                  <a href={`#/requests/${encodeURIComponent(record.requestId)}`}>{time(record.startedAt)}</a>
+                </td>
+                <td>{record.model}</td>
+                <td>{record.target ?? none}</td>
+                <td>
+                  <Outcome outcome={record.outcome} />
+                </td>
+                <td class="num">{duration(record.ttftMs)}</td>
+                <td class="num">{duration(record.durationMs)}</td>
+                <td class="num">
+                  {record.usage
+                    ? `${count(record.usage.promptTokens)} → ${count(record.usage.completionTokens)}`
+                    : none}
+                </td>
+                <td class="num">{money(record.costUsd)}</td>
               </tr>
-            </thead>
-            <tbody>
-              {value?.data.map((record) => (
-                <tr key={record.number} class="clickable">
-                  <td>
-                    <a href={`#/requests/${encodeURIComponent(record.requestId)}`}>{time(record.startedAt)}</a>
-                  </td>
-                  <td>{record.model}</td>
-                  <td>{record.target ?? none}</td>
-                  <td>
-                    <Outcome outcome={record.outcome} />
-                  </td>
-                  <td class="num">{duration(record.ttftMs)}</td>
-                  <td class="num">{duration(record.durationMs)}</td>
-                  <td class="num">
-                    {record.usage
-                      ? `${count(record.usage.promptTokens)} → ${count(record.usage.completionTokens)}`
-                      : none}
-                  </td>
-                  <td class="num">{money(record.costUsd)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+            ))}
+          </tbody>
+        </Table>
       )}
       {value && value.data.length >= 100 && (
         <button type="button" class="button" onClick={() => void more()}>

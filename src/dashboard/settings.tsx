@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { get, post } from './api.ts';
 import type { Me } from './me.ts';
-import { CopyButton, Empty, Page, Problem, useLoaded } from './parts.tsx';
+import { CopyButton, Empty, Page, Problem, Table, useLoaded } from './parts.tsx';
 import { applyTheme, currentTheme, type Theme } from './theme.ts';
 
 interface Shown {
@@ -129,28 +129,26 @@ function Configuration() {
                 onInput={(event) => setSearch(event.currentTarget.value)}
               />
             </div>
-            <div class="table-wrap">
-              <table>
-                <thead>
-                  <tr>
-                    <th>Setting</th>
-                    <th>Value</th>
-                    <th>From</th>
+            <Table label="Values in force">
+              <thead>
+                <tr>
+                  <th>Setting</th>
+                  <th>Value</th>
+                  <th>From</th>
+                </tr>
+              </thead>
+              <tbody>
+                {shown?.map(({ path, value: text, origin }) => (
+                  <tr key={path}>
+                    <td class="mono">{path}</td>
+                    <td class="mono">{text}</td>
+                    <td>
+                      <span class={`badge ${origin === 'default' ? '' : 'accent'}`}>{origin}</span>
+                    </td>
                   </tr>
-                </thead>
-                <tbody>
-                  {shown?.map(({ path, value: text, origin }) => (
-                    <tr key={path}>
-                      <td class="mono">{path}</td>
-                      <td class="mono">{text}</td>
-                      <td>
-                        <span class={`badge ${origin === 'default' ? '' : 'accent'}`}>{origin}</span>
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+                ))}
+              </tbody>
+            </Table>
           </section>
         </>
       )}

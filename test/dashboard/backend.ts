@@ -25,6 +25,7 @@ import { uiAssets } from '../../src/node/ui-assets.ts';
 import { memoryFeedback } from '../../src/observability/feedback.ts';
 import { createHistory } from '../../src/observability/history.ts';
 import { createLive } from '../../src/observability/live.ts';
+import { createQuality } from '../../src/observability/quality.ts';
 import { createRecorder } from '../../src/observability/record.ts';
 import { openPolicy, type Policy } from '../../src/policy/admit.ts';
 import { noPrompts } from '../../src/prompts/render.ts';
@@ -47,7 +48,12 @@ function talker(name: string, text: string, delayMs: number): Provider {
       if (prompt.includes('fail'))
         throw new GatewayError('upstream_failed', 'The model is not to be reached just now.');
       await sleep(delayMs * 4, signal);
-      const pieces = (prompt.includes('long') ? `${text} ${text} ${text} ${text}` : text).match(/\s*\S+/g) ?? [];
+      const times = prompt.includes('endless') ? 100 : prompt.includes('long') ? 4 : 1;
+      const pieces =
+        Array(times)
+          .fill(text)
+          .join(' ')
+          .match(/\s*\S+/g) ?? [];
       for (const [index, piece] of pieces.entries()) {
         await sleep(delayMs, signal);
         const probability = [0.98, 0.9, 0.62, 0.95, 0.34, 0.99, 0.12][index % 7] ?? 1;
@@ -128,6 +134,7 @@ export async function startBackend({ ui, key, delayMs = 25 }: BackendOptions) {
   };
   const history = createHistory();
   const live = createLive({ status });
+  const quality = createQuality({ referenceSize: 4, currentSize: 100 });
   const ticking = setInterval(live.tick, 1000);
   const small = talker('local', words.small, delayMs);
   const large = talker('cluster', words.large, delayMs * 1.5);
@@ -152,7 +159,7 @@ export async function startBackend({ ui, key, delayMs = 25 }: BackendOptions) {
     routing,
     filters,
     cache: noCache,
-    record: createRecorder([history.sink], undefined, { watchers: [live.watch, history.watch] }),
+    record: createRecorder([history.sink], undefined, { watchers: [live.watch, history.watch, quality.watch] }),
   });
   const deps = { gateway, policy, active: createActiveRequests(), options: defaultHttpOptions };
   const app = createApp({
@@ -165,6 +172,7 @@ export async function startBackend({ ui, key, delayMs = 25 }: BackendOptions) {
       ...dashboardRoutes(deps, {
         history,
         version: '0.1.0',
+        quality: quality.report,
         asset: uiAssets(ui),
         models: memoryModels(),
         tryFilters: async ({ model, text, side }) =>
