@@ -1,0 +1,163 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { redisStore } from '../../src/cache/redis.ts';
+import { createResponseCache } from '../../src/cache/response-cache.ts';
+import type { CompletionEvent } from '../../src/core/event.ts';
+import { connectRedis } from '../../src/core/redis.node.ts';
+import type { Redis } from '../../src/core/redis.ts';
+import type { Run } from '../../src/core/run.ts';
+import { sleep } from '../../src/core/signals.ts';
+import type { Claim } from '../../src/policy/counters.ts';
+import { memoryCounters } from '../../src/policy/counters-memory.ts';
+import { redisCounters, withFallback } from '../../src/policy/counters-redis.ts';
+import { hasServer, type Server, startRedis } from '../ledger/databases.ts';
+import { ask, contextOf, drain } from '../observability/harness.ts';
+
+describe.runIf(hasServer('redis-server'))('several gateways on one Redis', () => {
+  let server: Server;
+  const clients: Redis[] = [];
+  const connect = async () => {
+    const client = await connectRedis(server.url);
+    clients.push(client);
+    return client;
+  };
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(async () => {
+    await Promise.all(clients.map((client) => client.close()));
+    await server.stop();
+  });
+
+  const rate = (amount: number, key: string, limit = 100): Claim => ({
+    kind: 'rate',
+    key,
+    amount,
+    limit,
+    windowMs: 60_000,
+  });
+
+  test('two gateways admit exactly the limit together, however many ask at once', async () => {
+    const gateways = [redisCounters(await connect()), redisCounters(await connect())];
+    const asked = Array.from({ length: 400 }, (_, i) =>
+      gateways[i % 2]?.reserve([rate(1, 'both'), rate(3, 'tokens', 900)]),
+    );
+    const admitted = (await Promise.all(asked)).filter((reservation) => reservation && !reservation.refused);
+    expect(admitted).toHaveLength(100);
+    const tokens = await gateways[0]?.reserve([rate(600, 'tokens', 900)]);
+    expect(tokens?.refused).toBeUndefined(); // 300 taken by the admitted, none by the refused
+  });
+
+  test('says what memory says: remaining, reset, retry-after, refunds, budgets, slots', async () => {
+    const memory = memoryCounters();
+    const redis = redisCounters(await connect());
+    const budget = (amount: number): Claim => ({
+      kind: 'budget',
+      key: 'b',
+      amount,
+      limit: 1e12,
+      endsInMs: 3_600_000,
+      initial: 4e11,
+    });
+    const slot = (holder: string): Claim => ({ kind: 'slots', key: 's', limit: 1, holder, leaseMs: 60_000 });
+    for (const counters of [memory, redis]) {
+      const first = await counters.reserve([rate(40, 'r'), budget(5e11), slot('a')]);
+      expect(first.refused).toBeUndefined();
+      expect(first.states.map(({ remaining }) => remaining)).toEqual([60, 1e11, 1]);
+      expect(first.states[0]?.resetMs).toBe(61_000);
+      expect((await counters.reserve([rate(1, 'r'), budget(2e11)])).refused?.index).toBe(1);
+      expect((await counters.reserve([rate(1, 'r'), slot('b')])).refused?.index).toBe(1);
+      const over = await counters.reserve([rate(61, 'r')]);
+      expect(over.refused?.retryAfterMs).toBeGreaterThan(59_000);
+      expect(over.refused?.retryAfterMs).toBeLessThanOrEqual(61_000);
+      const [, state] = await counters.settle(first.at, [
+        { kind: 'rate', key: 'r', amount: -30, windowMs: 60_000 },
+        { kind: 'budget', key: 'b', amount: -4e11, limit: 1e12 },
+        { kind: 'slots', key: 's', holder: 'a' },
+      ]);
+      expect(state?.remaining).toBe(5e11);
+      const second = await counters.reserve([rate(1, 'r'), budget(1e11), slot('b')]);
+      expect(second.states.map(({ remaining }) => remaining)).toEqual([89, 4e11, 1]);
+    }
+  });
+
+  test('a place of a gateway that crashed is free again when its lease ends', async () => {
+    const redis = redisCounters(await connect());
+    const slot = (holder: string): Claim => ({ kind: 'slots', key: 'lease', limit: 1, holder, leaseMs: 100 });
+    await redis.reserve([slot('crashed')]);
+    expect((await redis.reserve([slot('next')])).refused).toBeDefined();
+    await sleep(150, new AbortController().signal);
+    expect((await redis.reserve([slot('next')])).refused).toBeUndefined();
+  });
+
+  const slow =
+    (calls: { count: number }): ((_: unknown, signal: AbortSignal) => Promise<Run>) =>
+    async (_, signal) => {
+      const n = ++calls.count;
+      await sleep(30, signal);
+      async function* events(): AsyncGenerator<CompletionEvent> {
+        for (const text of ['an', 'swer', String(n)]) {
+          yield { type: 'text-delta', choice: 0, text };
+          await sleep(20, signal);
+        }
+        yield { type: 'finish', choice: 0, reason: 'stop' };
+      }
+      return { target: 'up/m', attempts: [], cache: 'bypass', headers: {}, events: events() };
+    };
+  const route = (name: string) => ({ name, filters: [], cache: { ttlMs: 60_000, scope: 'global' as const } });
+  const textOf = async (run: Run) =>
+    (await drain(run.events)).map((event) => (event.type === 'text-delta' ? event.text : '')).join('');
+
+  test('fifty equal misses at two gateways are one call, and the answer serves both', async () => {
+    const caches = [
+      createResponseCache({ store: redisStore(await connect()) }),
+      createResponseCache({ store: redisStore(await connect()) }),
+    ];
+    const calls = { count: 0 };
+    const runs = Array.from({ length: 50 }, async (_, i) => {
+      const run = await caches[i % 2]?.through(ask(), route('flight'), contextOf(), slow(calls));
+      return run && textOf(run);
+    });
+    expect(new Set(await Promise.all(runs))).toEqual(new Set(['answer1']));
+    expect(calls.count).toBe(1);
+    const hit = await caches[0]?.through(ask(), route('flight'), contextOf(), slow(calls));
+    expect(hit?.cache).toBe('hit');
+  });
+
+  test('when the gateway that makes an answer gives up, the other one makes it', async () => {
+    const [one, two] = [
+      createResponseCache({ store: redisStore(await connect()) }),
+      createResponseCache({ store: redisStore(await connect()) }),
+    ];
+    const calls = { count: 0 };
+    const leaving = new AbortController();
+    const first = one
+      .through(ask(), route('leaving'), contextOf({ signal: leaving.signal }), slow(calls))
+      .catch(() => {});
+    await sleep(10, new AbortController().signal);
+    const second = two.through(ask(), route('leaving'), contextOf(), slow(calls));
+    leaving.abort();
+    await first;
+    expect(await textOf(await second)).toBe('answer2');
+  });
+
+  test('while Redis is away the gateway counts and answers by itself, and comes back to it', async () => {
+    const own = await startRedis();
+    const client = await connectRedis(own.url);
+    clients.push(client);
+    const counters = withFallback(redisCounters(client), memoryCounters());
+    const cache = createResponseCache({ store: redisStore(client) });
+    const calls = { count: 0 };
+    const answer = async () => textOf(await cache.through(ask(), route('away'), contextOf(), slow(calls)));
+    expect((await counters.reserve([rate(60, 'away')])).states[0]?.remaining).toBe(40);
+    await own.kill();
+    const alone = await counters.reserve([rate(70, 'away')]);
+    expect(alone.states[0]?.remaining).toBe(30);
+    await counters.settle(alone.at, [{ kind: 'rate', key: 'away', amount: -20, windowMs: 60_000 }]);
+    expect((await counters.reserve([rate(50, 'away')])).refused).toBeUndefined();
+    expect(await answer()).toBe('answer1');
+    await own.start();
+    await expect.poll(() => client.send(['PING']).catch(() => 'away'), { timeout: 10_000 }).toBe('PONG');
+    expect((await counters.reserve([rate(60, 'away')])).states[0]?.remaining).toBe(40); // scripts are sent again
+    await own.stop();
+  });
+});
