@@ -1,3 +1,4 @@
+import { type Idempotency, noIdempotency } from './cache/idempotency.ts';
 import type { ResponseCache } from './cache/through.ts';
 import { GatewayError } from './core/errors.ts';
 import type { CallOptions } from './core/provider.ts';
@@ -16,6 +17,8 @@ export interface GatewayDeps {
   readonly routing: Routing;
   readonly filters: Filters;
   readonly cache: ResponseCache;
+  /** Absent: an Idempotency-Key means nothing. */
+  readonly idempotency?: Idempotency;
   readonly record: Recorder;
 }
 
@@ -41,35 +44,47 @@ export interface WholeCall<T> {
 }
 
 /** The whole product in one function: the way of a request. Cache inside, filters outside. */
-export function createGateway({ policy, prompts, routing, filters, cache, record }: GatewayDeps): Gateway {
+export function createGateway({
+  policy,
+  prompts,
+  routing,
+  filters,
+  cache,
+  record,
+  idempotency = noIdempotency,
+}: GatewayDeps): Gateway {
   return {
     stream: (asked, context) =>
-      record.stream(asked, context, async (timed) => {
-        const wanted = routing.find(asked.model); // throws model_not_found
-        const prompted = prompts.render(asked, wanted); // throws invalid_request, naming the variable
-        const admitted = await timed('admission', policy.admit(prompted, wanted, context)); // throws forbidden | rate_limited | budget_exceeded
-        const { route } = admitted; // another than wanted where a budget says so
-        try {
-          const filtered = await timed('input-filters', filters.apply(admitted.request, route, context)); // throws content_blocked
-          const run = await cache.through(filtered.request, route, context, (request, signal) =>
-            routing.attempt(route, request, { ...context, signal }),
-          );
-          // A filter may want another answer; what it refused is not kept, and its target is asked last.
-          const again: Again = async (change) => {
-            const other = { ...context, avoid: [run.target] };
-            return (await routing.attempt(route, { ...filtered.request, ...change }, other)).events;
-          };
-          const events = admitted.meter(filtered.output(run.events, again), run);
-          const decisions = () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])];
-          const spent = () => admitted.spent?.();
-          const { promptTemplate } = prompted;
-          const prompt = promptTemplate && { prompt: { id: promptTemplate.id, version: promptTemplate.version ?? '' } };
-          return { ...run, ...prompt, events, decisions, spent, headers: { ...run.headers, ...admitted.headers } };
-        } catch (error) {
-          admitted.release();
-          throw error;
-        }
-      }),
+      record.stream(asked, context, (timed) =>
+        idempotency.through(asked, context, async (asked, context) => {
+          const wanted = routing.find(asked.model); // throws model_not_found
+          const prompted = prompts.render(asked, wanted); // throws invalid_request, naming the variable
+          const admitted = await timed('admission', policy.admit(prompted, wanted, context)); // throws forbidden | rate_limited | budget_exceeded
+          const { route } = admitted; // another than wanted where a budget says so
+          try {
+            const filtered = await timed('input-filters', filters.apply(admitted.request, route, context)); // throws content_blocked
+            const run = await cache.through(filtered.request, route, context, (request, signal) =>
+              routing.attempt(route, request, { ...context, signal }),
+            );
+            // A filter may want another answer; what it refused is not kept, and its target is asked last.
+            const again: Again = async (change) => {
+              const other = { ...context, avoid: [run.target] };
+              return (await routing.attempt(route, { ...filtered.request, ...change }, other)).events;
+            };
+            const events = admitted.meter(filtered.output(run.events, again), run);
+            const decisions = () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])];
+            const spent = () => admitted.spent?.();
+            const { promptTemplate } = prompted;
+            const prompt = promptTemplate && {
+              prompt: { id: promptTemplate.id, version: promptTemplate.version ?? '' },
+            };
+            return { ...run, ...prompt, events, decisions, spent, headers: { ...run.headers, ...admitted.headers } };
+          } catch (error) {
+            admitted.release();
+            throw error;
+          }
+        }),
+      ),
     call: ({ model, tokens, use, spent }, context) =>
       record.call(model, context, async () => {
         const route = routing.find(model);

@@ -130,6 +130,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const state = await openState({
     config,
     folder,
+    host,
     findRoute: (model) => routing.find(model),
     targetsOf: (model) => parts.models.find(({ name }) => name === model)?.targets ?? [],
     warn: (details, message) => observers.log.warn(details, message),
@@ -149,6 +150,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     routing,
     filters: { apply: (request, route, context) => parts.filters.apply(request, route, context) },
     cache: state.cache,
+    idempotency: state.idempotency,
     record: createRecorder(observers.sinks, undefined, {
       watchers: observers.watchers,
       priceOf: state.priceOf,
@@ -205,7 +207,8 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const reload = async () => {
     const next = readConfig();
     const built = build(next);
-    const restart = (['server', 'engine'] as const).filter(
+    await state.reconfigure(next);
+    const restart = (['server', 'engine', 'cache', 'ledger', 'audit'] as const).filter(
       (section) => JSON.stringify(next[section]) !== JSON.stringify(config[section]),
     );
     const old = parts;

@@ -8,6 +8,8 @@ export interface StoredAnswer {
   /** Unix milliseconds. */
   readonly storedAt: number;
   readonly freshUntil: number;
+  /** Of the request that it answered, where a key of the client's stands for it. */
+  readonly fingerprint?: string;
 }
 
 /** Where answers are kept: memory, Redis, Workers KV. May lose what it likes; a failure counts as a miss. */

@@ -1,31 +1,41 @@
+import { createIdempotency, type Idempotency } from '../cache/idempotency.ts';
 import { memoryStore } from '../cache/memory.ts';
+import { redisStore } from '../cache/redis.ts';
 import { createResponseCache } from '../cache/response-cache.ts';
 import type { ResponseCache } from '../cache/through.ts';
 import type { Config } from '../config.ts';
 import { nodeDigest } from '../core/digest.node.ts';
+import type { Digest } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Usage } from '../core/event.ts';
 import type { ObjectStore } from '../core/objects.ts';
 import type { RequestRecord } from '../core/record.ts';
+import { connectRedis } from '../core/redis.node.ts';
+import type { Redis } from '../core/redis.ts';
 import type { Route, Target } from '../core/route.ts';
+import type { ResponseCacheStatus } from '../core/status.ts';
 import type { RouteEntry } from '../http/deps.ts';
 import type { HttpDeps } from '../http/env.ts';
 import { adminKeyRoutes } from '../http/routes/admin-keys.ts';
 import { reportRoutes } from '../http/routes/admin-usage.ts';
-import type { Books, Entry } from '../ledger/books.ts';
+import type { Books, BooksAlert, Entry } from '../ledger/books.ts';
 import { ledgerConfig as ledgerConfigSchema } from '../ledger/config.ts';
 import { forgetCaller } from '../ledger/forget.ts';
+import type { KeyRecord } from '../ledger/key-record.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { ledgerExists, openLedgerWithBooks } from '../ledger/open.node.ts';
 import { usageOf } from '../ledger/usage.ts';
 import type { DurableSink } from '../observability/record.ts';
 import type { Policy } from '../policy/admit.ts';
+import { refuseOpenBind } from '../policy/bind.ts';
 import { periodOf } from '../policy/budgets.ts';
 import { createTokenCounter } from '../policy/count.ts';
+import { memoryCounters } from '../policy/counters-memory.ts';
+import { redisCounters, withFallback } from '../policy/counters-redis.ts';
 import { fixedKeys } from '../policy/fixed-keys.ts';
 import { createJwtVerifier } from '../policy/jwt.ts';
-import { createKeyAdmin, type KeyAdminOptions } from '../policy/key-admin.ts';
-import { createKeyring } from '../policy/keyring.ts';
+import { createKeyAdmin, type KeyAdmin } from '../policy/key-admin.ts';
+import { createKeyring, type Keyring } from '../policy/keyring.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { createPrices } from '../policy/price.ts';
 import { genaiPrices } from '../policy/price-catalogue.ts';
@@ -34,6 +44,7 @@ import { genaiPrices } from '../policy/price-catalogue.ts';
 export interface State {
   readonly policy: Policy;
   readonly cache: ResponseCache;
+  readonly idempotency: Idempotency;
   /** True while everybody is let in. */
   readonly open: boolean;
   readonly durable?: DurableSink;
@@ -42,6 +53,10 @@ export interface State {
   readonly priceOf: (target: string, usage: Usage) => number | undefined;
   /** Keys, usage and audit over HTTP, where there is a ledger. */
   routes(deps: HttpDeps): readonly RouteEntry[];
+  /** New keys, limits, budgets and prices; what is counted and kept stays. The other sections need a restart. */
+  reconfigure(next: Config): Promise<void>;
+  /** Of the answers in this process's memory. */
+  cacheStatus(): ResponseCacheStatus;
   /** For `/health`: parts that are not well. */
   health(): Readonly<Record<string, string>>;
   close(): Promise<void>;
@@ -51,6 +66,8 @@ export interface StateOptions {
   readonly config: Config;
   /** Where relative paths begin: the folder of the configuration. */
   readonly folder: string;
+  /** Where the gateway listens: without keys on this machine only. */
+  readonly host: string;
   /** Asked late: routing is built after this. */
   readonly findRoute: (model: string) => Route;
   readonly targetsOf: (model: string) => readonly Target[];
@@ -59,61 +76,89 @@ export interface StateOptions {
 
 const pruneEveryMs = 3600_000;
 
-export async function openState({ config, folder, findRoute, targetsOf, warn }: StateOptions): Promise<State> {
-  const { keys, limits, budgets, prices: priceConfig, audit } = config;
-  const digest = nodeDigest(keys.pepper);
+export async function openState({ config, folder, host, findRoute, targetsOf, warn }: StateOptions): Promise<State> {
+  const { audit, cache: cacheConfig } = config;
   const ledgerConfig = config.ledger ?? ledgerDefaults;
   const configured = config.ledger !== undefined || ledgerExists(ledgerConfig, folder);
-  const opened = configured
-    ? await openLedgerWithBooks(ledgerConfig, audit, folder, ({ state, error }) =>
-        warn(
-          { state, error: error instanceof Error ? error.message : error },
-          'the books of the ledger changed their state',
-        ),
-      )
-    : undefined;
+  const tellBooks = ({ state, error }: BooksAlert) =>
+    warn(
+      { state, error: error instanceof Error ? error.message : error },
+      'the books of the ledger changed their state',
+    );
+  const opened = configured ? await openLedgerWithBooks(ledgerConfig, audit, folder, tellBooks) : undefined;
   const ledger = opened?.ledger;
   const books = opened?.books;
 
-  const providerIds = new Map(Object.entries(config.providers).map(([name, { type }]) => [name, type]));
-  const prices = createPrices({
-    overrides: priceConfig.overrides,
-    catalogue: await genaiPrices(),
-    providerId: (provider) => providerIds.get(provider),
-    usdPerKwh: priceConfig.usdPerKwh,
-  });
+  const connections = new Map<string, Redis>();
+  const redisAt = async (url: string): Promise<Redis> => {
+    const known = connections.get(url);
+    if (known) return known;
+    const redis = await connectRedis(url, (up, error) =>
+      warn({ up, error: error instanceof Error ? error.message : error }, up ? 'redis is there' : 'redis is away'),
+    );
+    connections.set(url, redis);
+    return redis;
+  };
+  const isRedis = (store: string) => /^rediss?:/.test(store);
+  const own = memoryCounters();
+  const counters = isRedis(config.limits.store)
+    ? withFallback(redisCounters(await redisAt(config.limits.store)), own)
+    : own;
+  const shared = isRedis(cacheConfig.store) ? redisStore(await redisAt(cacheConfig.store)) : undefined;
 
-  const fixed = await fixedKeys(keys.fixed, digest);
-  const keyring = createKeyring({
-    digest,
-    fixed,
-    required: keys.required,
-    freshMs: keys.fresh,
-    graceMs: keys.grace,
-    isolation: keys.isolation,
-    gatewaySecret: keys.gatewaySecret,
-    ...(ledger && { store: ledger.keys }),
-    ...(keys.jwt && { jwt: createJwtVerifier(keys.jwt) }),
-  });
+  const catalogue = await genaiPrices();
+  /** What a changed configuration replaces; counters, ledger and stored answers stay. */
+  const build = async ({ keys, limits, budgets, prices: priceConfig, providers }: Config) => {
+    const digest = nodeDigest(keys.pepper);
+    const prices = createPrices({
+      overrides: priceConfig.overrides,
+      catalogue,
+      providerId: (provider) => (Object.hasOwn(providers, provider) ? providers[provider]?.type : undefined),
+      usdPerKwh: priceConfig.usdPerKwh,
+    });
+    const fixed = await fixedKeys(keys.fixed, digest);
+    const keyring = createKeyring({
+      digest,
+      fixed,
+      required: keys.required,
+      freshMs: keys.fresh,
+      graceMs: keys.grace,
+      isolation: keys.isolation,
+      gatewaySecret: keys.gatewaySecret,
+      ...(ledger && { store: ledger.keys }),
+      ...(keys.jwt && { jwt: createJwtVerifier(keys.jwt) }),
+    });
+    const policy = createPolicy({
+      keyring,
+      limits: { defaults: limits.perKey, teams: limits.teams, models: limits.models },
+      budgets,
+      counters,
+      prices,
+      assumedTokens: limits.assumedTokens,
+      findRoute,
+      targetsOf: (model) => targetsOf(model).map(({ name }) => name),
+      countTokens: createTokenCounter(targetsOf),
+      alert: (alert) => warn(alert, 'a budget has reached one of its thresholds'),
+      ...(ledger && { spent: ({ per, id, fromMs, toMs }) => ledger.usage.spent(per, id, fromMs, toMs) }),
+      ...(books && { closed: closedBy(books, ledgerConfig.whenLost) }),
+    });
+    return { digest, prices, fixed, keyring, policy };
+  };
+  let rules = await build(config);
+  const policy: Policy = {
+    authenticate: (headers) => rules.policy.authenticate(headers),
+    admit: (request, route, context) => rules.policy.admit(request, route, context),
+    admitTokens: (tokens, route, context) => rules.policy.admitTokens(tokens, route, context),
+    mayUse: (route, caller) => rules.policy.mayUse(route, caller),
+  };
 
-  const policy = createPolicy({
-    keyring,
-    limits: { defaults: limits.perKey, teams: limits.teams, models: limits.models },
-    budgets,
-    prices,
-    assumedTokens: limits.assumedTokens,
-    findRoute,
-    targetsOf: (model) => targetsOf(model).map(({ name }) => name),
-    countTokens: createTokenCounter(targetsOf),
-    alert: (alert) => warn(alert, 'a budget has reached one of its thresholds'),
-    ...(ledger && { spent: ({ per, id, fromMs, toMs }) => ledger.usage.spent(per, id, fromMs, toMs) }),
-    ...(books && { closed: closedBy(books, ledgerConfig.whenLost) }),
-  });
-
+  const { embeddings, idempotency } = cacheConfig;
+  const answers = memoryStore({ maxBytes: cacheConfig.maxBytes });
   const cache = createResponseCache({
-    store: memoryStore({ maxBytes: config.cache.maxBytes }),
+    store: shared ?? answers,
     digest: nodeDigest(),
-    maxAnswerBytes: config.cache.maxAnswerBytes,
+    maxAnswerBytes: cacheConfig.maxAnswerBytes,
+    ...(embeddings !== undefined && { embed: (text, signal) => embedWith(targetsOf(embeddings), text, signal) }),
   });
 
   const pruning = setInterval(() => {
@@ -126,19 +171,42 @@ export async function openState({ config, folder, findRoute, targetsOf, warn }: 
   return {
     policy,
     cache,
-    open: await keyring.open(),
-    priceOf: prices.usd,
+    idempotency: createIdempotency({
+      store: shared ?? memoryStore({ maxBytes: cacheConfig.maxBytes }),
+      digest: nodeDigest(),
+      keepMs: idempotency.keep,
+      inFlight: idempotency.inFlight,
+    }),
+    open: await rules.keyring.open(),
+    priceOf: (target, usage) => rules.prices.usd(target, usage),
+    async reconfigure(next) {
+      const built = await build(next);
+      const refusal = refuseOpenBind(host, await built.keyring.open());
+      if (refusal) throw new Error(refusal);
+      rules = built;
+    },
     ...(books && { durable: (record) => books.write(entriesOf(record, audit.requests)) }),
     ...(ledger && { objects: ledger.objects, feedback: ledger.feedback }),
-    routes: (deps) =>
-      ledger && books ? adminRoutes(deps, ledger, books, { digest, fixed, forget: keyring.forget }) : [],
+    routes: (deps) => (ledger && books ? adminRoutes(deps, ledger, books, () => rules) : []),
+    cacheStatus: () => answers.status?.() ?? { entries: 0, bytes: 0, maxBytes: cacheConfig.maxBytes },
     health: () => (books && books.state() !== 'ok' ? { ledger: books.state() } : {}),
     async close() {
       clearInterval(pruning);
       await books?.close();
       await ledger?.db.close();
+      await Promise.all([...connections.values()].map((redis) => redis.close()));
     },
   };
+}
+
+/** The vector of a text, from the first target that makes any. */
+async function embedWith(targets: readonly Target[], text: string, signal: AbortSignal) {
+  for (const { provider, model } of targets) {
+    const answer = await provider.embed?.({ model, inputs: [text], extensions: {} }, { signal });
+    const vector = answer?.vectors[0];
+    if (vector) return vector;
+  }
+  throw new GatewayError('unsupported', 'The model under cache.embeddings makes no embeddings.');
 }
 
 const ledgerDefaults = ledgerConfigSchema.parse({});
@@ -147,15 +215,23 @@ function adminRoutes(
   deps: HttpDeps,
   { keys, usage, audit, db }: Ledger,
   books: Books,
-  { digest, fixed, forget }: Required<Pick<KeyAdminOptions, 'digest' | 'fixed' | 'forget'>>,
+  rules: () => { readonly digest: Digest; readonly fixed: readonly KeyRecord[]; readonly keyring: Keyring },
 ): readonly RouteEntry[] {
   const spent = (id: string) => {
     const { fromMs, toMs } = periodOf('month', Date.now());
     return usage.spent('key', id, fromMs, toMs);
   };
-  const admin = createKeyAdmin({ keys, audit, digest, fixed, spent, forget });
+  const admin = (): KeyAdmin => {
+    const { digest, fixed, keyring } = rules();
+    return createKeyAdmin({ keys, audit, digest, fixed, spent, forget: keyring.forget });
+  };
   return [
-    ...adminKeyRoutes(deps, admin),
+    ...adminKeyRoutes(deps, {
+      list: () => admin().list(),
+      create: (wish, actor) => admin().create(wish, actor),
+      rotate: (id, overlapMs, actor) => admin().rotate(id, overlapMs, actor),
+      revoke: (id, actor) => admin().revoke(id, actor),
+    }),
     ...reportRoutes(deps, {
       usage,
       audit,

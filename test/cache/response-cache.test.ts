@@ -204,9 +204,10 @@ describe('single flight', () => {
     ['in mid-stream', 2],
   ])('a first caller who hangs up %s takes nothing from the others', async (_name, events) => {
     const { send, say, state } = cached();
-    state.waitMs = 10;
+    state.waitMs = 60;
     const leader = new AbortController();
     const leading = send({}, {}, anonymous, leader.signal);
+    await expect.poll(() => state.calls, { interval: 1 }).toBe(1);
     const followers = Array.from({ length: 5 }, () => say());
     if (events > 0) {
       const iterator = (await leading).events[Symbol.asyncIterator]();
