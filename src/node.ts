@@ -95,6 +95,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     },
   });
   const transport = createUndiciTransport();
+  const publicTransport = createUndiciTransport({ publicOnly: true }); // for addresses that requests bring
   const local = createLocal(config.engine, env, (event) => {
     if (event.type === 'crashed') observers.log.error(event, 'the engine of a local model ended');
     options.onEngine?.(event);
@@ -106,7 +107,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const build = (from: Config) => {
     const providers = new Map<string, readonly Provider[]>([[local.name, [local]]]);
     for (const [name, entry] of Object.entries(from.providers)) {
-      providers.set(name, createProviders(name, entry, { transport }));
+      providers.set(name, createProviders(name, entry, { transport, publicTransport }));
     }
     const promptFolder = resolve(folder, from.prompts.directory);
     const library = createLibrary(readPromptFiles(packagedPrompts, promptFolder));
@@ -243,7 +244,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       clearTimeout(cut);
       await routing.drain(0); // what has no client of its own: shadows, background answers
       await closeProviders(parts);
-      await transport.close?.();
+      await Promise.all([transport.close?.(), publicTransport.close?.()]);
       await state.close();
       await observers.close();
     },

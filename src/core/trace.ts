@@ -1,3 +1,5 @@
+import { randomHex } from './clock.ts';
+
 /** W3C trace context of one request: whose trace it belongs to, and the id of its own first span. */
 export interface TraceContext {
   /** 32 hex digits. */
@@ -40,21 +42,29 @@ export function attemptSpanId({ spanId }: TraceContext, attempt: number): string
   return spanId.slice(0, 8) + low.toString(16).padStart(8, '0');
 }
 
+/** By these a request brings a key or an address of its own for its upstream; providers judge whether it may. */
+const ownCredentials = ['x-tidegate-upstream-key', 'x-tidegate-upstream-url'] as const;
+
 /** Headers that an upstream gets with call number `attempt`, so that its spans hang below ours. */
 export function upstreamHeaders(
-  { requestId, trace }: { readonly requestId: string; readonly trace?: TraceContext },
+  {
+    requestId,
+    trace,
+    headers = {},
+  }: {
+    readonly requestId: string;
+    readonly trace?: TraceContext;
+    readonly headers?: Readonly<Record<string, string>>;
+  },
   attempt: number,
 ): Record<string, string> {
-  if (!trace) return { 'x-request-id': requestId };
-  return {
-    'x-request-id': requestId,
-    traceparent: `00-${trace.traceId}-${attemptSpanId(trace, attempt)}-${trace.sampled ? '01' : '00'}`,
-    ...(trace.state !== undefined && { tracestate: trace.state }),
-  };
-}
-
-export function randomHex(bytes: number): string {
-  let hex = '';
-  for (const byte of crypto.getRandomValues(new Uint8Array(bytes))) hex += byte.toString(16).padStart(2, '0');
-  return hex;
+  const sent: Record<string, string> = { 'x-request-id': requestId };
+  for (const name of ownCredentials) {
+    const value = headers[name];
+    if (value !== undefined) sent[name] = value;
+  }
+  if (!trace) return sent;
+  sent['traceparent'] = `00-${trace.traceId}-${attemptSpanId(trace, attempt)}-${trace.sampled ? '01' : '00'}`;
+  if (trace.state !== undefined) sent['tracestate'] = trace.state;
+  return sent;
 }

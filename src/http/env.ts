@@ -9,6 +9,9 @@ import type { StreamLogs } from './stream-log.ts';
 export interface NodeRequest extends AsyncIterable<Uint8Array> {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly complete: boolean;
+  on?(event: 'data', listener: (piece: Uint8Array) => void): unknown;
+  on?(event: 'end' | 'close', listener: () => void): unknown;
+  on?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
 /** The part of node:http's ServerResponse that we use. */

@@ -1,7 +1,8 @@
+import { randomHex } from '../core/clock.ts';
 import type { RequestRecord } from '../core/record.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { Attempt } from '../core/run.ts';
-import { attemptSpanId, randomHex, type TraceContext } from '../core/trace.ts';
+import { attemptSpanId, type TraceContext } from '../core/trace.ts';
 import { operationOf, splitTarget } from './metrics.ts';
 
 /** One span of a request's tree, in plain values: what any exporter needs. */
