@@ -55,7 +55,7 @@ export function createGateway({
 }: GatewayDeps): Gateway {
   return {
     stream: (asked, context) =>
-      record.stream(asked, context, (timed) =>
+      record.stream(asked, context, (timed, revise) =>
         idempotency.through(asked, context, async (asked, context) => {
           const wanted = routing.find(asked.model); // throws model_not_found
           const prompted = prompts.render(asked, wanted); // throws invalid_request, naming the variable
@@ -63,6 +63,7 @@ export function createGateway({
           const { route } = admitted; // another than wanted where a budget says so
           try {
             const filtered = await timed('input-filters', filters.apply(admitted.request, route, context)); // throws content_blocked
+            revise(filtered.request);
             const run = await cache.through(filtered.request, route, context, (request, signal) =>
               routing.attempt(route, request, { ...context, signal }),
             );

@@ -7,13 +7,20 @@ import type { Attempt, Decision, RequestContext, Run } from '../core/run.ts';
 
 export interface Recorder {
   /** Runs the request and, when its stream has ended, gives one record to every sink. */
-  stream(request: ChatRequest, context: RequestContext, run: (stage: Timed) => Promise<Run>): Promise<Run>;
+  stream(
+    request: ChatRequest,
+    context: RequestContext,
+    run: (stage: Timed, revise: Revise) => Promise<Run>,
+  ): Promise<Run>;
   call<T extends { readonly target: string }>(
     model: string,
     context: RequestContext,
     run: () => Promise<T>,
   ): Promise<T>;
 }
+
+/** Tells how filters left the request: what they masked of `user` and `metadata` is not on record either. */
+export type Revise = (request: ChatRequest) => void;
 
 /** Waits for a stage's result and notes how long it took. */
 export type Timed = <T>(name: string, work: Promise<T>) => Promise<T>;
@@ -77,8 +84,6 @@ export function createRecorder(
         ...begin(request.model, context),
         stream: request.stream,
         stages,
-        ...(request.user !== undefined && { user: request.user }),
-        ...(request.metadata !== undefined && { metadata: request.metadata }),
         ...(promptTemplate && {
           prompt: {
             id: promptTemplate.id,
@@ -95,15 +100,18 @@ export function createRecorder(
         }
       };
 
+      let told: Pick<RequestRecord, 'user' | 'metadata'> = endUserOf(request);
       let run: Run;
       try {
-        run = await produce(timed);
+        run = await produce(timed, (revised) => {
+          told = endUserOf(revised);
+        });
       } catch (error) {
         const { attempts, decisions } = toGatewayError(error);
         const durationMs = clock.now() - context.startedMs;
         const overheadMs = durationMs - spentIn(attempts);
         const rest = { attempts, decisions, durationMs, overheadMs, cache: 'bypass' as const, finishReasons: [] };
-        emit({ ...base, ...rest, ...failed(error) }, watches);
+        emit({ ...base, ...told, ...rest, ...failed(error) }, watches);
         throw error;
       }
 
@@ -136,6 +144,7 @@ export function createRecorder(
         const costUsd = usage && (stored ? 0 : priceOf?.(run.target, usage));
         const record: RequestRecord = {
           ...base,
+          ...told,
           target: run.target,
           attempts: run.attempts,
           cache: run.cache,
@@ -267,3 +276,8 @@ function observed<T>(
     },
   };
 }
+
+const endUserOf = ({ user, metadata }: ChatRequest): Pick<RequestRecord, 'user' | 'metadata'> => ({
+  ...(user !== undefined && { user }),
+  ...(metadata !== undefined && { metadata }),
+});

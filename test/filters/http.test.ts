@@ -261,4 +261,6 @@ test('personal data never reaches the upstream, the record or the cache’s key,
     expect(said).toBe(`Dear ${email}!`);
     expect(upstream.requests.at(-1)?.text).not.toContain('@example.org');
   }
+  expect(app.records).toHaveLength(2);
+  expect(JSON.stringify(app.records)).not.toContain('@example.org');
 });
