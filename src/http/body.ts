@@ -5,6 +5,8 @@ import { type AppContext, headersOf, type NodeRequest } from './env.ts';
 
 /** Deeper JSON is refused before it is parsed: nothing a client means is nested like that. */
 const maxDepth = 128;
+/** More objects and lists than this are no request either, and would keep the validator busy for seconds. */
+const maxContainers = 100_000;
 
 /** The body, at most `maxBytes` of it; throws payload_too_large as soon as more is announced or has come. */
 export async function readBody(c: AppContext, maxBytes: number): Promise<Uint8Array> {
@@ -84,6 +86,7 @@ function positionOf(message: string): string {
 
 function checkDepth(bytes: Uint8Array): void {
   let depth = 0;
+  let containers = 0;
   let inString = false;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i];
@@ -96,6 +99,15 @@ function checkDepth(bytes: Uint8Array): void {
         throw new GatewayError('invalid_request', `The request body is nested deeper than ${maxDepth} levels.`, {
           code: 'invalid_json',
         });
+      }
+      if (++containers > maxContainers) {
+        throw new GatewayError(
+          'invalid_request',
+          `The request body has more than ${maxContainers} objects and lists.`,
+          {
+            code: 'invalid_json',
+          },
+        );
       }
     } else if (byte === 0x7d || byte === 0x5d) depth--;
   }

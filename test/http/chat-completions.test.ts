@@ -128,6 +128,12 @@ describe('a bad request', () => {
       code: 'method_not_allowed',
     },
     {
+      name: 'a body of too many objects',
+      send: () => raw(JSON.stringify({ messages: Array.from({ length: 100_001 }, () => ({})) })),
+      status: 400,
+      code: 'invalid_json',
+    },
+    {
       name: 'a compressed body',
       send: () => raw('x', { headers: { 'content-encoding': 'gzip' } }),
       status: 415,

@@ -244,3 +244,13 @@ test('a request written for an upstream and read again is the same request', () 
   expect(again).toEqual(expected);
   expect(stream).toBe(true);
 });
+
+test('a body of many faults is refused about as fast as a body of one', () => {
+  const faulty = (count: number) =>
+    chat({ messages: Array.from({ length: count }, () => ({ role: 'user', content: [0] })) });
+  const [few, many] = [faulty(1), faulty(1_000_000)];
+  refusal(few); // warm
+  const before = performance.now();
+  expect(refusal(many).param).toBe('messages[0].content[0]');
+  expect(performance.now() - before).toBeLessThan(5000); // 49 s when each fault was described
+});
