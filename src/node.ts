@@ -115,7 +115,9 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     return {
       providers,
       models: [
-        ...routedModels(withResponseCache(from), providers, trials),
+        ...routedModels(withResponseCache(from), providers, trials, (name, model) =>
+          state.pricePerMillion(`${name}/${model}`),
+        ),
         ...moderationModels(from.moderation, forFilters),
       ],
       prompts: createPrompts(library),

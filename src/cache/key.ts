@@ -13,6 +13,7 @@ const delivery = new Set<string>([
   'serviceTier',
   'store',
   'promptTemplate', // rendered by now
+  'labels', // decide where it goes
   'dialect',
   'wire',
   'extensions',

@@ -5,6 +5,7 @@ import { check } from './check.ts';
 import type { CommandFactory } from './cli.ts';
 import { completion } from './completion.ts';
 import { evaluate } from './eval.ts';
+import { explain } from './explain.ts';
 import { init } from './init.ts';
 import { keys } from './keys.ts';
 import { models } from './models.ts';
@@ -20,6 +21,6 @@ export const commandGroups: readonly { readonly title: string; readonly commands
   { title: 'Serving:', commands: [serve, chat, run] },
   { title: 'Models:', commands: [pull, models] },
   { title: 'Measuring:', commands: [bench, evaluate] },
-  { title: 'Looking after it:', commands: [init, check, top, prompt, completion] },
+  { title: 'Looking after it:', commands: [init, check, explain, top, prompt, completion] },
   { title: 'Keys and books:', commands: [keys, usage, audit] },
 ];

@@ -61,18 +61,31 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}): F
         parts,
         signal: context.signal,
       });
-      const answer = answerChain(active, rulesFor(active, 'output'), input, {
-        tally,
-        signal: context.signal,
-        readerOf: (filter) => readerOf(filter.name, filter.config, input.request, parts),
-      });
+      const found = labelled(input.request, tally.decisions(), config);
+      const answer = answerChain(
+        active,
+        rulesFor(active, 'output'),
+        { ...input, request: found },
+        {
+          tally,
+          signal: context.signal,
+          readerOf: (filter) => readerOf(filter.name, filter.config, input.request, parts),
+        },
+      );
       return {
-        request: answer ? readable(answer.request) : input.request,
+        request: answer ? readable(answer.request) : found,
         decisions: tally.decisions,
         output: (events, again) => answer?.output(events, again) ?? events,
       };
     },
   };
+}
+
+/** What the filters found, for routes that keep such requests at home: each filter's name, and `personal-data`. */
+function labelled(request: ChatRequest, decisions: readonly Decision[], config: FiltersConfig): ChatRequest {
+  const names = new Set(decisions.map(({ name }) => name));
+  if ([...names].some((name) => config[name]?.kind === 'pii')) names.add('personal-data');
+  return names.size === 0 ? request : { ...request, labels: [...names] };
 }
 
 /** True when a filter is meant for this caller. */

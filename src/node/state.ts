@@ -51,6 +51,8 @@ export interface State {
   readonly objects?: ObjectStore;
   readonly feedback?: Ledger['feedback'];
   readonly priceOf: (target: string, usage: Usage) => number | undefined;
+  /** US dollars per million tokens; undefined where not known. */
+  readonly pricePerMillion: (target: string) => { readonly input: number; readonly output: number } | undefined;
   /** Keys, usage and audit over HTTP, where there is a ledger. */
   routes(deps: HttpDeps): readonly RouteEntry[];
   /** New keys, limits, budgets and prices; what is counted and kept stays. The other sections need a restart. */
@@ -179,6 +181,10 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
     }),
     open: await rules.keyring.open(),
     priceOf: (target, usage) => rules.prices.usd(target, usage),
+    pricePerMillion: (target) => {
+      const { prompt, completion } = rules.prices.perToken(target);
+      return prompt + completion > 0 ? { input: prompt * 1e6, output: completion * 1e6 } : undefined;
+    },
     async reconfigure(next) {
       const built = await build(next);
       const refusal = refuseOpenBind(host, await built.keyring.open());

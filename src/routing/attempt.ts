@@ -47,8 +47,8 @@ export type RoutingEvent =
 export interface RoutingControl extends Routing {
   /** New routes for new requests; running answers keep theirs. Resolves when the last answer of the old ones has ended. */
   replace(models: readonly RoutedModel[]): Promise<void>;
-  /** Whom this request would ask, and why; nothing is sent. */
-  explain(model: string, request: ChatRequest, context: RequestContext): Promise<Explanation>;
+  /** Whom this request would ask, and why; nothing is sent. `label` stands for what a classifier would say. */
+  explain(model: string, request: ChatRequest, context: RequestContext, label?: string): Explanation;
   /** No new answers; running ones may end until `limitMs`, then they break with an error event. Gives how many did. */
   drain(limitMs: number): Promise<number>;
   /** What a person or a judge thought of an answer, 0..1; counts in the trial that the request took part in. */
@@ -223,10 +223,10 @@ export function createRouting(
       }
       await running;
     },
-    async explain(name, request, context) {
+    explain(name, request, context, label) {
       const model = find(name);
       const rules = rulesOf(model);
-      const facts = await factsFor(rules, request, context);
+      const facts = factsOf(request, context, label); // a classifier would have to be asked
       return { model: model.name, plan: planned(rules, facts), rules, facts };
     },
     drain: (limitMs) => drain.close(limitMs),

@@ -39,7 +39,8 @@ export interface Leaf {
   readonly weight: number;
   readonly when?: Condition;
   readonly region?: string;
-  readonly price?: Price;
+  /** Asked when needed: price tables are loaded late. Undefined where it is not known; a local model costs nothing. */
+  readonly price?: () => Price | undefined;
 }
 
 export interface Group {

@@ -201,11 +201,14 @@ function expectedTtft({ target }: Leaf, { request, context }: Facts, { states, n
 
 const predictionOf = (prediction: Prediction | undefined) => prediction?.ttftMs;
 
+const free = { input: 0, output: 0 };
+
 /** A leaf as strategies see it; a group as its leaves together. */
 function childOf(node: RouteNode, facts: Facts, sources: PlanSources): Child {
   const leaves = leavesOf(node);
   const states: TargetState[] = leaves.map(({ target }) => sources.states.of(target.name));
-  const price = leaves[0]?.price;
+  const [first] = leaves;
+  const price = first?.price?.() ?? (first?.target.provider.capabilities.local ? free : undefined);
   return {
     key: leaves.map(({ target }) => target.name).join('+'),
     weight: node.weight,

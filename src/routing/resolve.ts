@@ -45,7 +45,7 @@ export function resolveRoutes(
     if (!found || found.targets.length === 0) {
       throw new GatewayError('invalid_request', `${at}: there is no provider '${provider}'.`);
     }
-    const price = entry.price ?? source.price?.(provider, own);
+    const price = () => entry.price ?? source.price?.(provider, own);
     const leaves = found.targets.map(
       (target): Leaf => ({
         kind: 'leaf',
@@ -53,7 +53,7 @@ export function resolveRoutes(
         provider,
         weight: 1,
         ...(entry.region !== undefined && { region: entry.region }),
-        ...(price && { price }),
+        price,
       }),
     );
     const [only] = leaves;

@@ -70,7 +70,7 @@ test.each([
     targets: ['local/small'],
   },
 ])('$name', async ({ model, request, targets }) => {
-  const { plan } = await routingOf(design).explain(model, ask(request), from());
+  const { plan } = routingOf(design).explain(model, ask(request), from());
   const names = plan.targets.map(({ leaf }) => leaf.target.name);
   expect(names).toHaveLength(targets.length);
   for (const [index, target] of targets.entries()) expect(names[index]).toContain(target);

@@ -104,19 +104,30 @@ test('least-busy goes by tokens, not by requests', () => {
 });
 
 test.each([
-  { name: 'the own engine while it keeps up', localMs: 300, objectiveMs: 1000, order: ['local', 'cheap', 'dear'] },
+  {
+    name: 'the own engine while it keeps up',
+    localMs: 300,
+    objectiveMs: 1000,
+    order: ['local', 'cheap', 'dear', 'unknown'],
+  },
   {
     name: 'the cheaper upstream when it does not',
     localMs: 3000,
     objectiveMs: 1000,
-    order: ['cheap', 'dear', 'local'],
+    order: ['cheap', 'dear', 'unknown', 'local'],
   },
-  { name: 'the quickest when nobody does', localMs: 3000, objectiveMs: 100, order: ['dear', 'cheap', 'local'] },
+  {
+    name: 'the quickest when nobody does',
+    localMs: 3000,
+    objectiveMs: 100,
+    order: ['unknown', 'dear', 'cheap', 'local'],
+  },
 ])('cheapest takes $name', ({ localMs, objectiveMs, order }) => {
   const children = [
     child('dear', { price: { input: 10, output: 30 }, expectedTtftMs: 200 }),
     child('cheap', { price: { input: 0.1, output: 0.3 }, expectedTtftMs: 500 }),
-    child('local', { expectedTtftMs: localMs }),
+    child('local', { price: { input: 0, output: 0 }, expectedTtftMs: localMs }),
+    child('unknown', { expectedTtftMs: 10 }),
   ];
   expect(keys(createStrategy('cheapest').rank(children, situation({ objectiveMs })))).toEqual(order);
 });

@@ -332,7 +332,7 @@ test('explains whom it would ask and why, without sending anything', async () =>
   const routing = routingOf([a, b], { fallback: [leaf(c)], place: [{ local: false, providers: ['a', 'c'] }] });
   for (let i = 0; i < 5; i++) await drink(await send(routing));
   const before = [a, b, c].map(({ requests }) => requests.length);
-  const { plan } = await routing.explain('demo', ask(), from());
+  const { plan } = routing.explain('demo', ask(), from());
   expect(plan.targets.map(({ leaf: { target }, reason }) => [target.name, reason])).toEqual([['c/m', 'fallback']]);
   expect(plan.excluded).toEqual([
     { target: 'b/m', reason: 'not in an allowed place' },

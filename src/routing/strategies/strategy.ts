@@ -45,7 +45,7 @@ export function sortedBy<C>(children: readonly C[], score: (child: C) => number)
     .map(({ child }) => child);
 }
 
-/** Dollars for this request; unknown prices count as nothing, as the own engine's tokens do. */
+/** Dollars for this request; what nobody knows the price of is dearest. */
 export function costOf({ price }: Child, { facts }: Situation): number {
-  return price ? (facts.promptTokens * price.input + facts.outputTokens * price.output) / 1e6 : 0;
+  return price ? (facts.promptTokens * price.input + facts.outputTokens * price.output) / 1e6 : Number.MAX_VALUE;
 }
