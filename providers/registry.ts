@@ -11,9 +11,11 @@ import { openai } from './openai.ts';
 import { capabilitiesOf, type Preset, presets } from './presets.ts';
 import {
   type CommonConfig,
+  type OnnxConfig,
   type OpenAiLikeConfig,
   type ProviderConfig,
   providerConfigSchema,
+  type UpstreamConfig,
 } from './shared/config.ts';
 import { entraTokens, signWithToken } from './shared/tokens.ts';
 import { createUpstream, type Sign, signWithKey, type Upstream, type UpstreamOptions } from './shared/upstream.ts';
@@ -28,11 +30,17 @@ export interface ProviderParts {
   readonly publicTransport?: Transport;
   /** The Worker's `env.AI`, where there is one: `workers-ai` without a key uses it. */
   readonly ai?: AiBinding;
+  /** Builds `onnx` providers, where native code can run. */
+  readonly onnx?: (name: string, config: OnnxConfig) => Provider;
 }
 
 /** The provider of an entry, or one per replica: equal servers are separate targets, so that routing can choose. */
 export function createProviders(name: string, entry: unknown, parts: ProviderParts): readonly Provider[] {
   const config = parseConfig(name, entry);
+  if (config.type === 'onnx') {
+    if (parts.onnx) return [parts.onnx(name, config)];
+    throw new GatewayError('invalid_request', `providers.${name}: ONNX models run on Node only.`);
+  }
   if (!('replicas' in config) || !config.replicas) return [build(name, config, parts)];
   const { replicas, ...rest } = config;
   return replicas.map((baseUrl, index) => build(`${name}#${index + 1}`, { ...rest, baseUrl }, parts));
@@ -53,7 +61,7 @@ function parseConfig(name: string, entry: unknown): ProviderConfig {
   throw new GatewayError('invalid_request', `${field}: ${issue?.message ?? 'is not valid'}`, { param: field });
 }
 
-function build(name: string, config: ProviderConfig, parts: ProviderParts): Provider {
+function build(name: string, config: UpstreamConfig, parts: ProviderParts): Provider {
   const reach = (baseUrl: string, sign: Sign, headers: Readonly<Record<string, string>> = {}): Upstream =>
     createUpstream({
       transport: parts.transport,
@@ -134,7 +142,7 @@ function addressOf(name: string, preset: Preset, { account }: OpenAiLikeConfig):
 }
 
 /** Every value of an entry that must not be seen in an error. */
-function secretsOf(config: ProviderConfig): string[] {
+function secretsOf(config: UpstreamConfig): string[] {
   const secrets = [config.apiKey];
   if (config.type === 'bedrock') secrets.push(config.secretAccessKey, config.sessionToken);
   if (config.type === 'azure-openai') secrets.push(config.entra?.clientSecret);

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { LocalEvent } from '../providers/local.ts';
+import { createOnnxProvider } from '../providers/onnx.ts';
 import { createProviders } from '../providers/registry.ts';
 import { type Config, configSchema } from './config.ts';
 import { ConfigError } from './config-text.ts';
@@ -107,7 +108,14 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const build = (from: Config) => {
     const providers = new Map<string, readonly Provider[]>([[local.name, [local]]]);
     for (const [name, entry] of Object.entries(from.providers)) {
-      providers.set(name, createProviders(name, entry, { transport, publicTransport }));
+      providers.set(
+        name,
+        createProviders(name, entry, {
+          transport,
+          publicTransport,
+          onnx: (id, { models }) => createOnnxProvider({ name: id, models }),
+        }),
+      );
     }
     const promptFolder = resolve(folder, from.prompts.directory);
     const library = createLibrary(readPromptFiles(packagedPrompts, promptFolder));

@@ -14,7 +14,8 @@ export function routedModels(
     config.models,
     {
       find(name, model) {
-        const balance = config.providers[name]?.balance;
+        const entry = config.providers[name];
+        const balance = entry && 'balance' in entry ? entry.balance : undefined;
         const targets = providers
           .get(name)
           ?.map((provider) => ({ name: `${provider.name}/${model}`, provider, model }));

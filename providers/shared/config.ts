@@ -127,13 +127,34 @@ const bedrock = z
 
 const keyed = z.strictObject({ type: z.enum(['anthropic', 'gemini', 'cohere']), ...common });
 
+const onnx = z.strictObject({
+  type: z.literal('onnx'),
+  models: z
+    .record(
+      z.string().min(1),
+      z.strictObject({
+        path: z.string().min(1).describe('The folder with config.json, tokenizer.json and onnx/model.onnx.'),
+        task: z.enum(['text-generation', 'feature-extraction', 'text-classification']),
+        dtype: z
+          .enum(['fp32', 'fp16', 'q8', 'int8', 'uint8', 'q4', 'bnb4', 'q4f16'])
+          .exactOptional()
+          .describe('Which of the folder’s variants: `fp32` is model.onnx, `q8` model_quantized.onnx.'),
+        threshold: z.number().min(0).max(1).exactOptional().describe('A label counts as flagged from this score on.'),
+      }),
+    )
+    .describe('Small models in this process, by @huggingface/transformers (an optional package).'),
+});
+
 /** One entry under `providers:`, with variables and `file:` already resolved. */
 export const providerConfigSchema = z
-  .discriminatedUnion('type', [openAiLike, keyed, azure, vertex, bedrock])
+  .discriminatedUnion('type', [openAiLike, keyed, azure, vertex, bedrock, onnx])
   .describe('An upstream.');
 
 /** As it is written, and as it is read. */
 export type ProviderConfigInput = z.input<typeof providerConfigSchema>;
 export type ProviderConfig = z.infer<typeof providerConfigSchema>;
 export type OpenAiLikeConfig = z.infer<typeof openAiLike>;
-export type CommonConfig = Pick<ProviderConfig, 'baseUrl' | 'apiKey' | 'headers' | 'callerKeys' | 'callerHosts'>;
+/** An entry that is reached over the network. */
+export type UpstreamConfig = Exclude<ProviderConfig, { readonly type: 'onnx' }>;
+export type OnnxConfig = z.infer<typeof onnx>;
+export type CommonConfig = Pick<UpstreamConfig, 'baseUrl' | 'apiKey' | 'headers' | 'callerKeys' | 'callerHosts'>;

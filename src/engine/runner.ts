@@ -9,7 +9,7 @@ import type { EngineError, EngineOutput, EngineStats, GenerateRequest, LoadOptio
 import { charge, queueDelayMs, schedule } from './scheduler.ts';
 import { scratchFolder } from './scratch.ts';
 import { createSlots } from './slots.ts';
-import { createSpeedMeter } from './speed.ts';
+import { createSpeedMeter, type SpeedMeter } from './speed.ts';
 import { runStep, StepError, type StepItem } from './step.ts';
 import { createThreadTuner } from './threads.ts';
 import { createPromptReader, type PromptReader } from './tokenize.ts';
@@ -46,7 +46,7 @@ export async function createRunner(
   const maxQueue = options.maxQueue ?? defaultMaxQueue;
   const prompts = createPromptReader(model);
   const speed = createSpeedMeter();
-  const threads = createThreadTuner(info.threads);
+  const threads = createThreadTuner(info.threads, await warmUp(model, context, speed));
   const logprobs = createLogprobReader(model, context);
   const store = await openKvStore({
     memoryFolder: scratchFolder(),
@@ -487,20 +487,6 @@ export async function createRunner(
     }
   }
 
-  /** The first pass reads the weights and warms the threads up; the second is the first measurement. */
-  async function warmUp(): Promise<void> {
-    const tokens = Uint32Array.from({ length: 32 }, () => model.bosToken ?? 0);
-    for (let round = 0; round < 2; round++) {
-      const startedMs = performance.now();
-      context.begin(tokens.length);
-      context.add(0, 0, tokens, Uint32Array.of(tokens.length - 1));
-      await context.decode();
-      if (round > 0) speed.record(0, tokens.length, performance.now() - startedMs);
-      context.truncate(0, 0);
-    }
-  }
-
-  await warmUp();
   const ended = loop();
   return {
     submit,
@@ -522,4 +508,28 @@ export async function createRunner(
       await store.close();
     },
   };
+}
+
+/**
+ * The first pass reads the weights and starts the threads; the next is the first measurement. Returns the threads to
+ * begin with: all, or one where the machine is so busy that one is faster.
+ */
+async function warmUp(model: LlamaModel, context: LlamaContext, speed: SpeedMeter): Promise<number> {
+  const pass = async (count: number, threads: number): Promise<number> => {
+    const tokens = Uint32Array.from({ length: count }, () => model.bosToken ?? 0);
+    context.setThreads(threads);
+    const startedMs = performance.now();
+    context.begin(count);
+    context.add(0, 0, tokens, Uint32Array.of(count - 1));
+    await context.decode();
+    const ms = performance.now() - startedMs;
+    context.truncate(0, 0);
+    return ms;
+  };
+  const most = model.info.threads;
+  await pass(8, most);
+  const all = await pass(16, most);
+  const one = most > 1 ? await pass(16, 1) : all;
+  speed.record(0, 16, Math.min(all, one));
+  return one < all ? 1 : most;
 }

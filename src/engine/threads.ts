@@ -8,7 +8,9 @@ export interface ThreadTuner {
 
 /** A probe looks at so many steps; the first of them, which starts or stops threads, does not count. */
 const probeSteps = 3;
-const firstProbeMs = 1000;
+const firstProbeMs = 500;
+/** Steps of like work that must be known before another count is tried. */
+const knownSteps = 3;
 const longestPauseMs = 30_000;
 /** A step that lasts so many times its best asks for a probe at once. */
 const alarm = 1.5;
@@ -17,11 +19,15 @@ const worthwhile = 0.9;
 /**
  * Compute threads meet at barriers and spin there: where another process takes one of their cores, all wait for it, and
  * two threads on two busy cores can be ten times slower than one. So the other counts are tried for a few steps now and
- * then, soon when steps get slow, rarely when the present count keeps winning; the fastest for like work goes on.
+ * then (from `start` on), soon when steps get slow, rarely when the present count keeps winning; the fastest for like work goes on.
  */
-export function createThreadTuner(most: number, now: () => number = () => performance.now()): ThreadTuner {
+export function createThreadTuner(
+  most: number,
+  start: number,
+  now: () => number = () => performance.now(),
+): ThreadTuner {
   const counts = most <= 1 ? [1] : [...new Set([most, Math.max(1, Math.floor(most / 2)), 1])];
-  let current = most;
+  let current = start;
   let probe: { threads: number; shape: string; left: number; ms: number[] } | undefined;
   let nextCandidate = 0;
   let pauseMs = firstProbeMs;
@@ -35,11 +41,11 @@ export function createThreadTuner(most: number, now: () => number = () => perfor
       if (counts.length === 1) return most;
       if (probe && probe.shape !== shape) probe = undefined; // only like work can be compared
       const known = recent.get(shape);
-      const slow = known !== undefined && known.steps >= 4 && known.ms > alarm * (best.get(shape) ?? known.ms);
+      const slow = known !== undefined && known.steps >= knownSteps && known.ms > alarm * (best.get(shape) ?? known.ms);
       if (
         !probe &&
         known &&
-        known.steps >= 4 &&
+        known.steps >= knownSteps &&
         (now() >= nextProbeMs || (slow && now() >= nextProbeMs - pauseMs / 2))
       ) {
         const others = counts.filter((count) => count !== current);

@@ -9,7 +9,7 @@ import { modelPath } from './model.ts';
 const path = await modelPath();
 const base: Omit<GenerateRequest, 'prompt'> = {
   sampling: { temperature: 0 },
-  maxTokens: 12,
+  maxTokens: 8,
   stop: [],
   choices: 1,
   priority: 'normal',
@@ -33,7 +33,7 @@ async function run(host: EngineHost, request: GenerateRequest, signal = new Abor
   if (done?.type !== 'done') throw new Error('an answer ends with its usage');
   return { text: outputs.map((o) => (o.type === 'text' ? o.text : '')).join(''), outputs, usage: done.usage };
 }
-const tale = (about: string) => `The tale of ${about}. ${`Long ago there lived ${about} beside a river. `.repeat(20)}`;
+const tale = (about: string) => `The tale of ${about}. ${`Long ago there lived ${about} beside a river. `.repeat(9)}`;
 
 describe.skipIf(path === null)('an engine', () => {
   let host: EngineHost;
@@ -48,19 +48,19 @@ describe.skipIf(path === null)('an engine', () => {
     const prompt = tale('a fox');
     const [one, two] = await Promise.all([run(host, text(`${prompt} It`)), run(host, text(`${prompt} She`))]);
     const evaluated = (host.stats()?.totalEvaluatedTokens ?? 0) - before;
-    expect(evaluated).toBeLessThan(one.usage.promptTokens + 60);
+    expect(evaluated).toBeLessThan(one.usage.promptTokens + 50);
     expect(two.usage.cachedTokens).toBeGreaterThan(one.usage.promptTokens - 20);
   });
 
   test('reads the prompt of several choices once', async () => {
     const before = host.stats()?.totalEvaluatedTokens ?? 0;
     const { usage } = await run(host, text(tale('an owl'), { choices: 4, maxTokens: 3 }));
-    expect((host.stats()?.totalEvaluatedTokens ?? 0) - before).toBeLessThan(usage.promptTokens + 20);
+    expect((host.stats()?.totalEvaluatedTokens ?? 0) - before).toBeLessThan(usage.promptTokens + 40);
     expect(usage.completionTokens).toBe(12);
   });
 
   test('keeps more conversations warm than it has slots, and apart', async () => {
-    const animals = ['a bear', 'a wolf', 'a hare', 'a goat', 'a crow'];
+    const animals = ['a bear', 'a wolf', 'a hare', 'a goat'];
     const first = [];
     for (const animal of animals) first.push(await run(host, text(`${tale(animal)} In the end`)));
     for (const [i, animal] of animals.entries()) {
@@ -72,7 +72,7 @@ describe.skipIf(path === null)('an engine', () => {
   });
 
   test('parks batch work for an interactive request and resumes to the same text', async () => {
-    const batch = text('Once upon a time', { maxTokens: 40, priority: 'batch', sampling: { temperature: 1, seed: 5 } });
+    const batch = text('Once upon a time', { maxTokens: 24, priority: 'batch', sampling: { temperature: 1, seed: 5 } });
     const alone = await run(host, batch);
     const background = [run(host, batch), run(host, { ...batch, tenant: 'b' })];
     await new Promise((resolve) => setTimeout(resolve, 150));
@@ -140,7 +140,7 @@ describe.skipIf(path === null)('an engine', () => {
     const free = await run(host, text(prompt));
     expect(free.text).toContain('four');
     const grammar = { gbnf: 'root ::= " STOP" [.]+', triggers: ['four,'] };
-    const answer = await run(host, text(prompt, { grammar }));
+    const answer = await run(host, text(prompt, { grammar, maxTokens: 14 }));
     expect(answer.text).toMatch(/^.*four, STOP\.+$/);
   });
 
@@ -151,15 +151,15 @@ describe.skipIf(path === null)('an engine', () => {
   });
 
   test('goes on beyond the context where that is wished', async () => {
-    const small = createEngineHost({ modelPath: path ?? '', slots: 2, contextTokens: 256, threads: 1 });
-    const request = text(tale('a snail').slice(0, 900), { sampling: { temperature: 0, ignoreEos: true } });
+    const small = createEngineHost({ modelPath: path ?? '', slots: 2, contextTokens: 160, threads: 1 });
+    const request = text(tale('a snail'), { sampling: { temperature: 0, ignoreEos: true } });
     const [stopped, shifted] = await Promise.all([
       run(small, { ...request, maxTokens: 2000 }),
-      run(small, { ...request, maxTokens: 200, overflow: 'shift' }),
+      run(small, { ...request, maxTokens: 90, overflow: 'shift' }),
     ]);
     await small.close();
-    expect(stopped.usage.promptTokens + stopped.usage.completionTokens).toBe(256);
-    expect(shifted.usage.completionTokens).toBe(200);
+    expect(stopped.usage.promptTokens + stopped.usage.completionTokens).toBe(160);
+    expect(shifted.usage.completionTokens).toBe(90);
   });
 
   test('decodes alone where that is asked, to the same text in company', async () => {

@@ -4,7 +4,7 @@ import { createThreadTuner } from '../../src/engine/threads.ts';
 /** Runs steps for `ms` of pretended time; a step's length depends on the threads. Returns the share of steps per count. */
 function simulate(most: number, ms: number, stepMs: (threads: number, at: number) => number): Map<number, number> {
   let clock = 0;
-  const tuner = createThreadTuner(most, () => clock);
+  const tuner = createThreadTuner(most, most, () => clock);
   const used: number[] = [];
   while (clock < ms) {
     const threads = tuner.next('8');
