@@ -4,6 +4,7 @@ import { cacheConfig } from './cache/config.ts';
 import { bytes, duration } from './config-values.ts';
 import { filtersSchema, moderationSchema } from './filters/config.ts';
 import { auditConfig, ledgerConfig } from './ledger/config.ts';
+import { observabilityConfig } from './observability/config.ts';
 import { budgetsConfig, keysConfig, limitsConfig, pricesConfig } from './policy/config.ts';
 import { promptsSchema } from './prompts/config.ts';
 import { modelSchema, referenceProblems } from './routing/config.ts';
@@ -108,6 +109,7 @@ export const configSchema = z
     cache: cacheConfig.prefault({}),
     ledger: ledgerConfig.optional(),
     audit: auditConfig.prefault({}),
+    observability: observabilityConfig.prefault({}),
     edge: edge.optional(),
   })
   .superRefine(({ models, providers, filters }, context) => {

@@ -90,6 +90,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     log: options.log ?? {},
     knowsModel: (model) => Object.hasOwn(config.models, model),
     version,
+    config: config.observability,
     status: {
       engines: () => local.status(),
       targets: () => targetStatus(states),
@@ -176,6 +177,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     observe: observers.observeHttp,
     options: {
       maxBodyBytes: config.server.maxBodyBytes,
+      traceRatio: config.observability.traces?.sampled ?? 1,
       heartbeatMs: config.server.heartbeat,
       slowReaderMs: config.server.slowReader,
       origins: config.server.origins ?? ['loopback'],
@@ -193,7 +195,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     docsAsset,
     pullModel: createPullProgress(env),
     routes: [
-      ...metricsRoutes(deps, observers.metrics),
+      ...metricsRoutes(deps, observers.metrics, config.observability.metrics),
       ...state.routes(deps),
       ...dashboardParts(deps, {
         observers,

@@ -94,7 +94,7 @@ test('Hono stays in http, zod at the edges of the system', () => {
         (name) =>
           (/^(hono|@hono)\b/.test(name) && !/^(http|node|worker|edge)$/.test(roomOf(file))) ||
           (name === 'zod' &&
-            !/^(config|config-values|config-text|wire|providers|http|engine|cli|models|ledger|prompts|filters|policy|routing|cache)$/.test(
+            !/^(config|config-values|config-text|wire|providers|http|engine|cli|models|ledger|prompts|filters|policy|routing|cache|observability)$/.test(
               roomOf(file),
             )),
       )

@@ -2,6 +2,8 @@ import type { Logger } from 'pino';
 import type { RecordSink, Watcher } from '../core/record.ts';
 import type { Status } from '../core/status.ts';
 import type { Exposition } from '../http/routes/metrics.ts';
+import { createAlerts } from '../observability/alerts.ts';
+import type { ObservabilityConfig } from '../observability/config.ts';
 import type { Feedback } from '../observability/feedback.ts';
 import { createHistory, type History } from '../observability/history.ts';
 import { createLive, type Live } from '../observability/live.ts';
@@ -31,6 +33,7 @@ export interface ObserveOptions {
   readonly knowsModel: (model: string) => boolean;
   readonly status: Status;
   readonly version: string;
+  readonly config: ObservabilityConfig;
 }
 
 /** Log and metrics always, traces where OpenTelemetry's usual variables name a collector. */
@@ -40,27 +43,41 @@ export async function observe({
   knowsModel,
   status,
   version,
+  config,
 }: ObserveOptions): Promise<Observers> {
-  const { log, record } = await createLog(logOptions);
+  const { log, record } = await createLog({ level: config.log.level, ...logOptions });
   const meter = prometheusMeter();
-  const quality = createQuality();
+  const quality = createQuality({
+    referenceSize: config.quality.reference,
+    currentSize: config.quality.current,
+  });
   const metrics = createMetrics(meter, { knowsModel, status, quality, version });
-  const history = createHistory();
+  const history = createHistory({ size: config.history });
   const live = createLive({ status });
   const ticking = setInterval(live.tick, 1000);
   ticking.unref();
-  const traced = env['OTEL_EXPORTER_OTLP_ENDPOINT'] ?? env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'];
+  const { traces } = config;
+  const traced = traces ?? env['OTEL_EXPORTER_OTLP_ENDPOINT'] ?? env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'];
   const otlp = traced
     ? await otlpExporter({
         serviceVersion: version,
+        ...(traces && { url: traces.url, headers: traces.headers }),
         onError: (error) => log.warn({ err: error }, 'traces are not exported'),
       })
     : undefined;
+  const alerts =
+    config.alerts &&
+    watchAlerts(config.alerts, status, quality, (error) => log.warn({ err: error }, 'an alert was not delivered'));
   return {
     log,
     metrics: meter,
-    sinks: [record, metrics.record, history.sink],
-    watchers: [live.watch, history.watch, quality.watch, ...(otlp ? [traceRequests(otlp.export)] : [])],
+    sinks: [record, metrics.record, history.sink, ...(alerts ? [alerts.sink] : [])],
+    watchers: [
+      live.watch,
+      history.watch,
+      quality.watch,
+      ...(otlp ? [traceRequests(otlp.export, { content: traces?.content ?? false })] : []),
+    ],
     history,
     live,
     quality,
@@ -71,7 +88,47 @@ export async function observe({
     },
     async close() {
       clearInterval(ticking);
+      alerts?.stop();
       await otlp?.close();
     },
   };
+}
+
+/** Checks the alerts' conditions by a timer and posts what they say. */
+function watchAlerts(
+  config: NonNullable<ObservabilityConfig['alerts']>,
+  status: Status,
+  quality: Quality,
+  onError: (error: unknown) => void,
+): { readonly sink: RecordSink; stop(): void } {
+  const { webhook, headers, every, hold, ttft, ...limits } = config;
+  const alerts = createAlerts({
+    limits: { ...limits, ttftMs: ttft },
+    status,
+    quality,
+    holdMs: hold,
+    async send(message) {
+      const response = await fetch(webhook, {
+        method: 'POST',
+        headers: { ...headers, 'content-type': 'application/json' },
+        body: JSON.stringify(message),
+        redirect: 'error',
+        signal: AbortSignal.timeout(10_000),
+      });
+      if (!response.ok) throw new Error(`the webhook answered ${response.status}`);
+    },
+  });
+  let checking = false;
+  const timer = setInterval(() => {
+    if (checking) return;
+    checking = true;
+    alerts
+      .check()
+      .catch(onError)
+      .finally(() => {
+        checking = false;
+      });
+  }, every);
+  timer.unref();
+  return { sink: alerts.sink, stop: () => clearInterval(timer) };
 }
