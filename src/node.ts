@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { decodeDelivered } from '../providers/delivered.ts';
 import type { LocalEvent } from '../providers/local.ts';
 import { createOnnxProvider } from '../providers/onnx.ts';
 import { createProviders } from '../providers/registry.ts';
@@ -42,7 +43,6 @@ import { modelSchema } from './routing/config.ts';
 import type { Trials } from './routing/resolve.ts';
 import { createTargetStates } from './routing/state.ts';
 import { createUndiciTransport } from './transport/undici.ts';
-import { decodeDelivered } from './wire/delivered.ts';
 
 export interface StartOptions {
   /** Path of the configuration; `tidegate.yaml` in the working folder if absent and there. */

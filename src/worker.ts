@@ -1,3 +1,4 @@
+import { decodeDelivered } from '../providers/delivered.ts';
 import { createProviders } from '../providers/registry.ts';
 import { tidegate } from '../providers/tidegate.ts';
 import { type AiBinding, workersAi } from '../providers/workers-ai.ts';
@@ -23,7 +24,6 @@ import { routedModels } from './routes-of-config.ts';
 import { createRouting } from './routing/attempt.ts';
 import { createTargetStates } from './routing/state.ts';
 import { createFetchTransport } from './transport/fetch.ts';
-import { decodeDelivered } from './wire/delivered.ts';
 
 export { TidegateState } from './edge/state-object.ts';
 

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { decodeDelivered } from '../../providers/delivered.ts';
 import { createProvider, providerConfigSchema } from '../../providers/registry.ts';
 import { readable } from '../../src/core/request.ts';
 import type { Target } from '../../src/core/route.ts';
 import { type Filters, noFilters } from '../../src/filters/index.ts';
 import { createRouting } from '../../src/routing/attempt.ts';
-import { decodeDelivered } from '../../src/wire/delivered.ts';
 import { appWith, chat } from '../app.ts';
 import {
   chatJson,

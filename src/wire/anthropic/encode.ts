@@ -133,8 +133,13 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
     }
   };
 
-  return {
+  const encoder: StreamEncoder = {
     push(event) {
+      if (event.type === 'takeover' && event.delivered) {
+        begun = true; // the upstream's own events went out: what they said is remembered, not sent
+        for (const said of event.delivered) encoder.push(said);
+        return '';
+      }
       if ('choice' in event && event.choice !== 0) return '';
       // `message_start` tells the prompt's size where the first events say it
       if (event.type === 'progress' || event.type === 'start') return handle(event);
@@ -154,6 +159,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
     },
     error: (error) => encodeNamedSse('error', JSON.stringify(encodeMessageError(error, answer.requestId))),
   };
+  return encoder;
 }
 
 function isWhole(json: string): boolean {

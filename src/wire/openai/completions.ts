@@ -144,7 +144,7 @@ export function createCompletionEncoder(meta: AnswerMeta): StreamEncoder {
   const echo = meta.request.prompt?.echo === true;
   const offsets: number[] = [];
   let usage: Usage | undefined;
-  const head = { id: `cmpl-${meta.id}`, object: 'text_completion', created: meta.createdAt, model: meta.request.model };
+  let head = { id: `cmpl-${meta.id}`, object: 'text_completion', created: meta.createdAt, model: meta.request.model };
   const tail = includeUsage ? { usage: null } : {};
   const chunk = (index: number, text: string, logprobs: object | null, finish_reason: string | null) =>
     encodeSse(JSON.stringify({ ...head, choices: [{ text, index, logprobs, finish_reason }], ...tail }));
@@ -162,6 +162,16 @@ export function createCompletionEncoder(meta: AnswerMeta): StreamEncoder {
           return chunk(event.choice, '', null, encodeFinishReason(event.reason, { calls: 0, refused: false }));
         case 'usage':
           usage = event.usage;
+          return '';
+        case 'takeover':
+          for (const said of event.delivered ?? []) {
+            if (said.type === 'start') {
+              const { id = head.id, created = head.created, model = head.model } = said;
+              head = { ...head, id, created, model };
+            } else if (said.type === 'text-delta') {
+              offsets[said.choice] = (offsets[said.choice] ?? 0) + said.text.length;
+            }
+          }
           return '';
         default:
           return '';
