@@ -98,7 +98,12 @@ export function createEngineHost(options: HostOptions): EngineHost {
   async function start(): Promise<EngineModelInfo> {
     const path = await engineEntry();
     if (closed) throw new GatewayError('model_unavailable', 'The engine is shutting down.');
-    const started = fork(path, [], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const started = fork(path, [], { execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    // llama.cpp writes what it reads there (grammars, for one): only an assertion's own line is kept, for the reason.
+    let assertion = '';
+    started.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      assertion = /^.*GGML_ASSERT.*$/m.exec(text)?.[0].slice(0, 300) ?? assertion;
+    });
     child = started;
     lastHeardMs = performance.now();
     const {
@@ -158,7 +163,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
         lost(started, error.message);
       });
       started.once('exit', (code, signal) => {
-        const reason = signal ?? `exit code ${code}`;
+        const reason = `${signal ?? `exit code ${code}`}${assertion === '' ? '' : `: ${assertion}`}`;
         if (state === 'loading') fail(`The engine process ended while loading the model (${reason}).`);
         else if (state === 'ready' && !closed) onCrash?.(reason);
         lost(started, reason);

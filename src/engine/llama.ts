@@ -1,4 +1,5 @@
 import { getLlama, type Llama, LlamaLogLevel } from 'node-llama-cpp';
+import { usableCores } from './cores.ts';
 import { tokenTextToBytes } from './detokenize.ts';
 import { cellBytes, chooseContext, defaultSlots } from './memory.ts';
 import type { EngineModelInfo, LoadOptions, SamplingOptions } from './protocol.ts';
@@ -209,7 +210,7 @@ export async function loadLlamaModel(
   const slots = options.slots ?? defaultSlots;
   const trainContextTokens = native.getTrainContextSize();
   const contextTokens = options.contextTokens ?? chooseContext(trainContextTokens, slots, kvBytesPerToken);
-  const threads = options.threads ?? llama.cpuMathCores;
+  const threads = options.threads ?? Math.min(llama.cpuMathCores, usableCores());
 
   const info: EngineModelInfo = {
     architecture: model.architecture,

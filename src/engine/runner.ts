@@ -48,9 +48,10 @@ export async function createRunner(
   const speed = createSpeedMeter();
   const threads = createThreadTuner(info.threads, await warmUp(model, context, speed));
   const logprobs = createLogprobReader(model, context);
+  const scratch = scratchFolder();
   const store = await openKvStore({
-    memoryFolder: scratchFolder(),
-    memoryBytes: options.kvCache?.memoryBytes ?? 2 ** 30,
+    memoryFolder: scratch.folder,
+    memoryBytes: Math.min(options.kvCache?.memoryBytes ?? 2 ** 30, scratch.bytes),
     diskFolder: options.kvCache?.directory,
     diskBytes: options.kvCache?.diskBytes ?? 0,
     modelKey: hashOf(

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createEngineHost, type EngineHost } from '../../src/engine/host.ts';
 import type { EngineOutput, EngineUsage, GenerateRequest } from '../../src/engine/protocol.ts';
+import { writeLora } from './lora.ts';
 import { modelPath } from './model.ts';
 
 const path = await modelPath();
@@ -175,6 +176,21 @@ describe.skipIf(path === null)('an engine', () => {
     expect(answer).toSatisfy((value: unknown) =>
       host.model()?.fillInMiddle ? true : value instanceof Error && /cannot fill a gap/.test(value.message),
     );
+  });
+
+  test('applies adapters per request, side by side with the plain model', async () => {
+    const loras = [{ name: 'odd', path: await writeLora(576, 0.5) }];
+    const tuned = createEngineHost({ modelPath: path ?? '', slots: 2, contextTokens: 128, threads: 1, loras });
+    const request = text('The capital of France is', { maxTokens: 10 });
+    const plain = await run(tuned, request);
+    const odd: GenerateRequest = { ...request, loras: [{ name: 'odd', scale: 1 }] };
+    const [bent, again] = await Promise.all([run(tuned, odd), run(tuned, request)]);
+    const unknown = run(tuned, { ...request, loras: [{ name: 'none', scale: 1 }] });
+    await expect(unknown).rejects.toMatchObject({ kind: 'invalid_request', param: 'lora' });
+    await tuned.close();
+    expect(again.text).toBe(plain.text);
+    expect(bent.text).not.toBe(plain.text);
+    expect(bent.usage.cachedTokens).toBe(0); // KV of the plain model is of no use to it
   });
 
   test('keeps hot prefixes on disk across a restart', async () => {

@@ -15,7 +15,7 @@ describe.skipIf(path === null)('the binding', () => {
   let model: LlamaModel;
   let oracle: PublicModel;
   let context: LlamaContext;
-  const state = join(scratchFolder(), `tidegate-contract-${process.pid}`);
+  const state = join(scratchFolder().folder, `tidegate-contract-${process.pid}`);
 
   beforeAll(async () => {
     model = await loadLlamaModel({ modelPath: path ?? '', threads: 1, slots: 4, contextTokens: 256 });
