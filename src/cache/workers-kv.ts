@@ -9,7 +9,7 @@ export interface KvLike {
 /** KV keeps nothing for less than this. The answer's own `freshUntil` is what counts. */
 const leastSeconds = 60;
 
-/** Answers in Workers KV. It has no locks: at the edge single flight is per isolate. */
+/** Answers in Workers KV. It has no locks: edge/answers.ts adds them. */
 export function kvStore(kv: KvLike): AnswerStore {
   return {
     async get(key) {

@@ -1,11 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import type { AnswerStore, StoredAnswer } from '../cache/store.ts';
+import { kvStore } from '../cache/workers-kv.ts';
 import { randomId } from '../core/clock.ts';
 import { type KvNamespace, type ObjectNamespace, tell } from './bindings.ts';
 import type { LockAnswer } from './state-object.ts';
 
-/** The shortest time that Workers KV keeps anything. */
-const leastKvSeconds = 60;
 const shards = 16;
 
 /**
@@ -25,22 +24,20 @@ export function edgeAnswers({
     maxSize: maxBytes,
     sizeCalculation: (answer) => 200 + JSON.stringify(answer.events).length * 2,
   });
+  const far = kv && kvStore(kv);
   const shardOf = (key: string) => `answers-${Number.parseInt(key.slice(0, 4), 16) % shards || 0}`;
   return {
     async get(key) {
       const here = near.get(key);
-      if (here || !kv) return here;
-      const text = await kv.get(`answer:${key}`);
-      if (text === null) return undefined;
-      const answer = JSON.parse(text) as StoredAnswer; // written below
-      near.set(key, answer);
+      if (here || !far) return here;
+      const answer = await far.get(key);
+      if (answer) near.set(key, answer);
       return answer;
     },
     async set(key, answer, keepMs) {
       near.set(key, answer, { ttl: keepMs });
-      const expirationTtl = Math.max(leastKvSeconds, Math.ceil(keepMs / 1000));
       await Promise.all([
-        kv?.put(`answer:${key}`, JSON.stringify(answer), { expirationTtl }),
+        far?.set(key, answer, keepMs),
         objects && tell(objects, shardOf(key), { kind: 'finish', key, answer }),
       ]);
     },
