@@ -4,7 +4,7 @@
  * start-server.js. Run: node bench/run.mjs overhead [--rounds 3] [--seconds 1.5] [--only relay,tidegate] [--save]
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { type Exchange, median, openConnection, percentile } from './overhead/client.ts';
 import { startMock } from './overhead/mock.ts';
@@ -230,6 +230,7 @@ function report(targets: readonly Target[], rows: ReadonlyMap<string, Row>, { ro
     node: process.version,
     cpu: `${cpus().length} x ${cpus()[0]?.model ?? ''}`,
     load: 'load generator and mock on the same cores; medians of interleaved rounds',
+    loadAverage: round(loadavg()[0] ?? Number.NaN, 1),
     rounds,
     secondsEach: ms / 1000,
   };
