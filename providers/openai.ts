@@ -13,7 +13,8 @@ import { observeResponse, observeResponses } from './openai/responses.ts';
 import { contentKind } from './shared/content-kind.ts';
 import { forwardBody } from './shared/forward-body.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
-import { isObserved, observeChat } from './shared/observe-chat.ts';
+import { lazyEvents } from './shared/lazy-events.ts';
+import { observeChat } from './shared/observe-chat.ts';
 import { parseEvent, passThroughSse } from './shared/pass-through.ts';
 import { parseAnswer, readBytes, readText } from './shared/read-body.ts';
 import { assertSupported } from './shared/supported.ts';
@@ -45,6 +46,8 @@ export interface OpenAiOptions {
   readonly oddities?: OpenAiOddities;
 }
 
+const utf8 = new TextDecoder();
+
 /**
  * OpenAI's API and every server that speaks it (https://platform.openai.com/docs/api-reference). A request in a
  * dialect of the server passes through as the bytes the client wrote.
@@ -57,7 +60,12 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     'openai-responses': paths.responses,
   };
 
-  async function* passThrough(request: ChatRequest, wire: WireRequest, path: string, options: CallOptions) {
+  async function passThrough(
+    request: ChatRequest,
+    wire: WireRequest,
+    path: string,
+    options: CallOptions,
+  ): Promise<AsyncIterable<CompletionEvent> | readonly CompletionEvent[]> {
     const responses = wire.dialect === 'openai-responses';
     const addUsage =
       !responses && request.stream && wire.body['stream_options'] === undefined && !oddities.noStreamOptions;
@@ -71,16 +79,16 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     const kind = contentKind(response);
     if (request.stream && kind === 'events') {
       const observer = responses ? observeResponses() : observeChat({ choices: request.choices, dropUsage: addUsage });
-      yield* passThroughSse(response.body, observer);
-    } else if (!responses && (request.stream || kind === 'events')) {
-      yield* readChat(response); // not in the form the client asked for: translated
-    } else {
-      const bytes = await readBytes(response.body);
-      const parsed = parseAnswer(new TextDecoder().decode(bytes));
-      const events = responses ? observeResponse(parsed) : decodeWhole(parsed);
-      yield { type: 'wire', bytes } as const;
-      yield* events.filter(isObserved);
+      return passThroughSse(response.body, observer);
     }
+    if (!responses && (request.stream || kind === 'events')) return readChat(response); // not in the form asked for: translated
+    const bytes = await readBytes(response.body);
+    const parsed = parseAnswer(utf8.decode(bytes));
+    const told = responses ? observeResponse(parsed) : decodeWhole(parsed);
+    const events: CompletionEvent[] = told.filter(({ type }) => type === 'start');
+    events.push({ type: 'wire', bytes });
+    for (const event of told) if (event.type === 'finish' || event.type === 'usage') events.push(event);
+    return events;
   }
 
   async function* translate(request: ChatRequest, options: CallOptions): AsyncGenerator<CompletionEvent> {
@@ -94,16 +102,16 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
   return {
     name,
     capabilities,
-    async *stream(request, options) {
-      assertSupported(request, capabilities, name);
-      const { wire, responseFormat: format } = request;
-      const byTool = oddities.jsonSchemaByTool && format.type === 'json-schema';
-      const path = wire && capabilities.dialects.includes(wire.dialect) ? pathOf[wire.dialect] : undefined;
-      if (wire && path !== undefined && !byTool && fits(wire, oddities))
-        yield* passThrough(request, wire, path, options);
-      else if (byTool) yield* readJsonTool(translate(withJsonTool(request), options));
-      else yield* translate(request, options);
-    },
+    stream: (request, options) =>
+      lazyEvents(async () => {
+        assertSupported(request, capabilities, name);
+        const { wire, responseFormat: format } = request;
+        const byTool = oddities.jsonSchemaByTool && format.type === 'json-schema';
+        const path = wire && capabilities.dialects.includes(wire.dialect) ? pathOf[wire.dialect] : undefined;
+        if (wire && path !== undefined && !byTool && fits(wire, oddities))
+          return passThrough(request, wire, path, options);
+        return byTool ? readJsonTool(translate(withJsonTool(request), options)) : translate(request, options);
+      }),
     ...wholeCalls(upstream, paths, capabilities),
   };
 }

@@ -1,8 +1,7 @@
 import { GatewayError } from '../../src/core/errors.ts';
-import type { CompletionEvent } from '../../src/core/event.ts';
 import { createChatChunkDecoder } from '../../src/wire/openai/upstream-answer.ts';
 import { sseDone } from '../../src/wire/sse.ts';
-import { parseEvent, type StreamObserver } from './pass-through.ts';
+import { isObserved, parseEvent, type StreamObserver } from './pass-through.ts';
 
 export interface ChatObserverOptions {
   /** How many choices were asked for. */
@@ -47,7 +46,3 @@ export function observeChat({ choices, dropUsage }: ChatObserverOptions): Stream
 }
 
 const notFinished = /"finish_reason":\s*"/;
-
-/** What is recorded of an answer that the client gets as bytes. */
-export const isObserved = ({ type }: CompletionEvent): boolean =>
-  type === 'start' || type === 'finish' || type === 'usage';

@@ -26,36 +26,84 @@ const encoder = new TextEncoder();
 /**
  * Hands an SSE body on as it is, cut at whole events, while `observer` reads what is to be recorded. Chunks of plain
  * deltas are neither parsed nor copied. A stream that fails is delivered up to the failure, which is then thrown, and
- * the client never gets the `[DONE]` that would hide it.
+ * the client never gets the `[DONE]` that would hide it. An iterator by hand: this runs for every chunk of every
+ * stream, and a generator would make several promises where one does.
  */
-export async function* passThroughSse(
+export function passThroughSse(
   body: AsyncIterable<Uint8Array>,
   observer: StreamObserver,
-): AsyncGenerator<CompletionEvent> {
+): AsyncIterableIterator<CompletionEvent> {
+  const source = body[Symbol.asyncIterator]();
   const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const cutter = createSseCutter();
+  const ready: CompletionEvent[] = [];
   let first = true; // always looked at: it tells the upstream's id, and an error that comes first can still be a status
-  for await (const chunk of body) {
+  let failure: GatewayError | undefined;
+  let over = false;
+
+  const take = (chunk: Uint8Array): void => {
     const bytes = cutter.push(chunk);
-    if (!bytes) continue;
+    if (!bytes) return;
     const text = decode(utf8, bytes);
     if (!first && text !== undefined && isPlain(text) && !observer.notable(text)) {
-      yield { type: 'wire', bytes };
-      continue;
+      ready.push({ type: 'wire', bytes });
+      return;
     }
-    const { wire, events, last, failure, known } = look(bytes, observer, text === undefined);
-    if (known) first = false;
-    for (const event of events) if (event.type === 'start') yield event;
-    if (wire.length > 0) yield { type: 'wire', bytes: wire };
-    for (const event of events) if (event.type !== 'start') yield event;
-    if (failure) throw failure;
-    if (last) break;
-  }
-  // What the end left without a blank line is no event: the upstream was cut off, or `end` knows better.
-  const { missing, events } = observer.end();
-  if (missing !== '') yield { type: 'wire', bytes: encoder.encode(missing) };
-  yield* events;
+    const seen = look(bytes, observer, text === undefined);
+    if (seen.known) first = false;
+    for (const event of seen.events) if (event.type === 'start') ready.push(event);
+    if (seen.wire.length > 0) ready.push({ type: 'wire', bytes: seen.wire });
+    for (const event of seen.events) if (event.type !== 'start') ready.push(event);
+    failure = seen.failure;
+    if (seen.last) finish();
+  };
+  /** What the end left without a blank line is no event: the upstream was cut off, or the observer knows better. */
+  const finish = (): void => {
+    over = true;
+    void source.return?.();
+    const { missing, events } = observer.end();
+    if (missing !== '') ready.push({ type: 'wire', bytes: encoder.encode(missing) });
+    ready.push(...events);
+  };
+  const onChunk = (
+    result: IteratorResult<Uint8Array>,
+  ): IteratorResult<CompletionEvent> | Promise<IteratorResult<CompletionEvent>> => {
+    try {
+      if (result.done) finish();
+      else take(result.value);
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+      failure = error; // after what is ready
+    }
+    return next();
+  };
+  const next = (): Promise<IteratorResult<CompletionEvent>> => {
+    const value = ready.shift();
+    if (value) return Promise.resolve({ value, done: false });
+    if (failure) {
+      const error = failure;
+      failure = undefined;
+      over = true;
+      void source.return?.();
+      return Promise.reject(error);
+    }
+    return over ? Promise.resolve(finished) : source.next().then(onChunk);
+  };
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    next,
+    async return() {
+      over = true;
+      ready.length = 0;
+      await source.return?.();
+      return finished;
+    },
+  };
 }
+
+const finished = { value: undefined, done: true } as const;
 
 /** Event by event: what may go on, what it told, and whether it ended or failed. */
 function look(bytes: Uint8Array, observer: StreamObserver, damaged: boolean) {
@@ -128,3 +176,7 @@ export function parseEvent({ data }: SseEvent): Readonly<Record<string, unknown>
   } catch {}
   throw new GatewayError('upstream_failed', 'The upstream sent an event that is not a JSON object.');
 }
+
+/** What is recorded of an answer that the client gets as bytes. */
+export const isObserved = ({ type }: CompletionEvent): boolean =>
+  type === 'start' || type === 'finish' || type === 'usage';

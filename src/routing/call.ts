@@ -58,11 +58,11 @@ export async function openCall(order: CallOrder): Promise<Call> {
   const held: CompletionEvent[] = [];
   let ended = false;
 
-  const pull = async (): Promise<IteratorResult<CompletionEvent>> => {
-    const result = await watch.pull(iterator);
+  const seen = (result: IteratorResult<CompletionEvent>) => {
     if (!result.done && visible(result.value)) call.token();
     return result;
   };
+  const pull = () => watch.pull(iterator, seen);
   const decided = (event: CompletionEvent, bytes: number) => {
     if (event.type === 'wire' && !request.stream) return bytes > heldBytes;
     return order.untilToken ? visible(event) : event.type !== 'start';

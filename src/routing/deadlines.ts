@@ -6,8 +6,14 @@ import type { Timeouts } from './model.ts';
 /** Watches one call of a target: aborts it when the client leaves, or when a deadline of its phase passes. */
 export interface CallWatch {
   readonly signal: AbortSignal;
-  /** The next item, or the reason of the abort, whichever comes first: a source that ignores its signal holds nobody up. */
-  pull<T>(iterator: AsyncIterator<T>): Promise<IteratorResult<T>>;
+  /**
+   * The next item, after `see` has seen it, or the reason of the abort, whichever comes first: a source that ignores its
+   * signal holds nobody up.
+   */
+  pull<T>(
+    iterator: AsyncIterator<T>,
+    see: (result: IteratorResult<T>) => IteratorResult<T>,
+  ): Promise<IteratorResult<T>>;
   /** The first token is there: from now on the idle deadline counts. */
   begun(): void;
   abort(reason: GatewayError): void;
@@ -54,7 +60,7 @@ export function watchCall(
 
   return {
     signal: controller.signal,
-    pull(iterator) {
+    pull(iterator, see) {
       if (controller.signal.aborted) return Promise.reject(abortError(controller.signal));
       waitingSinceMs = clock.now();
       return new Promise((resolve, reject) => {
@@ -63,7 +69,7 @@ export function watchCall(
           (result) => {
             rejectPull = undefined;
             waitingSinceMs = undefined;
-            resolve(result);
+            resolve(see(result));
           },
           (error: unknown) => {
             rejectPull = undefined;
