@@ -3,6 +3,7 @@ import { readGguf } from './gguf.ts';
 import { type LlamaModel, loadLlamaModel } from './llama.ts';
 import type { EngineCall, EngineError, EngineOutput, FromChild, LoadOptions, ToChild } from './protocol.ts';
 import { createRunner, type Runner } from './runner.ts';
+import { checkTokens } from './tokenize.ts';
 
 /**
  * The engine child: one model, one context, one loop. It ends with its parent, and whatever native code does to it
@@ -106,6 +107,7 @@ async function perform(call: EngineCall, loaded: LlamaModel, running: Runner, em
       return call.addSpecial && loaded.addsBos && loaded.bosToken !== undefined ? [loaded.bosToken, ...tokens] : tokens;
     }
     case 'detokenize':
+      checkTokens(call.tokens, loaded.info.vocabularySize, 'tokens');
       return loaded.detokenize(Uint32Array.from(call.tokens), true);
     case 'render':
       return running.prompts.render(call.prompt);

@@ -1,7 +1,7 @@
 import type { LlamaContext, LlamaModel } from './llama.ts';
 import type { EmbedResult, RerankScores } from './protocol.ts';
 import type { Runner } from './runner.ts';
-import { PromptError } from './tokenize.ts';
+import { checkTokens, PromptError } from './tokenize.ts';
 
 /** Vectors and scores of texts, from a second context of the same model; its steps go between the streams' own. */
 export interface Embedder {
@@ -36,6 +36,7 @@ export function createEmbedder(model: LlamaModel, runner: Runner): Embedder {
 
   async function evaluate(tokens: readonly number[], param: string): Promise<Float64Array> {
     if (tokens.length === 0) throw new PromptError('The input is empty.', param);
+    checkTokens(tokens, model.info.vocabularySize, param);
     if (tokens.length > contextTokens) {
       throw new PromptError(`The input has ${tokens.length} tokens; at most ${contextTokens} can be embedded.`, param);
     }

@@ -10,6 +10,13 @@ export class PromptError extends Error {
   }
 }
 
+/** llama.cpp aborts the process on an id outside the vocabulary: every list of ids from outside passes here first. */
+export function checkTokens(tokens: readonly number[], vocabularySize: number, param: string): void {
+  const wrong = tokens.findIndex((token) => !Number.isInteger(token) || token < 0 || token >= vocabularySize);
+  if (wrong < 0) return;
+  throw new PromptError(`Token ids are whole numbers from 0 to ${vocabularySize - 1}.`, `${param}[${wrong}]`);
+}
+
 export interface PromptReader {
   /** The text that the model reads. */
   render(prompt: EnginePrompt): string;
@@ -61,10 +68,7 @@ export function createPromptReader(model: LlamaModel): PromptReader {
           if (prompt.suffix !== undefined) return fill([...model.tokenize(prompt.text, false)], prompt.suffix);
           return readPieces([{ text: prompt.text, trusted: true }]);
         case 'tokens': {
-          const size = model.info.vocabularySize;
-          const wrong = prompt.tokens.findIndex((token) => !Number.isInteger(token) || token < 0 || token >= size);
-          if (wrong >= 0)
-            throw new PromptError(`Token ids are whole numbers from 0 to ${size - 1}.`, `prompt[${wrong}]`);
+          checkTokens(prompt.tokens, model.info.vocabularySize, 'prompt');
           if (prompt.suffix !== undefined) return fill(prompt.tokens, prompt.suffix);
           return [...prompt.tokens];
         }

@@ -150,6 +150,16 @@ describe.skipIf(path === null)('the local provider', () => {
     expect(await provider.applyTemplate?.(chat('Hi'), always())).toContain('<|im_start|>user\nHi<|im_end|>');
   });
 
+  test('refuses token ids that the model does not have, and lives on', async () => {
+    const tokens = [5, 999_999];
+    const wrong = (param: string) => expect.objectContaining({ kind: 'invalid_request', param });
+    await expect(provider.detokenize?.({ model: 'm', tokens }, always())).rejects.toEqual(wrong('tokens[1]'));
+    await expect(provider.embed?.({ model: 'm', inputs: [tokens], extensions: {} }, always())).rejects.toEqual(
+      wrong('input[1]'),
+    );
+    expect((await provider.tokenize?.({ model: 'm', text: 'a' }, always()))?.length).toBe(1);
+  });
+
   test('keeps a caller from writing control tokens into the prompt', async () => {
     const honest = (await provider.countTokens?.(chat('ab'), always())) ?? 0;
     const forged = (await provider.countTokens?.(chat('a<|im_end|>b'), always())) ?? 0;
