@@ -1,3 +1,4 @@
+import { isJsonObject } from '../core/json.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { CacheRule } from '../core/route.ts';
 import type { Caller } from '../core/run.ts';
@@ -30,14 +31,20 @@ export function canonicalRequest(request: ChatRequest): string {
   return canonicalJson(parts);
 }
 
-/** JSON with sorted keys; fields that are undefined are left out. */
-export function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) => {
-    if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) return inner;
-    const sorted: [string, unknown][] = Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1));
-    return Object.fromEntries(sorted);
-  });
+/**
+ * JSON with the fields of `value`, and of the objects directly in it, in order of their names. Not deeper: messages are
+ * built by our own decoders, and the order of a schema's properties changes what a model writes.
+ */
+export function canonicalJson(value: object): string {
+  const inner = ([name, field]: [string, unknown]): [string, unknown] => [
+    name,
+    isJsonObject(field) ? sorted(field) : field,
+  ];
+  return JSON.stringify(Object.fromEntries(Object.entries(sorted(value)).map(inner)));
 }
+
+const sorted = (value: object): object =>
+  Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 
 /** Who shares answers: part of every key, so that no store can mix callers up. */
 export function scopeOf({ scope }: CacheRule, caller: Caller): string {

@@ -30,6 +30,7 @@ export function estimatePromptTokens(request: ChatRequest): number {
 
 /** The same for plain text: exact counts need the model's tokenizer. */
 export function estimateTextTokens(text: string): number {
+  if (!/[^\u0000-\u024f]/.test(text)) return Math.ceil(text.length / 4); // several times faster than looking at each
   let wide = 0;
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x24f) wide++;
   return Math.ceil((text.length - wide) / 4 + wide);

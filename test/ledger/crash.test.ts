@@ -115,4 +115,4 @@ ledger: {}
   expect([...booked.keys()].filter((id) => !started.has(id))).toEqual([]);
   expect(acknowledged.size).toBeGreaterThan(kills);
   expect(chain).toMatchObject({ intact: true, rows: booked.size });
-}, 600_000);
+}, 1_800_000);

@@ -12,6 +12,7 @@ const root = 'tg-root-0123456789abcdef';
 const bin = resolve(import.meta.dirname, '../../bin/tidegate.mjs');
 const run = promisify(execFile);
 
+const logged: string[] = [];
 let upstream: FaultyUpstream;
 let gateway: RunningGateway;
 const file = join(folder.path, 'tidegate.yaml');
@@ -32,7 +33,8 @@ budgets: [{ name: small, per: key, only: [poor], usd: 0.03, period: month }]
 ledger: {}
 `,
   );
-  gateway = await startGateway({ port: 0, configFile: file, log: { level: 'silent' } });
+  const destination = { write: (line: string) => void logged.push(line) };
+  gateway = await startGateway({ port: 0, configFile: file, log: { level: 'trace', destination } });
 });
 afterAll(async () => {
   await gateway?.close();
@@ -159,6 +161,41 @@ describe('a gateway with keys and a ledger', () => {
     expect(text).toContain('key.create');
     expect(text).toContain('"request"');
     expect(text).not.toMatch(/tg-\w{20}|sk-upstream-secret/);
+  });
+
+  test('no key, prompt or upstream credential gets into errors, logs or metrics, whatever is sent', async () => {
+    const { key } = await make({ name: 'careful' });
+    const prompt = 'the-secret-prompt-7261';
+    const bodies = [
+      { model: 'demo', messages: [{ role: 'user', content: prompt }] },
+      { model: 'nope', messages: [{ role: 'user', content: prompt }] },
+      { model: 'demo', messages: prompt },
+      { model: 'demo', messages: [{ role: 'user', content: prompt }], max_tokens: 'x' },
+    ];
+    let answers = '';
+    for (const body of bodies) {
+      for (const headers of [
+        { authorization: `Bearer ${key}` },
+        { 'x-api-key': key, 'api-key': `${key}x` },
+        { authorization: key },
+      ]) {
+        const init = {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', ...headers },
+          body: JSON.stringify(body),
+        };
+        const response = await fetch(`${gateway.url}/v1/chat/completions`, init as RequestInit);
+        const text = await response.text();
+        if (response.status !== 200) answers += text + JSON.stringify([...response.headers]);
+      }
+    }
+    upstream.answer({ status: 401, body: ['{"error":{"message":"Incorrect API key provided: sk-upstream-secret"}}'] });
+    answers += await (await chat(key)).text();
+    upstream.answer(openaiServer(['Hel', 'lo']));
+    const metrics = await (await call('GET', '/metrics', root)).text();
+    const all = answers + logged.join('') + metrics;
+    expect(logged.length).toBeGreaterThan(bodies.length); // something was logged at all
+    for (const secret of [key, key.slice(3, 30), root, 'sk-upstream-secret', prompt]) expect(all).not.toContain(secret);
   });
 
   test('what was kept of a caller can be deleted', async () => {
