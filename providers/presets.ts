@@ -83,9 +83,9 @@ export const presets = {
   ollama: {
     title: 'Ollama',
     baseUrl: 'http://127.0.0.1:11434/v1',
-    lacks: ['toolChoice', 'parallelToolCalls', 'logitBias', 'choices', 'logprobs'],
+    lacks: ['toolChoice', 'parallelToolCalls', 'logitBias', 'choices'],
     oddities: { developerAsSystem: true },
-    source: 'https://github.com/ollama/ollama/blob/main/docs/openai.md',
+    source: 'https://docs.ollama.com/api/openai-compatibility',
   },
   lmstudio: {
     title: 'LM Studio',
