@@ -65,6 +65,7 @@ export function svgPlot(title: string, xLabel: string, levels: readonly Level[])
     ]),
   ];
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1260 340" font-family="system-ui, sans-serif" font-size="13">
+<title>${escapeXml(title)}</title>
 <rect width="1260" height="340" fill="#fff"/>
 <text x="20" y="28" font-size="16" font-weight="600">${escapeXml(title)}</text>
 ${panels.join('\n')}
