@@ -27,7 +27,7 @@ import { createModelsAdmin } from './node/models-admin.ts';
 import { observe } from './node/observe.ts';
 import { createPullProgress } from './node/pull-progress.ts';
 import { listen } from './node/server.ts';
-import { openState } from './node/state.ts';
+import { openState, type State } from './node/state.ts';
 import { targetStatus } from './node/status.ts';
 import { packageVersion } from './node/version.ts';
 import { watchFile } from './node/watch-file.ts';
@@ -84,6 +84,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const startedAt = Math.floor(Date.now() / 1000);
   const version = packageVersion();
   const states = createTargetStates();
+  let remembered: State | undefined; // made after who watches it
 
   const observers = await observe({
     env,
@@ -94,6 +95,8 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     status: {
       engines: () => local.status(),
       targets: () => targetStatus(states),
+      budgets: () => remembered?.budgets() ?? [],
+      responseCache: () => remembered?.cacheStatus() ?? { entries: 0, bytes: 0, maxBytes: config.cache.maxBytes },
     },
   });
   const transport = createUndiciTransport();
@@ -147,6 +150,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     targetsOf: (model) => parts.models.find(({ name }) => name === model)?.targets ?? [],
     warn: (details, message) => observers.log.warn(details, message),
   });
+  remembered = state;
   const refusal = refuseOpenBind(host, state.open);
   if (refusal) {
     await state.close();

@@ -4,6 +4,7 @@ import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { Caller, RequestContext } from '../core/run.ts';
 import { withDeadline } from '../core/signals.ts';
 import { beginTrace } from '../core/trace.ts';
+import { checkEndpoint } from '../policy/scope.ts';
 import { errorHeaders } from '../wire/openai/errors.ts';
 import { shuttingDown } from './active.ts';
 import { corsHeaders, isLoopbackHost } from './cors.ts';
@@ -58,6 +59,7 @@ export function endpoint(
         if (authenticated && deps.active.closing) throw shuttingDown();
         checkHost(asked['host'], deps.options.hosts);
         const caller = authenticated ? await deps.policy.authenticate(asked) : nobody;
+        checkEndpoint(caller, c.req.path);
         const after = afterOf(c);
         const context: RequestContext = {
           requestId,

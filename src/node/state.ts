@@ -13,7 +13,7 @@ import type { RequestRecord } from '../core/record.ts';
 import { connectRedis } from '../core/redis.node.ts';
 import type { Redis } from '../core/redis.ts';
 import type { Route, Target } from '../core/route.ts';
-import type { ResponseCacheStatus } from '../core/status.ts';
+import type { BudgetStatus, ResponseCacheStatus } from '../core/status.ts';
 import type { RouteEntry } from '../http/deps.ts';
 import type { HttpDeps } from '../http/env.ts';
 import { adminKeyRoutes } from '../http/routes/admin-keys.ts';
@@ -59,6 +59,8 @@ export interface State {
   reconfigure(next: Config): Promise<void>;
   /** Of the answers in this process's memory. */
   cacheStatus(): ResponseCacheStatus;
+  /** Of budgets that were asked for lately. */
+  budgets(): readonly BudgetStatus[];
   /** For `/health`: parts that are not well. */
   health(): Readonly<Record<string, string>>;
   close(): Promise<void>;
@@ -194,6 +196,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
     ...(books && { durable: (record) => books.write(entriesOf(record, audit.requests)) }),
     ...(ledger && { objects: ledger.objects, feedback: ledger.feedback }),
     routes: (deps) => (ledger && books ? adminRoutes(deps, ledger, books, () => rules) : []),
+    budgets: () => rules.policy.budgets(),
     cacheStatus: () => answers.status?.() ?? { entries: 0, bytes: 0, maxBytes: cacheConfig.maxBytes },
     health: () => (books && books.state() !== 'ok' ? { ledger: books.state() } : {}),
     async close() {

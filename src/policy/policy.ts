@@ -1,8 +1,10 @@
+import { LRUCache } from 'lru-cache';
 import { type Clock, randomId, systemClock } from '../core/clock.ts';
 import type { GatewayError } from '../core/errors.ts';
 import { type ChatRequest, type Priority, readable } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
 import type { RequestContext } from '../core/run.ts';
+import type { BudgetStatus } from '../core/status.ts';
 import type { Policy } from './admit.ts';
 import { type BudgetOwner, type BudgetRule, budgetsOf } from './budgets.ts';
 import type { Counters } from './counters.ts';
@@ -37,6 +39,12 @@ export interface PolicyOptions {
   readonly clock?: Clock;
 }
 
+/** A policy that also tells how its budgets stand. */
+export interface PolicyControl extends Policy {
+  /** Of budgets that were asked for lately. */
+  budgets(): readonly BudgetStatus[];
+}
+
 /** Keys, scopes, limits and budgets of one gateway. */
 export function createPolicy({
   keyring,
@@ -52,9 +60,10 @@ export function createPolicy({
   assumedTokens = 256,
   clock = systemClock,
   counters = memoryCounters({ clock }),
-}: PolicyOptions): Policy {
+}: PolicyOptions): PolicyControl {
   const wall = () => clock.wall();
-  const reserve = createReserve({ limits, budgets, counters, prices, spent, alert, wall });
+  const standing = new LRUCache<string, BudgetStatus>({ max: 1000 });
+  const reserve = createReserve({ limits, budgets, counters, prices, spent, alert, wall, standing });
 
   const countPrompt = async (request: ChatRequest, route: Route, { signal }: RequestContext) => {
     try {
@@ -108,6 +117,7 @@ export function createPolicy({
   return {
     authenticate: (headers) => keyring.authenticate(headers),
     mayUse,
+    budgets: () => [...standing.values()],
     async admit(asked, wanted, context) {
       checkScope(wanted, context.caller, context.endpoint);
       checkOpen(context, wanted.name);

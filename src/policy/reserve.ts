@@ -1,6 +1,7 @@
 import { GatewayError } from '../core/errors.ts';
 import type { Usage } from '../core/event.ts';
 import type { Caller } from '../core/run.ts';
+import type { BudgetStatus } from '../core/status.ts';
 import type { BudgetOwner, BudgetRule } from './budgets.ts';
 import { budgetsOf, dollars, nano } from './budgets.ts';
 import type { Change, CounterState, Counters } from './counters.ts';
@@ -28,6 +29,8 @@ export interface ReserveOptions {
   readonly spent: (owner: BudgetOwner) => Promise<number>;
   readonly alert: (alert: BudgetAlert) => void;
   readonly wall: () => number;
+  /** Kept up to date with what each budget has spent, by its name and owner. */
+  readonly standing?: { set(key: string, status: BudgetStatus): unknown };
 }
 
 /** What a request is going to take, as far as one can tell before. */
@@ -72,7 +75,7 @@ export class BudgetRefusal extends Error {
 const minute = 60_000;
 
 /** Takes a request's share of all limits and budgets at once. Throws rate_limited or a BudgetRefusal. */
-export function createReserve({ limits, budgets, counters, prices, spent, alert, wall }: ReserveOptions) {
+export function createReserve({ limits, budgets, counters, prices, spent, alert, wall, standing }: ReserveOptions) {
   const initials = new Map<string, Promise<number>>();
   const initialOf = (key: string, owner: BudgetOwner): Promise<number> => {
     let initial = initials.get(key);
@@ -89,6 +92,11 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
   const watch = (key: string, rule: BudgetRule, owner: BudgetOwner, state: CounterState | undefined) => {
     if (!state) return;
     const usedNano = state.limit - state.remaining;
+    standing?.set(`${rule.name}:${owner.id}`, {
+      owner: owner.id || rule.name,
+      usedUsd: dollars(usedNano),
+      limitUsd: rule.usd,
+    });
     for (const reached of rule.warnAt) {
       const id = `${key}@${reached}`;
       if (usedNano < reached * state.limit || told.has(id)) continue;

@@ -106,6 +106,11 @@ describe('a gateway with keys and a ledger', () => {
   test('scopes hold: other models are hidden and refused', async () => {
     const { key } = await make({ name: 'scoped', models: ['demo'] });
     expect((await chat(key, { model: 'other' })).status).toBe(403);
+    const chatOnly = (await make({ name: 'chat only', endpoints: ['/chat/completions'] })).key;
+    expect((await chat(chatOnly)).status).toBe(200);
+    for (const path of ['/v1/models', '/v1/files', '/v1/batches', '/files', '/metrics', '/v1/usage']) {
+      expect([path, (await call('GET', path, chatOnly)).status]).toEqual([path, 403]);
+    }
     const { data } = (await (await call('GET', '/v1/models', key)).json()) as { data: { id: string }[] };
     expect(data.map(({ id }) => id)).toEqual(['demo']);
   });
@@ -152,6 +157,8 @@ describe('a gateway with keys and a ledger', () => {
     expect(statuses[0]).toBe(200);
     expect(statuses.at(-1)).toBe(429);
     expect((await chat(root)).status).toBe(200);
+    const metrics = await (await call('GET', '/metrics', root)).text();
+    expect(metrics).toMatch(/tidegate_budget_used_ratio\{owner="key_\w+"\} 0\.\d/);
   });
 
   test('the audit names who did what, follows row by row, and holds no key', async () => {
