@@ -1,5 +1,6 @@
 import { foldCase, isWord, symbolsOf } from './fold.ts';
-import { measure, parseRegex, type RegexNode, type SymbolSet } from './regex.ts';
+import { createPhrases, type Phrase, type PhraseMachine } from './phrases.ts';
+import { parseRegex, type RegexNode, type SymbolSet } from './regex.ts';
 
 /** What to look for. `holds`: its text must not leave before it is decided (false for what is only recorded). */
 export interface Pattern {
@@ -9,10 +10,9 @@ export interface Pattern {
   readonly holds: boolean;
 }
 
-/** A pattern that ends at an edge: its start is `depth` symbols back, or in the register of a thread before the edge. */
+/** An expression that ends at an edge: its start is in the register of a thread before the edge, or -1 for this symbol. */
 export interface Accept {
   readonly pattern: number;
-  readonly depth: number;
   readonly register: number;
 }
 
@@ -26,18 +26,14 @@ export interface Edge {
   readonly after: readonly Accept[] | undefined;
 }
 
-/** Where all patterns are at once. Threads are ordered by their start, earliest first. */
+/** Where all expressions are at once. Threads are ordered by their start, earliest first. */
 export interface State {
   /** Edges built so far, by symbol class. */
   readonly next: (Edge | undefined)[];
   readonly word: boolean;
   readonly first: boolean;
-  /** Trie nodes of phrases under way, deepest first, and instructions of regular expressions that wait. */
-  readonly nodes: readonly number[];
+  /** Instructions that wait for a symbol. */
   readonly threads: readonly number[];
-  /** Symbols of the longest live phrase prefix: of those that hold text back, and of all. */
-  readonly holdDepth: number;
-  readonly keepDepth: number;
   /** The earliest thread that holds text back, or -1. */
   readonly holdRegister: number;
 }
@@ -48,9 +44,9 @@ type Instruction =
   | { readonly op: 'boundary' | 'start' | 'end'; readonly next: number; readonly pattern: number }
   | { readonly op: 'match'; readonly pattern: number };
 
-interface SymbolClass {
+export interface SymbolClass {
   readonly sets: ReadonlySet<number>;
-  readonly folded: number;
+  readonly phraseSymbol: number;
   readonly word: boolean;
   readonly noStart: boolean;
   readonly noEnd: boolean;
@@ -58,12 +54,16 @@ interface SymbolClass {
 
 export interface Automaton {
   readonly start: State;
-  readonly maxDepth: number;
+  /** Undefined where there are no phrases; expressions are absent where `hasExpressions` is false. */
+  readonly phrases: PhraseMachine | undefined;
+  readonly hasExpressions: boolean;
   /** The edge for a symbol class; built on first use. */
   edge(state: State, symbolClass: number): Edge;
   /** The class of a code point: ≥ 0; `invisible`; or below that, `several - index` into `sequences`. */
   classOf(codePoint: number): number;
   readonly sequences: readonly (readonly number[])[];
+  /** By class: is it part of a word; its number among the phrases' symbols; may a match begin or end with it. */
+  readonly classes: readonly SymbolClass[];
   /** True when `text` put between two pieces could become part of a match. */
   canJoin(text: string, wholeWords: boolean): boolean;
   readonly states: number;
@@ -78,9 +78,9 @@ const maxStates = 16_384;
 const maxCells = 4_000_000;
 
 /**
- * All patterns as one machine: a trie of phrases and the unrolled regular expressions, made deterministic while text
- * is read. A state is built once and then costs one look-up per symbol, however many patterns there are. States are
- * bounded: past `maxStates` all are forgotten and built again as needed.
+ * All patterns as one machine over the same symbols: the phrases in Aho and Corasick's table, the expressions unrolled and
+ * made deterministic while text is read. Each half costs one look-up per symbol, however many patterns there are. States
+ * of expressions are bounded: past `maxStates` all are forgotten and built again as needed.
  *
  * Meaning: a match is any part of the text that a pattern describes, at every start and of every length. Matches that
  * overlap form one region, named by its leftmost-longest match; so no character of any match is outside a region.
@@ -90,7 +90,7 @@ export function createAutomaton(patterns: readonly Pattern[]): Automaton {
   const starts: number[] = [];
   const sets: SymbolSet[] = [];
   const setIds = new Map<string, number>();
-  const trie = createTrie();
+  const phraseList: Phrase[] = [];
   let usesBoundary = false;
 
   const emit = (instruction: Instruction): number => program.push(instruction) - 1;
@@ -124,30 +124,29 @@ export function createAutomaton(patterns: readonly Pattern[]): Automaton {
         return emit({ op: node.type, next, pattern });
     }
   };
-  let longest = 1;
   for (const [index, { match, holds }] of patterns.entries()) {
     if ('phrase' in match) {
-      trie.add(match.phrase, match.wholeWords ?? false, index, holds);
+      phraseList.push({ text: match.phrase, wholeWords: match.wholeWords ?? false, pattern: index, holds });
       usesBoundary ||= match.wholeWords ?? false;
     } else {
       const tree = parseRegex(match.regex, match.ignoreCase);
-      longest = Math.max(longest, measure(tree).max);
       starts.push(compile(tree, emit({ op: 'match', pattern: index }), index));
     }
   }
 
+  const phrases = phraseList.length > 0 ? createPhrases(phraseList) : undefined;
+
   // Symbol classes: code points that no pattern tells apart share one.
-  const classes: SymbolClass[] = [{ sets: new Set(), folded: -1, word: false, noStart: true, noEnd: false }];
+  const classes: SymbolClass[] = [{ sets: new Set(), phraseSymbol: 0, word: false, noStart: true, noEnd: false }];
   const classIds = new Map<string, number>();
   const classFor = (code: number, noStart: boolean, noEnd: boolean): number => {
     const members = sets.flatMap((set, id) => (set.test(code) ? [id] : []));
-    const fold = foldCase(code);
-    const folded = trie.symbols.has(fold) ? fold : -1;
+    const phraseSymbol = phrases?.symbolOf(foldCase(code)) ?? 0;
     const wordish = usesBoundary && isWord(code);
-    const key = `${folded} ${members.join()} ${wordish} ${noStart} ${noEnd}`;
+    const key = `${phraseSymbol} ${members.join()} ${wordish} ${noStart} ${noEnd}`;
     let id = classIds.get(key);
     if (id === undefined) {
-      id = classes.push({ sets: new Set(members), folded, word: wordish, noStart, noEnd }) - 1;
+      id = classes.push({ sets: new Set(members), phraseSymbol, word: wordish, noStart, noEnd }) - 1;
       classIds.set(key, id);
     }
     return id;
@@ -174,8 +173,8 @@ export function createAutomaton(patterns: readonly Pattern[]): Automaton {
   };
 
   let states = new Map<string, State>();
-  const intern = (word: boolean, first: boolean, nodes: readonly number[], threads: readonly number[]): State => {
-    const key = `${word ? 1 : 0}${first ? 1 : 0} ${nodes.join()} ${threads.join()}`;
+  const intern = (word: boolean, first: boolean, threads: readonly number[]): State => {
+    const key = `${word ? 1 : 0}${first ? 1 : 0} ${threads.join()}`;
     const known = states.get(key);
     if (known) return known;
     if (states.size >= maxStates || states.size * classes.length > maxCells) {
@@ -186,10 +185,7 @@ export function createAutomaton(patterns: readonly Pattern[]): Automaton {
       next: [],
       word,
       first,
-      nodes,
       threads,
-      keepDepth: trie.depth(nodes[0] ?? 0),
-      holdDepth: trie.depth(nodes.find((node) => trie.holds(node)) ?? 0),
       holdRegister: threads.findIndex((id) => patterns[program[id]?.pattern ?? -1]?.holds),
     };
     states.set(key, state);
@@ -203,7 +199,7 @@ export function createAutomaton(patterns: readonly Pattern[]): Automaton {
     const before: Accept[] = [];
     const after: Accept[] = [];
 
-    // Regular expressions: settle what waits for a boundary, seed new threads, then take the symbol.
+    // Settle what waits for a boundary, seed new threads, then take the symbol.
     const ready: { id: number; from: number }[] = [];
     const seenReady = new Set<number>();
     const settle = (id: number, from: number): void => {
@@ -228,7 +224,7 @@ export function createAutomaton(patterns: readonly Pattern[]): Automaton {
           if (atEnd) settle(instruction.next, from);
           return;
         case 'match':
-          before.push({ pattern: instruction.pattern, depth: 0, register: from });
+          before.push({ pattern: instruction.pattern, register: from });
           return;
         default:
           instruction satisfies never;
@@ -250,7 +246,7 @@ export function createAutomaton(patterns: readonly Pattern[]): Automaton {
           for (const next of instruction.next) wait(next, from);
           return;
         case 'match':
-          if (!symbol.noEnd) after.push({ pattern: instruction.pattern, depth: 0, register: from });
+          if (!symbol.noEnd) after.push({ pattern: instruction.pattern, register: from });
           return;
         case 'start':
           return; // not at the start any more
@@ -264,39 +260,20 @@ export function createAutomaton(patterns: readonly Pattern[]): Automaton {
       if (instruction?.op === 'set' && symbol.sets.has(instruction.set)) wait(instruction.next, from);
     }
 
-    // Phrases: deepest first, so that the first accept of a pattern is its longest.
-    const nodes: number[] = [];
-    const step = (node: number): void => {
-      const child = symbol.folded < 0 ? undefined : trie.child(node, symbol.folded);
-      if (child === undefined) return;
-      if (!symbol.noEnd) {
-        for (const pattern of trie.ends(child)) after.push({ pattern, depth: trie.depth(child), register: -1 });
-      }
-      if (trie.live(child)) nodes.push(child);
-    };
-    for (const node of state.nodes) {
-      if (boundary) {
-        for (const pattern of trie.wholeEnds(node)) before.push({ pattern, depth: trie.depth(node), register: -1 });
-      }
-      step(node);
-    }
-    if (!symbol.noStart) {
-      step(trie.root);
-      if (boundary) step(trie.wordRoot);
-    }
-
     return {
-      to: intern(symbol.word, false, nodes, threads),
+      to: intern(symbol.word, false, threads),
       moves,
       before: before.length > 0 ? before : undefined,
       after: after.length > 0 ? after : undefined,
     };
   };
 
-  const start = intern(false, true, [], []);
+  const start = intern(false, true, []);
   return {
     start,
-    maxDepth: Math.max(trie.maxDepth, longest),
+    phrases,
+    hasExpressions: starts.length > 0,
+    classes,
     sequences,
     classOf,
     edge(state, symbolClass) {
@@ -308,8 +285,9 @@ export function createAutomaton(patterns: readonly Pattern[]): Automaton {
       if (text === '') return true;
       // A boundary that the replacement makes or removes can finish another match, unless regions end at boundaries.
       if (usesBoundary && !wholeWords) return true;
+      if (phrases?.canJoin(text)) return true;
       const everything = program.flatMap((instruction, id) => (instruction.op === 'set' ? [id] : []));
-      let state = intern(false, false, trie.all(), everything);
+      let state = intern(false, false, everything);
       for (const char of text) {
         const found = classOf(char.codePointAt(0) ?? 0);
         for (const id of found <= several ? (sequences[several - found] ?? []) : found < 0 ? [] : [found]) {
@@ -318,71 +296,10 @@ export function createAutomaton(patterns: readonly Pattern[]): Automaton {
           state = edge.to;
         }
       }
-      return state.nodes.length > 0 || state.threads.length > 0;
+      return state.threads.length > 0;
     },
     get states() {
       return states.size;
     },
-  };
-}
-
-/** Phrases by their folded symbols. Node 0 is nothing; `root` starts anywhere, `wordRoot` only at a word boundary. */
-function createTrie() {
-  const root = 1;
-  const wordRoot = 2;
-  const children = new Map<number, number>(); // node * 2^21 + symbol → node
-  const depths = [0, 0, 0];
-  const alive = [false, false, false];
-  const holding = [false, false, false];
-  const ends = new Map<number, number[]>();
-  const wholeEnds = new Map<number, number[]>();
-  const symbols = new Set<number>();
-  const none: readonly number[] = [];
-  let maxDepth = 0;
-  const at = (node: number, symbol: number) => node * 2_097_152 + symbol;
-  const put = (map: Map<number, number[]>, node: number, pattern: number) => {
-    const list = map.get(node);
-    if (list) list.push(pattern);
-    else map.set(node, [pattern]);
-  };
-
-  return {
-    root,
-    wordRoot,
-    symbols: symbols as ReadonlySet<number>,
-    get maxDepth() {
-      return maxDepth;
-    },
-    add(phrase: string, wholeWords: boolean, pattern: number, holds: boolean): void {
-      const path = [...phrase].flatMap((char) => symbolsOf(char.codePointAt(0) ?? 0).map(({ code }) => foldCase(code)));
-      if (path.length === 0) throw new Error('A phrase needs at least one visible character.');
-      const bounded = (symbol: number | undefined) => wholeWords && symbol !== undefined && isWord(symbol);
-      const wholeEnd = bounded(path.at(-1));
-      let node = bounded(path[0]) ? wordRoot : root;
-      for (const [index, symbol] of path.entries()) {
-        symbols.add(symbol);
-        let child = children.get(at(node, symbol));
-        if (child === undefined) {
-          child = depths.push(index + 1) - 1;
-          alive.push(false);
-          holding.push(false);
-          children.set(at(node, symbol), child);
-        }
-        if (index < path.length - 1 || wholeEnd) {
-          alive[child] = true;
-          if (holds) holding[child] = true;
-        }
-        node = child;
-      }
-      put(wholeEnd ? wholeEnds : ends, node, pattern);
-      maxDepth = Math.max(maxDepth, path.length);
-    },
-    child: (node: number, symbol: number) => children.get(at(node, symbol)),
-    depth: (node: number) => depths[node] ?? 0,
-    live: (node: number) => alive[node] ?? false,
-    holds: (node: number) => holding[node] ?? false,
-    ends: (node: number) => ends.get(node) ?? none,
-    wholeEnds: (node: number) => wholeEnds.get(node) ?? none,
-    all: () => depths.map((_, node) => node).slice(3),
   };
 }

@@ -1,4 +1,4 @@
-import { type Accept, type Edge, endOfText, invisible, type State } from './automaton.ts';
+import { type Accept, type Edge, endOfText, invisible, type State, type SymbolClass } from './automaton.ts';
 import { foldText } from './fold.ts';
 import { changes, ends, type Rule, type RuleSet } from './rules.ts';
 
@@ -70,8 +70,11 @@ export function createScanner(
   { automaton, rules }: RuleSet,
   { json = false, onMatch = () => {}, replace }: ScanOptions = {},
 ): Scanner {
-  const ringMask = 2 ** Math.ceil(Math.log2(automaton.maxDepth + 2)) - 1;
-  const ring = new Int32Array(ringMask + 1); // source offsets of the last symbols
+  const { phrases, classes, hasExpressions } = automaton;
+  const ringMask = 2 ** Math.ceil(Math.log2((phrases?.maxDepth ?? 0) + 2)) - 1;
+  const ring = new Int32Array(ringMask + 1); // where the last symbols start in the source; negative: no match may start there
+  let node = 0; // of the phrases
+  let lastIsWord = false;
   let state: State = automaton.start;
   let registers: number[] = [];
   let spare: number[] = [];
@@ -99,15 +102,21 @@ export function createScanner(
   let bareEnd = -1; // end of a replaced part of a number: following digits go too
 
   const place = (): Place => (!json ? 'text' : inString ? 'string' : 'bare');
+  /** Where the symbol so many back starts in the source. */
+  const startOf = (depth: number, none: number): number => {
+    if (depth === 0) return none;
+    const start = ring[(symbols - depth) & ringMask] as number; // the ring is as long as the longest phrase
+    return start < 0 ? ~start : start;
+  };
   const holdStart = (): number => {
     let from = lastEnd > read ? lastEnd : read;
-    if (state.holdDepth > 0) from = Math.min(from, ring[(symbols - state.holdDepth) & ringMask] ?? 0);
+    if (phrases && node !== 0) from = Math.min(from, startOf(phrases.holdDepth[node] ?? 0, from));
     if (state.holdRegister >= 0) from = Math.min(from, registers[state.holdRegister] ?? 0);
     return from;
   };
   const keepStart = (): number => {
     let from = read;
-    if (state.keepDepth > 0) from = Math.min(from, ring[(symbols - state.keepDepth) & ringMask] ?? 0);
+    if (phrases && node !== 0) from = Math.min(from, startOf(phrases.liveDepth[node] ?? 0, from));
     if (registers.length > 0) from = Math.min(from, registers[0] ?? 0);
     return from;
   };
@@ -125,28 +134,37 @@ export function createScanner(
     regions.push(region);
   };
 
-  /** Handles the matches of one edge, all of which end at `end`; true when one of them ends the text. */
-  const accept = (accepts: readonly Accept[], end: number, current: number): boolean => {
-    let ending: { start: number; rule: Rule; text: string } | undefined;
-    for (const { pattern, depth, register } of accepts) {
-      const rule = rules[pattern];
-      if (!rule) continue;
-      const start =
-        depth > 0 ? (ring[(symbols - depth) & ringMask] ?? 0) : register < 0 ? current : (registers[register] ?? 0);
-      if (rule.check && !rule.check(matched(start, end), sourceText(Math.max(base, start - context), start))) continue;
-      onMatch(rule);
-      if (ends(rule)) {
-        if (!ending || start < ending.start) ending = { start, rule, text: matched(start, end) };
-      } else if (changes(rule)) {
-        const from = Math.max(start, sent);
-        if (from < end)
-          addRegion({ start: from, end, rule, matchStart: start, matchEnd: end, order: pattern, place: place() });
-      }
+  /** Handles one match; `ending` is the leftmost that ends the text. */
+  let ending: { start: number; rule: Rule; text: string } | undefined;
+  const found = (pattern: number, start: number, end: number): void => {
+    const rule = rules[pattern];
+    if (!rule) return;
+    if (rule.check && !rule.check(matched(start, end), sourceText(Math.max(base, start - context), start))) return;
+    onMatch(rule);
+    if (ends(rule)) {
+      if (!ending || start < ending.start) ending = { start, rule, text: matched(start, end) };
+    } else if (changes(rule)) {
+      const from = Math.max(start, sent);
+      if (from >= end) return;
+      addRegion({ start: from, end, rule, matchStart: start, matchEnd: end, order: pattern, place: place() });
     }
-    if (!ending) return false;
+  };
+  const foundExpressions = (accepts: readonly Accept[], end: number, current: number): void => {
+    for (const { pattern, register } of accepts)
+      found(pattern, register < 0 ? current : (registers[register] ?? 0), end);
+  };
+  const foundPhrases = (at: number, end: number): void => {
+    for (const { pattern, depth } of phrases?.matches(at) ?? []) {
+      const start = ring[(symbols - depth) & ringMask] as number; // the ring is as long as the longest phrase
+      if (start >= 0) found(pattern, start, end); // negative: inside one character
+    }
+  };
+  /** False when a match has ended the text; what is live then is not sent. */
+  const goesOn = (): boolean => {
+    if (!ending) return true;
     ended = { rule: ending.rule, text: ending.text };
-    endLimit = ending.start;
-    return true;
+    endLimit = Math.min(ending.start, holdStart());
+    return false;
   };
   const matched = (start: number, end: number): string => foldText(sourceText(start, end));
   const sourceText = (start: number, end: number): string => {
@@ -171,22 +189,30 @@ export function createScanner(
   };
 
   const take = (symbolClass: number, start: number, end: number): boolean => {
-    const edge = state.next[symbolClass] ?? automaton.edge(state, symbolClass);
-    if (edge.before && accept(edge.before, lastEnd, start)) {
-      endLimit = Math.min(endLimit, holdStart());
-      return false;
+    const symbol = classes[symbolClass] as SymbolClass; // classes come from classOf
+    if (phrases && symbol.word !== lastIsWord) {
+      lastIsWord = symbol.word;
+      if (phrases.boundary > 0) {
+        node = phrases.step(node, phrases.boundary);
+        foundPhrases(node, lastEnd);
+      }
     }
-    ring[symbols & ringMask] = start;
+    const edge = hasExpressions ? (state.next[symbolClass] ?? automaton.edge(state, symbolClass)) : undefined;
+    if (edge?.before) foundExpressions(edge.before, lastEnd, start);
+    if (ending) return goesOn();
+
+    ring[symbols & ringMask] = symbol.noStart ? ~start : start;
     symbols++;
-    if (edge.after && accept(edge.after, end, start)) {
-      move(edge, start);
-      lastEnd = end;
-      endLimit = Math.min(endLimit, holdStart());
-      return false;
+    if (phrases) {
+      node = phrases.step(node, symbol.phraseSymbol);
+      if (!symbol.noEnd) foundPhrases(node, end);
     }
-    move(edge, start);
+    if (edge) {
+      if (edge.after) foundExpressions(edge.after, end, start);
+      move(edge, start);
+    }
     lastEnd = end;
-    return true;
+    return ending ? goesOn() : true;
   };
 
   /** One code point of the text, written in the source as [start, end). False when the text has ended. */
@@ -209,15 +235,21 @@ export function createScanner(
 
   /** The end of a text: of all, or of one JSON string. False when a match that waited for it ends the answer. */
   const finishText = (): boolean => {
-    const edge = state.next[endOfText] ?? automaton.edge(state, endOfText);
-    if (edge.before && accept(edge.before, lastEnd, lastEnd)) {
-      endLimit = Math.min(endLimit, holdStart());
-      return false;
-    }
+    matchAtEnd();
+    if (ending) return goesOn();
     state = automaton.start;
     registers = [];
+    node = 0;
+    lastIsWord = false;
     invisibles = 0;
     return true;
+  };
+  /** The matches that waited for a boundary or the end, if the text ended here. */
+  const matchAtEnd = (): void => {
+    if (phrases && phrases.boundary > 0 && lastIsWord) foundPhrases(phrases.step(node, phrases.boundary), lastEnd);
+    if (!hasExpressions) return;
+    const edge = state.next[endOfText] ?? automaton.edge(state, endOfText);
+    if (edge.before) foundExpressions(edge.before, lastEnd, lastEnd);
   };
 
   /** Pairs surrogates and feeds; `unit` is written in the source as [start, end). */
@@ -384,9 +416,11 @@ export function createScanner(
     },
     release() {
       if (ended) return '';
-      // What only waits for a boundary to be a match counts as one here.
-      const edge = state.next[endOfText] ?? automaton.edge(state, endOfText);
-      if (edge.before && accept(edge.before, lastEnd, lastEnd)) return emit(Math.min(endLimit, holdStart()));
+      matchAtEnd(); // what only waits for a boundary to be a match counts as one here
+      if (ending) {
+        goesOn();
+        return emit(endLimit);
+      }
       return emit(Math.max(read, regions.at(-1)?.end ?? 0));
     },
     get ended() {
