@@ -21,6 +21,8 @@ export interface PhraseMachine {
   readonly boundary: number;
   symbolOf(folded: number): number;
   step(node: number, symbol: number): number;
+  /** 1 where patterns end: asked at every symbol. */
+  readonly ends: Uint8Array;
   /** Patterns that end at a node, longest first; undefined for none. */
   matches(node: number): readonly { readonly pattern: number; readonly depth: number }[] | undefined;
   /** Symbols of the longest live prefix at a node: of phrases that hold text back, and of all. */
@@ -30,8 +32,11 @@ export interface PhraseMachine {
   canJoin(text: string): boolean;
 }
 
-/** Past this many cells the table becomes a hash with failure links: slower per symbol, but bounded in memory. */
-const maxCells = 12_000_000;
+/**
+ * Cells of the table. Nodes are numbered breadth first, so it holds the shallow ones, where text nearly always is; deeper
+ * ones search their few children and follow failure links. 4 MiB stay in a processor's cache, all nodes would not.
+ */
+const maxCells = 1_048_576;
 const root = 0;
 
 export function createPhrases(phrases: readonly Phrase[], cells = maxCells): PhraseMachine {
@@ -46,32 +51,41 @@ export function createPhrases(phrases: readonly Phrase[], cells = maxCells): Phr
     return pathOf(symbols, wholeWords, boundary, symbolOf);
   });
   const width = ids.size + first;
-  const { order, parents, symbols, children } = buildTrie(paths, width);
+  const { parents, symbols, firstChild } = buildTrie(paths, width);
 
-  const size = order.length;
+  const size = parents.length;
   const fail = new Int32Array(size);
   const depth = new Int32Array(size);
   const level = new Int32Array(size);
-  const dense = size * width <= cells ? new Int32Array(size * width) : undefined;
-  const sparse = dense ? undefined : children;
+  const rows = Math.max(1, Math.min(size, Math.floor(cells / width)));
+  const table = new Int32Array(rows * width);
+  const childOf = (node: number, symbol: number): number => {
+    let low = firstChild[node] as number;
+    let high = firstChild[node + 1] as number; // children lie together, by symbol
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((symbols[middle] as number) < symbol) low = middle + 1;
+      else high = middle;
+    }
+    return low < (firstChild[node + 1] as number) && symbols[low] === symbol ? low : root;
+  };
   const step = (node: number, symbol: number): number => {
-    if (dense) return dense[node * width + symbol] as number; // node and symbol come from here
     for (let at = node; ; at = fail[at] as number) {
-      const next = sparse?.get(at * width + symbol);
-      if (next !== undefined) return next;
-      if (at === root) return root;
+      if (at < rows) return table[at * width + symbol] as number; // nodes and symbols come from here
+      const child = childOf(at, symbol);
+      if (child !== root) return child;
     }
   };
   // Breadth first: a node's failure link is shallower, so its row is complete when the node's own is made from it.
   for (let node = root, next = 1; node < size; node++) {
     const shorter = fail[node] as number;
-    if (dense && node !== root) dense.copyWithin(node * width, shorter * width, (shorter + 1) * width);
+    if (node < rows && node !== root) table.copyWithin(node * width, shorter * width, (shorter + 1) * width);
     for (; parents[next] === node && next < size; next++) {
       const symbol = symbols[next] as number;
       level[next] = (level[node] as number) + 1;
       depth[next] = (depth[node] as number) + (boundary > 0 && symbol === boundary ? 0 : 1);
       fail[next] = node === root ? root : step(shorter, symbol);
-      if (dense) dense[node * width + symbol] = next;
+      if (node < rows) table[node * width + symbol] = next;
     }
   }
 
@@ -90,6 +104,7 @@ export function createPhrases(phrases: readonly Phrase[], cells = maxCells): Phr
     own.set(node, [...(own.get(node) ?? []), found]);
   }
   const all = new Map<number, readonly { pattern: number; depth: number }[]>();
+  const ends = new Uint8Array(size);
   const holdDepth = new Int32Array(size);
   const liveDepth = new Int32Array(size);
   for (let node = 1; node < size; node++) {
@@ -100,6 +115,7 @@ export function createPhrases(phrases: readonly Phrase[], cells = maxCells): Phr
     const inherited = all.get(shorter);
     const both = mine && inherited ? [...mine, ...inherited] : (mine ?? inherited);
     if (both) all.set(node, both);
+    if (both) ends[node] = 1;
   }
 
   const child = (node: number, symbol: number): number | undefined => {
@@ -112,6 +128,7 @@ export function createPhrases(phrases: readonly Phrase[], cells = maxCells): Phr
     boundary,
     symbolOf,
     step,
+    ends,
     matches: (node) => all.get(node),
     holdDepth,
     liveDepth,
@@ -148,11 +165,10 @@ function pathOf(
   return path;
 }
 
-/** The trie, numbered breadth first so that what is read most lies together. `children`: node × width + symbol → node. */
+/** The trie, numbered breadth first; the children of a node lie together, by symbol, from `firstChild` on. */
 function buildTrie(paths: readonly (readonly number[])[], width: number) {
-  const edges = new Map<number, number>();
-  const firstChild: number[] = [0];
-  const sibling: number[] = [0];
+  const edges = new Map<number, number>(); // node × width + symbol → node
+  const below: number[][] = [[]];
   const symbolAt: number[] = [0];
   for (const path of paths) {
     let node = 0;
@@ -162,9 +178,8 @@ function buildTrie(paths: readonly (readonly number[])[], width: number) {
       if (next === undefined) {
         next = symbolAt.push(symbol) - 1;
         edges.set(key, next);
-        sibling.push(firstChild[node] ?? 0);
-        firstChild[node] = next;
-        firstChild.push(0);
+        below.push([]);
+        below[node]?.push(next);
       }
       node = next;
     }
@@ -172,14 +187,16 @@ function buildTrie(paths: readonly (readonly number[])[], width: number) {
   const order = [0];
   const parents = new Int32Array(symbolAt.length);
   const symbols = new Int32Array(symbolAt.length);
-  const children = new Map<number, number>();
+  const firstChild = new Int32Array(symbolAt.length + 1);
   for (let at = 0; at < order.length; at++) {
-    for (let next = firstChild[order[at] ?? 0] ?? 0; next !== 0; next = sibling[next] ?? 0) {
-      const id = order.push(next) - 1;
+    firstChild[at] = order.length;
+    const next = below[order[at] ?? 0] ?? [];
+    for (const node of next.sort((a, b) => (symbolAt[a] ?? 0) - (symbolAt[b] ?? 0))) {
+      const id = order.push(node) - 1;
       parents[id] = at;
-      symbols[id] = symbolAt[next] ?? 0;
-      children.set(at * width + (symbolAt[next] ?? 0), id);
+      symbols[id] = symbolAt[node] ?? 0;
     }
   }
-  return { order, parents, symbols, children };
+  firstChild[symbolAt.length] = order.length;
+  return { parents, symbols, firstChild };
 }

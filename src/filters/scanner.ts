@@ -194,7 +194,7 @@ export function createScanner(
       lastIsWord = symbol.word;
       if (phrases.boundary > 0) {
         node = phrases.step(node, phrases.boundary);
-        foundPhrases(node, lastEnd);
+        if (phrases.ends[node] === 1) foundPhrases(node, lastEnd);
       }
     }
     const edge = hasExpressions ? (state.next[symbolClass] ?? automaton.edge(state, symbolClass)) : undefined;
@@ -205,7 +205,7 @@ export function createScanner(
     symbols++;
     if (phrases) {
       node = phrases.step(node, symbol.phraseSymbol);
-      if (!symbol.noEnd) foundPhrases(node, end);
+      if (phrases.ends[node] === 1 && !symbol.noEnd) foundPhrases(node, end);
     }
     if (edge) {
       if (edge.after) foundExpressions(edge.after, end, start);
