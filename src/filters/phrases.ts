@@ -20,6 +20,11 @@ export interface PhraseMachine {
   /** 0 where no phrase wants whole words. */
   readonly boundary: number;
   symbolOf(folded: number): number;
+  /** Where nodes below `rows` lead: node × width + symbol. */
+  readonly table: Int32Array;
+  readonly rows: number;
+  readonly width: number;
+  /** Where any node leads. */
   step(node: number, symbol: number): number;
   /** 1 where patterns end: asked at every symbol. */
   readonly ends: Uint8Array;
@@ -34,9 +39,9 @@ export interface PhraseMachine {
 
 /**
  * Cells of the table. Nodes are numbered breadth first, so it holds the shallow ones, where text nearly always is; deeper
- * ones search their few children and follow failure links. 4 MiB stay in a processor's cache, all nodes would not.
+ * ones search their few children and follow failure links. 1 MiB stays in a processor's cache, all nodes would not.
  */
-const maxCells = 1_048_576;
+const maxCells = 262_144;
 const root = 0;
 
 export function createPhrases(phrases: readonly Phrase[], cells = maxCells): PhraseMachine {
@@ -127,6 +132,9 @@ export function createPhrases(phrases: readonly Phrase[], cells = maxCells): Phr
     maxDepth: depth.reduce((a, b) => Math.max(a, b), 0),
     boundary,
     symbolOf,
+    table,
+    rows,
+    width,
     step,
     ends,
     matches: (node) => all.get(node),

@@ -81,6 +81,7 @@ export function createScanner(
   let symbols = 0;
 
   let buffer = ''; // source text from `base` on
+  let held = ''; // source text from `sent` on
   let base = 0;
   let sent = 0;
   let read = 0; // units whose code points have been fed
@@ -204,7 +205,10 @@ export function createScanner(
     ring[symbols & ringMask] = symbol.noStart ? ~start : start;
     symbols++;
     if (phrases) {
-      node = phrases.step(node, symbol.phraseSymbol);
+      node = // the call is spared where the table knows
+        node < phrases.rows
+          ? (phrases.table[node * phrases.width + symbol.phraseSymbol] as number) // nodes and symbols come from there
+          : phrases.step(node, symbol.phraseSymbol);
       if (phrases.ends[node] === 1 && !symbol.noEnd) foundPhrases(node, end);
     }
     if (edge) {
@@ -367,6 +371,21 @@ export function createScanner(
   /** Gives out everything before `limit`, regions that are closed replaced, and stops before an open one. */
   const emit = (limit: number): string => {
     let out = '';
+    if (regions.length === 0) {
+      if (limit > sent) {
+        out = held.length === limit - sent ? held : held.slice(0, limit - sent);
+        held = held.slice(limit - sent);
+        sent = limit;
+      }
+    } else {
+      out = emitRegions(limit);
+      held = buffer.slice(sent - base);
+    }
+    if (sent - base > 64) trim();
+    return out;
+  };
+  const emitRegions = (limit: number): string => {
+    let out = '';
     while (regions[0] && regions[0].end <= limit) {
       const region = regions[0];
       out += buffer.slice(sent - base, Math.max(region.start, sent) - base) + replacementOf(region);
@@ -380,12 +399,13 @@ export function createScanner(
       out += buffer.slice(sent - base, cut - base);
       sent = cut;
     }
-    const keep = Math.max(base, Math.min(sent, keepStart()) - context);
-    if (keep - base > 256) {
-      buffer = buffer.slice(keep - base);
-      base = keep;
-    }
     return out;
+  };
+  /** Forgets what is sent and nothing can look back at; seldom, since appending is cheaper than cutting. */
+  const trim = (): void => {
+    const keep = Math.max(base, Math.min(sent, keepStart()) - context);
+    buffer = buffer.slice(keep - base);
+    base = keep;
   };
   const pendingStart = (): number => {
     let from = holdStart();
@@ -399,6 +419,7 @@ export function createScanner(
     push(text) {
       if (ended || text === '') return '';
       buffer += text;
+      held = held === '' ? text : held + text;
       let alive = true;
       for (let i = 0; i < text.length && alive; i++) {
         const unit = text.charCodeAt(i);
