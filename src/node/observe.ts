@@ -62,7 +62,8 @@ export async function observe({
     ? await otlpExporter({
         serviceVersion: version,
         ...(traces && { url: traces.url, headers: traces.headers }),
-        onError: (error) => log.warn({ err: error }, 'traces are not exported'),
+        onError: (error) =>
+          log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'traces are not exported'),
       })
     : undefined;
   const alerts =

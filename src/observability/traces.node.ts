@@ -10,12 +10,14 @@ export interface OtlpOptions {
   /** Told once per failing export, never thrown: tracing must not take the gateway down. */
   readonly onError?: (error: unknown) => void;
   readonly flushEveryMs?: number;
+  /** A collector that takes longer is not waited for. */
+  readonly timeoutMs?: number;
 }
 
 export interface Otlp {
   readonly export: SpanExporter;
-  /** Sends what is left; never throws and takes at most a few seconds. */
-  close(): Promise<void>;
+  /** Sends what is left, for at most `limitMs`; never throws. */
+  close(limitMs?: number): Promise<void>;
 }
 
 const spanKinds = { internal: 0, server: 1, client: 2 } as const;
@@ -31,21 +33,31 @@ export async function otlpExporter({
   serviceVersion = 'unknown',
   onError = () => {},
   flushEveryMs = 2000,
+  timeoutMs = 10_000,
 }: OtlpOptions = {}): Promise<Otlp> {
   const [{ OTLPTraceExporter }, { BatchSpanProcessor }, { resourceFromAttributes }, { diag, DiagLogLevel }] =
     await importSdk();
   // What fails in a batch goes to the SDK's own log, and from there to the caller; it is never thrown.
   const quiet = () => {};
   diag.setLogger(
-    { error: (message) => onError(new Error(message)), warn: quiet, info: quiet, debug: quiet, verbose: quiet },
+    {
+      error: (message) => onError(new Error(plainMessage(message))),
+      warn: quiet,
+      info: quiet,
+      debug: quiet,
+      verbose: quiet,
+    },
     { logLevel: DiagLogLevel.ERROR, suppressOverrideMessage: true },
   );
   const exporter = new OTLPTraceExporter({
     ...(url !== undefined && { url }),
     ...(headers && { headers: { ...headers } }),
-    timeoutMillis: 5000,
+    timeoutMillis: timeoutMs,
   });
-  const processor = new BatchSpanProcessor(exporter, { scheduledDelayMillis: flushEveryMs, exportTimeoutMillis: 6000 });
+  const processor = new BatchSpanProcessor(exporter, {
+    scheduledDelayMillis: flushEveryMs,
+    exportTimeoutMillis: timeoutMs + 1000,
+  });
   const resource = resourceFromAttributes({ 'service.name': serviceName, 'service.version': serviceVersion });
   const scope = { name: 'tidegate', version: serviceVersion };
 
@@ -81,14 +93,25 @@ export async function otlpExporter({
         });
       }
     },
-    async close() {
-      try {
-        await processor.shutdown();
-      } catch (error) {
-        onError(error);
-      }
+    async close(limitMs = 3000) {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, limitMs);
+      });
+      await Promise.race([processor.shutdown().catch(onError), late]);
+      clearTimeout(timer);
     },
   };
+}
+
+/** The SDK logs errors as JSON, stack and all. */
+function plainMessage(text: string): string {
+  try {
+    const { message } = JSON.parse(text) as { message?: unknown };
+    return typeof message === 'string' ? message : text;
+  } catch {
+    return text;
+  }
 }
 
 const importSdk = () =>
