@@ -1,51 +1,22 @@
-import type { Clock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { CompletionEvent, Usage } from '../core/event.ts';
 import type { ChatRequest, Dialect } from '../core/request.ts';
-import type { Attempt, Decision, RequestContext, Run } from '../core/run.ts';
-import { abortError, sleep, throwIfAborted } from '../core/signals.ts';
-import { upstreamHeaders } from '../core/trace.ts';
-import { backoffMs, retryDelayMs } from './backoff.ts';
-import { type Call, openCall } from './call.ts';
+import type { Attempt, Decision, Run } from '../core/run.ts';
+import { abortError, throwIfAborted } from '../core/signals.ts';
 import type { Facts } from './facts.ts';
-import { hedged } from './hedge.ts';
-import type { RouteRules } from './model.ts';
-import { nobodyLeft, type Plan, type Planned } from './plan.ts';
-import { type TargetStates, unavailable } from './state.ts';
+import { type AnswerOrder, createOpening, type Opened, type OpeningDeps } from './opening.ts';
+import type { Planned } from './plan.ts';
 import { createDelivered, type Delivered, insideToolCall, type Rest, rejoin, restOf, sumUsage } from './takeover.ts';
-import type { Outcome, Version } from './versions.ts';
 
 /** What the bytes of a broken pass-through answer said; given by the composition root, because routing knows no wire. */
 export type DecodeWire = (dialect: Dialect, bytes: Uint8Array) => readonly CompletionEvent[] | undefined;
 
-export interface AnswerDeps {
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly states: TargetStates;
+export interface AnswerDeps extends OpeningDeps {
   readonly decodeWire?: DecodeWire;
   /** Sees every event that leaves, for the shadow. */
   readonly watch?: (event: CompletionEvent) => void;
-  /** What became of a request that a trial sent to a version. */
-  readonly report: (planned: Planned, version: Version, outcome: Outcome) => void;
   /** Called once, when the answer has ended, whichever way. */
   readonly ended: (error: GatewayError | undefined) => void;
-}
-
-export interface AnswerOrder {
-  readonly route: string;
-  readonly rules: RouteRules;
-  readonly plan: Plan;
-  readonly facts: Facts;
-  readonly request: ChatRequest;
-  readonly context: RequestContext;
-  /** Aborts with the client, the total deadline, or a shutdown. */
-  readonly signal: AbortSignal;
-}
-
-interface Opened {
-  readonly planned: Planned;
-  readonly call: Call;
-  readonly ttftMs: () => number | undefined;
 }
 
 /**
@@ -53,127 +24,8 @@ interface Opened {
  * exactly what is delivered. The client sees one stream in either case.
  */
 export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run> {
-  const { rules, plan, facts, request, context, signal, route } = order;
-  const { clock, random, states } = deps;
-  const attempts: Attempt[] = [];
-  const decisions: Decision[] = [];
-  const fallbacks = states.fallbacks(route);
-  fallbacks.deposit();
-  const decide = (name: string, action: string, detail?: string) => {
-    if (decisions.length < 32) decisions.push({ stage: 'routing', name, action, ...(detail && { detail }) });
-  };
-  let calls = 0;
-
-  /** One call of one target, written down. */
-  const open = async (planned: Planned, asked: ChatRequest, callSignal: AbortSignal, race = false): Promise<Opened> => {
-    const { target } = planned.leaf;
-    const startedMs = clock.now();
-    let ttftMs: number | undefined;
-    const written = (error?: GatewayError): Attempt => ({
-      target: target.name,
-      startedMs,
-      durationMs: clock.now() - startedMs,
-      ...(error && { error: { kind: error.kind, message: error.message, status: error.status } }),
-    });
-    try {
-      const call = await openCall({
-        target,
-        state: states.of(target.name),
-        request: asked,
-        options: { signal: callSignal, tenant: context.caller.tenant, headers: upstreamHeaders(context, calls++) },
-        timeouts: rules.timeouts,
-        clock,
-        tokens: facts.promptTokens + facts.outputTokens,
-        untilToken: race,
-        onFirstToken: (ms) => {
-          ttftMs = ms;
-        },
-      });
-      attempts.push(written());
-      return { planned, call, ttftMs: () => ttftMs };
-    } catch (error) {
-      const failure = toGatewayError(error);
-      attempts.push(written(failure));
-      report(planned, failure);
-      throw failure;
-    }
-  };
-  const report = ({ trial, ...planned }: Planned, failure: GatewayError | undefined, ttftMs?: number) => {
-    if (!trial || failure?.blame === 'client') return;
-    deps.report({ ...planned, trial }, trial.version, { ok: !failure, ...(ttftMs !== undefined && { ttftMs }) });
-  };
-
-  /** The first of the candidates that answers, with retries, back-off and hedge. */
-  const openFirst = async (candidates: readonly Planned[], asked: ChatRequest): Promise<Opened> => {
-    let last: GatewayError | undefined;
-    const used = new Set<Planned>();
-    let failedCalls = 0;
-    for (const [index, planned] of candidates.entries()) {
-      const { target } = planned.leaf;
-      const state = states.of(target.name);
-      const isLast = index === candidates.length - 1;
-      if (failedCalls > 0 && !used.has(planned) && !fallbacks.withdraw()) {
-        decide('fallback', 'refused', 'budget is spent');
-        break;
-      }
-      for (let retry = 0; !used.has(planned); ) {
-        const now = clock.now();
-        const out = unavailable(state, now);
-        if (out || !state.breaker.take(now)) {
-          last ??= new GatewayError('unavailable', `${target.name} is out of service: ${out?.reason ?? 'half open'}.`, {
-            retryAfterMs: Math.max(0, (out?.retryAtMs ?? now + 1000) - now),
-          });
-          break;
-        }
-        try {
-          if (!rules.hedge) return await open(planned, asked, signal);
-          return await openHedged(planned, candidates.slice(index + 1), asked, used, rules.hedge.afterMs);
-        } catch (error) {
-          throwIfAborted(signal);
-          const failure = toGatewayError(error);
-          failedCalls += 1;
-          if (!goesOn(failure)) throw failure;
-          last = failure;
-          const sameAgain = retriesSame(failure) || (isLast && failure.kind === 'upstream_rate_limited');
-          if (!sameAgain || retry >= rules.retry.attempts) break;
-          const delayMs = retryDelayMs(
-            failure.retryAfterMs,
-            backoffMs(retry, rules.retry, random),
-            rules.retry.longestWaitMs,
-          );
-          if (delayMs === undefined) break;
-          if (!state.retries.withdraw()) {
-            decide('retry', 'refused', `${target.name}: budget is spent`);
-            break;
-          }
-          retry += 1;
-          await sleep(delayMs, signal);
-        }
-      }
-    }
-    throw last ?? nobodyLeft(plan, route, clock.now());
-  };
-
-  const openHedged = (
-    planned: Planned,
-    others: readonly Planned[],
-    asked: ChatRequest,
-    used: Set<Planned>,
-    afterMs: number,
-  ): Promise<Opened> =>
-    hedged(
-      (lost) => open(planned, asked, AbortSignal.any([signal, lost]), true),
-      (lost) => {
-        const state = (other: Planned) => states.of(other.leaf.target.name);
-        const other = others.find((each) => !used.has(each) && !unavailable(state(each), clock.now()));
-        if (!other || !state(other).breaker.take(clock.now()) || !state(other).retries.withdraw()) return undefined;
-        used.add(other);
-        decide('hedge', other.leaf.target.name, `no token of ${planned.leaf.target.name} after ${afterMs} ms`);
-        return open(other, asked, AbortSignal.any([signal, lost]), true);
-      },
-      afterMs,
-      ({ call }, reason) => call.cancel(reason),
-    );
+  const { rules, plan, facts, request, signal } = order;
+  const { attempts, decisions, decide, openFirst, report } = createOpening(order, deps);
 
   let current: Opened;
   try {
@@ -355,14 +207,6 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
     },
   };
 }
-
-/** Whether another call may succeed where this one failed: what another target can do better than this one counts too. */
-const goesOn = ({ kind, retryable }: GatewayError) =>
-  retryable || kind === 'internal' || kind === 'context_length_exceeded' || kind === 'unsupported';
-
-/** A broken connection or a 5xx may be gone a moment later; a slow, unwilling or absent target is left for the next one. */
-const retriesSame = ({ kind }: GatewayError) =>
-  kind === 'upstream_failed' || kind === 'upstream_unreachable' || kind === 'engine_failed';
 
 const withStory = (error: GatewayError, attempts: readonly Attempt[], decisions: readonly Decision[]) =>
   new GatewayError(error.kind, error.message, {

@@ -1,31 +1,22 @@
 import { type Clock, systemClock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import { nearestNames } from '../core/nearest.ts';
-import type { CallOptions } from '../core/provider.ts';
 import type { ChatRequest } from '../core/request.ts';
-import type { Route, Routing, Target } from '../core/route.ts';
+import type { Route, Routing } from '../core/route.ts';
 import type { RequestContext } from '../core/run.ts';
-import { abortError, withDeadline } from '../core/signals.ts';
-import { upstreamHeaders } from '../core/trace.ts';
 import { answer, type DecodeWire } from './answer.ts';
-import { blame, totalTimeout } from './call.ts';
 import { classify } from './classify.ts';
 import { createDrain } from './drain.ts';
 import { type Facts, factsOf } from './facts.ts';
 import { startHealthChecks } from './health.ts';
-import {
-  defaultRetry,
-  defaultTakeover,
-  defaultTimeouts,
-  type RoutedModel,
-  type RouteRules,
-  type Timeouts,
-} from './model.ts';
+import { defaultRetry, defaultTakeover, defaultTimeouts, type RoutedModel, type RouteRules } from './model.ts';
 import { breaksPlace, nobodyLeft, type Plan, planFor } from './plan.ts';
+import { createScope } from './scope.ts';
 import { isFree, type Shadow, type ShadowReport, startShadow } from './shadow.ts';
-import { createTargetStates, type TargetState, type TargetStates } from './state.ts';
+import { createTargetStates, type TargetStates } from './state.ts';
 import { ordered } from './strategies/ordered.ts';
 import type { Trial, Verdict, Version } from './versions.ts';
+import { callOnce, wholeCall } from './whole-call.ts';
 
 export type { RoutedModel } from './model.ts';
 
@@ -260,83 +251,3 @@ function avoiding(plan: Plan, avoid: readonly string[] | undefined): Plan {
   const last = (refused: boolean) => plan.targets.filter(({ leaf }) => avoid.includes(leaf.target.name) === refused);
   return { ...plan, targets: [...last(false), ...last(true)] };
 }
-
-/** One signal for a whole answer: the client's, the route's total deadline, and a shutdown. */
-function createScope(client: AbortSignal, totalMs: number) {
-  const controller = new AbortController();
-  const abort = (reason: GatewayError) => controller.abort(reason);
-  const onClient = () => abort(abortError(client));
-  if (client.aborted) onClient();
-  else client.addEventListener('abort', onClient, { once: true });
-  const timer =
-    totalMs > 0
-      ? setTimeout(() => {
-          abort(new GatewayError('timeout', `The answer took longer than ${totalMs} ms.`, { code: totalTimeout }));
-        }, totalMs)
-      : undefined;
-  return {
-    signal: controller.signal,
-    abort,
-    clear() {
-      clearTimeout(timer);
-      client.removeEventListener('abort', onClient);
-    },
-  };
-}
-
-/** One call that answers as a whole, within the route's first-token deadline. Undefined where the target can't. */
-async function callOnce<T>(
-  target: Target,
-  state: TargetState,
-  { firstTokenMs }: Timeouts,
-  context: RequestContext,
-  use: (target: Target, options: CallOptions) => Promise<T> | undefined,
-  clock: Clock,
-): Promise<{ value: T } | undefined> {
-  const deadline = withDeadline(context.signal, firstTokenMs, target.name);
-  try {
-    if (!state.breaker.take(clock.now())) {
-      throw new GatewayError('unavailable', `${target.name} is out of service.`);
-    }
-    const pending = use(target, {
-      signal: deadline.signal,
-      tenant: context.caller.tenant,
-      headers: upstreamHeaders(context, 0),
-    });
-    if (!pending) {
-      state.breaker.neutral();
-      return undefined;
-    }
-    state.inFlight += 1;
-    try {
-      const value = await pending;
-      state.breaker.success(clock.now());
-      return { value };
-    } catch (error) {
-      const failure = deadline.signal.aborted ? abortError(deadline.signal) : toGatewayError(error);
-      blame(state, failure, false, clock.now());
-      throw failure;
-    } finally {
-      state.inFlight -= 1;
-    }
-  } finally {
-    deadline.clear();
-  }
-}
-
-const wholeCall = (model: string): ChatRequest => ({
-  model,
-  messages: [],
-  sampling: {},
-  stop: [],
-  choices: 1,
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: true,
-  responseFormat: { type: 'text' },
-  continueFinalMessage: false,
-  stream: false,
-  priority: 'normal',
-  dialect: 'openai-chat',
-  extensions: {},
-});

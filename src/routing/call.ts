@@ -52,9 +52,14 @@ export async function openCall(order: CallOrder): Promise<Call> {
   const startedMs = clock.now();
   const watch = watchCall(order.options.signal, order.timeouts, target.name, clock);
   const call = begin(order, watch, startedMs);
-  const iterator = target.provider
-    .stream({ ...request, model: target.model }, { ...order.options, signal: watch.signal })
-    [Symbol.asyncIterator]();
+  let iterator: AsyncIterator<CompletionEvent>;
+  try {
+    iterator = target.provider
+      .stream({ ...request, model: target.model }, { ...order.options, signal: watch.signal })
+      [Symbol.asyncIterator]();
+  } catch (error) {
+    throw call.fail(error);
+  }
   const held: CompletionEvent[] = [];
   let ended = false;
 

@@ -1,0 +1,69 @@
+import type { Clock } from '../core/clock.ts';
+import { GatewayError, toGatewayError } from '../core/errors.ts';
+import type { CallOptions } from '../core/provider.ts';
+import type { ChatRequest } from '../core/request.ts';
+import type { Target } from '../core/route.ts';
+import type { RequestContext } from '../core/run.ts';
+import { abortError, withDeadline } from '../core/signals.ts';
+import { upstreamHeaders } from '../core/trace.ts';
+import { blame } from './call.ts';
+import type { Timeouts } from './model.ts';
+import type { TargetState } from './state.ts';
+
+/** One call that answers as a whole, within the route's first-token deadline. Undefined where the target can't. */
+export async function callOnce<T>(
+  target: Target,
+  state: TargetState,
+  { firstTokenMs }: Timeouts,
+  context: RequestContext,
+  use: (target: Target, options: CallOptions) => Promise<T> | undefined,
+  clock: Clock,
+): Promise<{ value: T } | undefined> {
+  const deadline = withDeadline(context.signal, firstTokenMs, target.name);
+  try {
+    if (!state.breaker.take(clock.now())) {
+      throw new GatewayError('unavailable', `${target.name} is out of service.`);
+    }
+    const pending = use(target, {
+      signal: deadline.signal,
+      tenant: context.caller.tenant,
+      headers: upstreamHeaders(context, 0),
+    });
+    if (!pending) {
+      state.breaker.neutral();
+      return undefined;
+    }
+    state.inFlight += 1;
+    try {
+      const value = await pending;
+      state.breaker.success(clock.now());
+      return { value };
+    } catch (error) {
+      const failure = deadline.signal.aborted ? abortError(deadline.signal) : toGatewayError(error);
+      blame(state, failure, false, clock.now());
+      throw failure;
+    } finally {
+      state.inFlight -= 1;
+    }
+  } finally {
+    deadline.clear();
+  }
+}
+
+/** What a plan looks at where there is no chat: nothing of its content decides. */
+export const wholeCall = (model: string): ChatRequest => ({
+  model,
+  messages: [],
+  sampling: {},
+  stop: [],
+  choices: 1,
+  tools: [],
+  toolChoice: 'auto',
+  parallelToolCalls: true,
+  responseFormat: { type: 'text' },
+  continueFinalMessage: false,
+  stream: false,
+  priority: 'normal',
+  dialect: 'openai-chat',
+  extensions: {},
+});
