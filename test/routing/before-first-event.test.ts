@@ -54,7 +54,7 @@ test.each([
   },
 ])('$name', async ({ a, b, said, asked }) => {
   const targets = [upstream('a', a), upstream('b', b)];
-  const run = await send(routingOf(targets, { timeouts: { firstTokenMs: 30, idleMs: 1000, totalMs: 0 } }));
+  const run = await send(routingOf(targets, { timeouts: { firstTokenMs: 250, idleMs: 5000, totalMs: 0 } }));
   const { events, error } = await drink(run);
   expect(error).toBeUndefined();
   expect(textsOf(events)).toBe(said);
@@ -160,7 +160,7 @@ test('a target that ignores its signal holds nobody up', async () => {
     },
   );
   const routing = routingOf([deaf, upstream('b', [says('b')])], {
-    timeouts: { firstTokenMs: 20, idleMs: 0, totalMs: 0 },
+    timeouts: { firstTokenMs: 250, idleMs: 0, totalMs: 0 },
   });
   expect(textsOf((await drink(await send(routing))).events)).toBe('b');
 });

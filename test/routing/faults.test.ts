@@ -57,10 +57,10 @@ const translating: Filters = {
   apply: async (request) => ({ request: readable(request), output: (events) => events }),
 };
 
-function gatewayOver(targets: readonly Target[], filters: Filters) {
+function gatewayOver(targets: readonly Target[], filters: Filters, idleMs = 10_000) {
   const change = {
     retry: { attempts: 0, baseMs: 1, maxMs: 1, longestWaitMs: 1 },
-    timeouts: { firstTokenMs: 2000, idleMs: 500, totalMs: 0 },
+    timeouts: { firstTokenMs: 10_000, idleMs, totalMs: 0 },
   };
   const routing = createRouting([{ name: 'test', filters: [], targets, rules: rules(targets, change) }], undefined, {
     decodeWire: decodeDelivered,
@@ -161,7 +161,8 @@ describe.each([
         ...pieces.slice(0, k).map((content) => chunk({ content })),
       );
       broken.answer({ body: [sent, fault] });
-      const app = gatewayOver([targetOf('broken', broken), targetOf('healthy', healthy)], filters);
+      const idleMs = fault === 'stall' ? 400 : undefined;
+      const app = gatewayOver([targetOf('broken', broken), targetOf('healthy', healthy)], filters, idleMs);
       const heard = understand(await (await chat(app, { stream: true })).text());
       expect(heard).toMatchObject({ text: whole, error: undefined, done: 1, finishes: ['stop'] });
       expect(heard.ids.size).toBe(1);
