@@ -168,7 +168,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     cache: state.cache,
     idempotency: state.idempotency,
     record: createRecorder(observers.sinks, undefined, {
-      watchers: observers.watchers,
+      watchers: [...observers.watchers, ...state.watchers],
       priceOf: state.priceOf,
       ...(state.durable && { durable: state.durable }),
     }),

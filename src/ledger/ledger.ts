@@ -1,6 +1,8 @@
+import { randomId } from '../core/clock.ts';
 import { type Digest, webDigest } from '../core/digest.ts';
 import type { ObjectStore } from '../core/objects.ts';
 import { type AuditTable, auditTable } from './audit.ts';
+import { contentTable } from './contents.ts';
 import type { Db } from './db.ts';
 import { feedbackTable } from './feedback.ts';
 import { type KeyTable, keyTable } from './keys.ts';
@@ -16,8 +18,13 @@ export interface Ledger {
   readonly audit: AuditTable;
   readonly objects: ObjectStore;
   readonly feedback: ReturnType<typeof feedbackTable>;
-  /** Deletes expired objects, and usage older than `usageMs`. */
-  prune(usageMs?: number): Promise<void>;
+  readonly contents: ReturnType<typeof contentTable>;
+  /** Deletes expired objects, and what is older than these. */
+  prune(older: {
+    readonly usageMs?: number | undefined;
+    readonly contentMs?: number;
+    readonly auditMs?: number | undefined;
+  }): Promise<void>;
 }
 
 /** Brings the schema up to date and gives the tables. `auditDigest`: an HMAC where the audit has a secret. */
@@ -27,16 +34,30 @@ export async function openTables(
 ): Promise<Ledger> {
   await migrate(db, now);
   const usage = usageTable(db);
+  const audit = auditTable(db, auditDigest);
+  const contents = contentTable(db);
   return {
     db,
     usage,
     keys: keyTable(db),
-    audit: auditTable(db, auditDigest),
+    audit,
     objects: objectTable(db, now),
     feedback: feedbackTable(db),
-    async prune(usageMs) {
+    contents,
+    async prune({ usageMs, contentMs, auditMs }) {
       await pruneObjects(db, now);
       if (usageMs !== undefined) await usage.prune(now() - usageMs);
+      if (contentMs !== undefined) await contents.prune(now() - contentMs);
+      if (auditMs === undefined) return;
+      const event = (detail: string) => ({
+        id: randomId('adm_'),
+        at: now(),
+        actor: 'retention',
+        action: 'audit.prune',
+        subject: 'audit',
+        detail,
+      });
+      await audit.prune(now() - auditMs, event);
     },
   };
 }

@@ -9,9 +9,10 @@ import type { Digest } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Usage } from '../core/event.ts';
 import type { ObjectStore } from '../core/objects.ts';
-import type { RequestRecord } from '../core/record.ts';
+import type { RequestRecord, Watcher } from '../core/record.ts';
 import { connectRedis } from '../core/redis.node.ts';
 import type { Redis } from '../core/redis.ts';
+import { readable } from '../core/request.ts';
 import type { Route, Target } from '../core/route.ts';
 import type { BudgetStatus, ResponseCacheStatus } from '../core/status.ts';
 import type { RouteEntry } from '../http/deps.ts';
@@ -39,12 +40,15 @@ import { createKeyring, type Keyring } from '../policy/keyring.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { createPrices } from '../policy/price.ts';
 import { genaiPrices } from '../policy/price-catalogue.ts';
+import { contentWatcher } from './contents.ts';
 
 /** What the gateway remembers: keys, limits, budgets, the ledger and the response cache, as the configuration says. */
 export interface State {
   readonly policy: Policy;
   readonly cache: ResponseCache;
   readonly idempotency: Idempotency;
+  /** Keeps prompts and answers, where that is switched on. */
+  readonly watchers: readonly Watcher[];
   /** True while everybody is let in. */
   readonly open: boolean;
   readonly durable?: DurableSink;
@@ -151,7 +155,9 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
   let rules = await build(config);
   const policy: Policy = {
     authenticate: (headers) => rules.policy.authenticate(headers),
-    admit: (request, route, context) => rules.policy.admit(request, route, context),
+    // Kept text has to be read on its way.
+    admit: (request, route, context) =>
+      rules.policy.admit(audit.content.keep ? readable(request) : request, route, context),
     admitTokens: (tokens, route, context) => rules.policy.admitTokens(tokens, route, context),
     mayUse: (route, caller) => rules.policy.mayUse(route, caller),
   };
@@ -167,7 +173,11 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
 
   const pruning = setInterval(() => {
     ledger
-      ?.prune(ledgerConfig.usageRetention)
+      ?.prune({
+        usageMs: ledgerConfig.usageRetention,
+        auditMs: audit.retention,
+        contentMs: audit.content.retention,
+      })
       .catch((error: unknown) => warn({ error }, 'old usage could not be deleted'));
   }, pruneEveryMs);
   pruning.unref();
@@ -181,6 +191,15 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       keepMs: idempotency.keep,
       inFlight: idempotency.inFlight,
     }),
+    watchers:
+      ledger && audit.content.keep
+        ? [
+            contentWatcher(ledger.contents, {
+              maxCharacters: audit.content.maxCharacters,
+              warn: (error) => warn({ err: error }, 'a prompt and its answer could not be kept'),
+            }),
+          ]
+        : [],
     open: await rules.keyring.open(),
     priceOf: (target, usage) => rules.prices.usd(target, usage),
     pricePerMillion: (target) => {
@@ -222,7 +241,7 @@ const ledgerDefaults = ledgerConfigSchema.parse({});
 
 function adminRoutes(
   deps: HttpDeps,
-  { keys, usage, audit, db }: Ledger,
+  { keys, usage, audit, contents, db }: Ledger,
   books: Books,
   rules: () => { readonly digest: Digest; readonly fixed: readonly KeyRecord[]; readonly keyring: Keyring },
 ): readonly RouteEntry[] {
@@ -245,6 +264,7 @@ function adminRoutes(
       usage,
       audit,
       settled: () => books.settled(),
+      contents: (query) => contents.list(query),
       forget: (id, actor) => forgetCaller(db, audit, id, actor),
     }),
   ];

@@ -5,6 +5,7 @@ import { parseDurationMs } from '../core/units.ts';
 import { type UsageGroup, type UsageQuery, type UsageSum, usageGroups } from '../ledger/usage.ts';
 
 export type { AuditRow, AuditTable, AuditVerdict } from '../ledger/audit.ts';
+export type { Content } from '../ledger/contents.ts';
 export type { UsageGroup, UsageQuery, UsageSum, UsageTable } from '../ledger/usage.ts';
 
 const day = 86_400_000;

@@ -31,6 +31,7 @@ keys: { fixed: [{ name: root, key: ${root}, role: admin }], fresh: 100ms }
 prices: { overrides: { "up/*": { input: 1000, output: 1000 } } }
 budgets: [{ name: small, per: key, only: [poor], usd: 0.03, period: month }]
 ledger: {}
+audit: { content: { keep: true } }
 `,
   );
   const destination = { write: (line: string) => void logged.push(line) };
@@ -205,12 +206,23 @@ describe('a gateway with keys and a ledger', () => {
     for (const secret of [key, key.slice(3, 30), root, 'sk-upstream-secret', prompt]) expect(all).not.toContain(secret);
   });
 
-  test('what was kept of a caller can be deleted', async () => {
+  test('what was kept of a caller, masked prompts and answers too, can be deleted', async () => {
     const { id, key } = await make({ name: 'leaving' });
-    await (await chat(key)).text();
+    const said = 'I am ada@example.org, my card is 4111 1111 1111 1111';
+    await (await chat(key, { messages: [{ role: 'user', content: said }] })).text();
+    const kept = async () =>
+      ((await (await call('GET', `/admin/contents?caller=${id}`, root)).json()) as { data: Record<string, string>[] })
+        .data;
+    await expect.poll(kept).toHaveLength(1);
+    const [content] = await kept();
+    expect(content?.['answer']).toBe('Hello');
+    expect(content?.['prompt']).toMatch(/^user: I am .+, my card is /);
+    expect(content?.['prompt']).not.toMatch(/ada@|4111/);
+    expect((await call('GET', '/admin/contents', key)).status).toBe(403);
     expect((await call('DELETE', `/admin/callers/${id}`, root)).status).toBe(200);
     const { data } = (await (await call('GET', `/v1/usage?by=key&key=${id}`, root)).json()) as { data: unknown[] };
     expect(data).toEqual([]);
+    expect(await kept()).toEqual([]);
   });
 
   test('the command line makes, lists and revokes keys of the running gateway, reports usage, verifies the audit', async () => {

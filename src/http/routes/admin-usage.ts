@@ -2,6 +2,7 @@ import { systemClock } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import {
   type AuditTable,
+  type Content,
   csv,
   parseUsageQuery,
   type UsageTable,
@@ -19,12 +20,17 @@ export interface ReportDeps {
   readonly audit: AuditTable;
   /** Everything written so far can be read. */
   readonly settled: () => Promise<void>;
+  /** Prompts and answers, masked, where they are kept; newest first. */
+  readonly contents: (query: { readonly callerId?: string; readonly limit: number }) => Promise<readonly Content[]>;
   /** Deletes what was kept of a caller: usage, stored objects, contents. */
   readonly forget: (callerId: string, actor: string) => Promise<void>;
 }
 
 /** `GET /v1/usage` for every caller about itself and for admins about all; the audit trail for admins. */
-export function reportRoutes(deps: HttpDeps, { usage, audit, settled, forget }: ReportDeps): readonly RouteEntry[] {
+export function reportRoutes(
+  deps: HttpDeps,
+  { usage, audit, settled, contents, forget }: ReportDeps,
+): readonly RouteEntry[] {
   const report = endpoint(deps, encodeError, async (c, { context, json, sink, headers }) => {
     const query = usageQueryFor(context.caller, parseUsageQuery(c.req.query(), systemClock.wall()));
     await settled().catch(() => {}); // the books are behind: what is there is told
@@ -62,6 +68,11 @@ export function reportRoutes(deps: HttpDeps, { usage, audit, settled, forget }: 
     await settled();
     json(await audit.verify());
   });
+  const kept = adminEndpoint(deps, async (c, { json }) => {
+    const limit = Math.min(500, Math.max(1, Number(c.req.query('limit') ?? 50) || 50));
+    const callerId = c.req.query('caller');
+    json({ object: 'list', data: await contents({ limit, ...(callerId !== undefined && { callerId }) }) });
+  });
   const erase = adminEndpoint(deps, async (c, { json, context }) => {
     const id = c.req.param('id') ?? '';
     if (!id) throw new GatewayError('invalid_request', 'Name a caller.');
@@ -74,6 +85,7 @@ export function reportRoutes(deps: HttpDeps, { usage, audit, settled, forget }: 
     ['GET', '/v1/usage', report],
     ['GET', '/admin/audit', trail],
     ['GET', '/admin/audit/verify', verify],
+    ['GET', '/admin/contents', kept],
     ['DELETE', '/admin/callers/:id', erase],
   ];
 }
