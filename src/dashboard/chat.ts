@@ -1,4 +1,4 @@
-import type OpenAI from 'openai';
+import OpenAI from 'openai';
 import { openai } from './api.ts';
 import type { ShownToken } from './tokens.tsx';
 
@@ -130,10 +130,7 @@ export async function answer(body: Body, show: (turn: Turn) => void, signal: Abo
     });
   };
   try {
-    const stream = await openai().chat.completions.create(body, {
-      signal,
-      headers: body.logprobs ? { 'x-tidegate-explain': 'tokens' } : {},
-    });
+    const stream = await begin(body, signal);
     for await (const chunk of stream) {
       update({ id: chunk.id });
       if (chunk.usage) {
@@ -175,6 +172,19 @@ export async function answer(body: Body, show: (turn: Turn) => void, signal: Abo
   const endMs = performance.now();
   update({ stats: { ...turn.stats, totalMs: endMs - startedMs, tokens: turn.stats?.tokens ?? deltas } });
   show(turn);
+}
+
+/** Not every model tells probabilities; one that refuses is asked again without. */
+async function begin(body: Body, signal: AbortSignal) {
+  const { chat } = openai();
+  if (!body.logprobs) return chat.completions.create(body, { signal });
+  try {
+    return await chat.completions.create(body, { signal, headers: { 'x-tidegate-explain': 'tokens' } });
+  } catch (error) {
+    if (!(error instanceof OpenAI.APIError) || error.status !== 400 || !/logprobs/.test(error.message)) throw error;
+    const { logprobs: _, top_logprobs: __, ...plain } = body;
+    return chat.completions.create(plain, { signal });
+  }
 }
 
 function speed(startedMs: number, firstMs: number, tokens: number): AnswerStats {

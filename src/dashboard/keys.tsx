@@ -78,7 +78,7 @@ export function Keys() {
             {value.data.map((key) => (
               <tr key={key.id}>
                 <td>{key.name}</td>
-                <td class="mono">{key.hint ?? key.id}…</td>
+                <td class="mono">{key.hint ?? key.id}</td>
                 <td>
                   <span class={`badge ${key.role === 'admin' ? 'accent' : ''}`}>{key.role}</span>
                 </td>

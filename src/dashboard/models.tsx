@@ -9,7 +9,12 @@ interface Row {
   readonly state: string;
   readonly sizeBytes?: number;
   readonly detail?: string;
-  readonly versions: readonly { readonly target: string; readonly share: number; readonly role?: string }[];
+  readonly versions: readonly {
+    readonly target: string;
+    readonly share: number;
+    readonly role?: string;
+    readonly movable?: boolean;
+  }[];
 }
 
 const load = async (me: Me, signal: AbortSignal): Promise<readonly Row[]> =>
@@ -98,7 +103,7 @@ interface VersionProps {
   readonly onShare: ((share: number) => void) | undefined;
 }
 
-function Version({ version: { target, share, role }, many, onShare }: VersionProps) {
+function Version({ version: { target, share, role, movable }, many, onShare }: VersionProps) {
   return (
     <div class="row">
       <span class="mono" style={{ flex: '1 1 200px' }}>
@@ -113,7 +118,7 @@ function Version({ version: { target, share, role }, many, onShare }: VersionPro
           <span class="stats">{percent(share)}</span>
         </>
       )}
-      {many && onShare && (
+      {movable && onShare && (
         <>
           <button type="button" class="button small" disabled={share === 1} onClick={() => onShare(1)}>
             Promote

@@ -1,10 +1,12 @@
 import type { LocalProvider } from '../../providers/local.ts';
+import { GatewayError } from '../core/errors.ts';
 import type { ModelRow, ModelsAdmin } from '../http/routes/dashboard.ts';
 import { listModels } from '../models/cache.ts';
 import { pullModel } from '../models/pull.ts';
 import { modelSettings } from '../models/settings.ts';
 import { type RoutedModel, rulesOf } from '../routing/attempt.ts';
 import type { RouteNode, RouteRules } from '../routing/model.ts';
+import type { Trial } from '../routing/versions.ts';
 
 export interface ModelsAdminOptions {
   readonly models: () => readonly RoutedModel[];
@@ -57,6 +59,17 @@ export function createModelsAdmin({ models, local, env }: ModelsAdminOptions): M
     async unload(name) {
       await local.unload(engineName(name));
     },
+    async share(name, target, wanted) {
+      const model = models().find((one) => one.name === name);
+      const found = model && trialOf(rulesOf(model).tree, target);
+      if (!found) {
+        throw new GatewayError('invalid_request', `'${target}' is no version of a trial of '${name}'.`, {
+          param: 'target',
+        });
+      }
+      const candidate = found.version === 'candidate' ? wanted : 1 - wanted;
+      found.trial.decide(candidate >= 1 ? 'promoted' : candidate <= 0 ? 'rolled-back' : 'running');
+    },
     async pull(name, progress, signal) {
       await pullModel(name, { settings, signal, onProgress: ({ received, total }) => progress(received, total) });
     },
@@ -65,12 +78,21 @@ export function createModelsAdmin({ models, local, env }: ModelsAdminOptions): M
 
 /** Who serves a route, with their shares of the traffic; what only stands in when others fail has none. */
 function versionsOf({ tree, fallback, overflow }: RouteRules): ModelRow['versions'] {
-  const spread = (node: RouteNode, share: number, role?: string): ModelRow['versions'] => {
-    if (node.kind === 'leaf') return [{ target: node.target.name, share, ...(role !== undefined && { role }) }];
+  const spread = (node: RouteNode, share: number, role?: string, movable = false): ModelRow['versions'] => {
+    if (node.kind === 'leaf') {
+      return [{ target: node.target.name, share, ...(role !== undefined && { role }), ...(movable && { movable }) }];
+    }
+    if (node.trial) {
+      const state = node.trial.state();
+      const candidate = state === 'running' ? node.trial.rule.share : Number(state === 'promoted');
+      return node.children.flatMap((child, index) =>
+        index === 0
+          ? spread(child, share * (1 - candidate), 'stable', true)
+          : spread(child, share * candidate, state === 'running' ? 'candidate' : `candidate, ${state}`, true),
+      );
+    }
     const total = node.children.reduce((sum, { weight }) => sum + weight, 0) || 1;
-    return node.children.flatMap((child, index) =>
-      spread(child, (share * child.weight) / total, node.trial ? (index === 0 ? 'stable' : node.trial.state()) : role),
-    );
+    return node.children.flatMap((child) => spread(child, (share * child.weight) / total, role, movable));
   };
   return [
     ...spread(tree, 1),
@@ -78,3 +100,23 @@ function versionsOf({ tree, fallback, overflow }: RouteRules): ModelRow['version
     ...fallback.flatMap((node) => spread(node, 0, 'fallback')),
   ];
 }
+
+/** The trial of which a target is one version, and which. */
+function trialOf(
+  node: RouteNode,
+  target: string,
+): { readonly trial: Trial; readonly version: 'stable' | 'candidate' } | undefined {
+  if (node.kind === 'leaf') return undefined;
+  if (node.trial) {
+    const index = node.children.findIndex((child) => holds(child, target));
+    if (index >= 0) return { trial: node.trial, version: index === 0 ? 'stable' : 'candidate' };
+  }
+  for (const child of node.children) {
+    const found = trialOf(child, target);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+const holds = (node: RouteNode, target: string): boolean =>
+  node.kind === 'leaf' ? node.target.name === target : node.children.some((child) => holds(child, target));

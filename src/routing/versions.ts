@@ -36,6 +36,8 @@ export interface Trial {
   /** What became of one request; gives the verdict when this was the one that decided. */
   record(version: Version, outcome: Outcome): Verdict | undefined;
   evidence(): Evidence;
+  /** A person's verdict over the figures': ends the trial one way, or lets it run on. */
+  decide(state: 'running' | 'rolled-back' | 'promoted'): void;
 }
 
 export interface Outcome {
@@ -108,6 +110,9 @@ export function createTrial(name: string, rule: TrialRule): Trial {
       return judge();
     },
     evidence,
+    decide(decided) {
+      state = decided;
+    },
   };
 }
 

@@ -39,10 +39,10 @@ const words = {
 };
 
 /** Speaks word by word, with probabilities, so that there is something to see and to stop. */
-function talker(name: string, text: string, delayMs: number): Provider {
+function talker(name: string, text: string, delayMs: number, logprobs = true): Provider {
   return {
     name,
-    capabilities: { ...noCapabilities, logprobs: true, seed: true, stop: true, tools: true },
+    capabilities: { ...noCapabilities, logprobs, seed: true, stop: true, tools: true },
     async *stream(request, { signal }) {
       const prompt = textOf(request.messages.at(-1)?.content ?? []);
       if (prompt.includes('fail'))
@@ -137,7 +137,7 @@ export async function startBackend({ ui, key, delayMs = 25 }: BackendOptions) {
   const quality = createQuality({ referenceSize: 4, currentSize: 100 });
   const ticking = setInterval(live.tick, 1000);
   const small = talker('local', words.small, delayMs);
-  const large = talker('cluster', words.large, delayMs * 1.5);
+  const large = talker('cluster', words.large, delayMs * 1.5, false);
   const filters = createFilters(
     filtersSchema.parse({
       secrets: { kind: 'patterns', preset: 'secrets', action: 'mask' },
@@ -244,8 +244,8 @@ function memoryModels() {
       name: 'chat',
       state: 'remote',
       versions: [
-        { target: 'openai/gpt-5-mini', share: 0.95 },
-        { target: 'cluster/qwen3-8b', share: 0.05, role: 'canary' },
+        { target: 'openai/gpt-5-mini', share: 0.95, role: 'stable', movable: true },
+        { target: 'cluster/qwen3-8b', share: 0.05, role: 'candidate', movable: true },
       ],
     },
   ];

@@ -89,6 +89,17 @@ test('a candidate that is no worse is hardly ever withdrawn by chance, one that 
   expect(withdrawn(0.4)).toBeGreaterThan(0.98);
 });
 
+test('a person may promote, roll back or go on, whatever the figures say', () => {
+  const trial = createTrial('t', rule({ share: 0.5 }));
+  const chosen = () => [0.1, 0.9].map((dice) => trial.choose({ sticky: () => 'x' }, () => dice));
+  trial.decide('promoted');
+  expect(chosen()).toEqual(['candidate', 'candidate']);
+  trial.decide('rolled-back');
+  expect(chosen()).toEqual(['stable', 'stable']);
+  trial.decide('running');
+  expect(chosen()).toEqual(['candidate', 'stable']);
+});
+
 function canaried(failing: boolean, change: Partial<TrialRule> = {}) {
   const trial = createTrial('demo: new', rule({ ...change, rollback: { ...defaultBounds, minSamples: 20 } }));
   const old = upstream('old', [says('old')]);

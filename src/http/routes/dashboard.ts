@@ -52,7 +52,13 @@ export interface ModelRow {
   readonly state: 'absent' | 'unloaded' | 'loading' | 'ready' | 'failed' | 'remote';
   readonly sizeBytes?: number;
   readonly detail?: string;
-  readonly versions: readonly { readonly target: string; readonly share: number; readonly role?: string }[];
+  /** `movable`: a version of a trial, which can be promoted and rolled back. */
+  readonly versions: readonly {
+    readonly target: string;
+    readonly share: number;
+    readonly role?: string;
+    readonly movable?: boolean;
+  }[];
 }
 
 export interface TryFilters {
