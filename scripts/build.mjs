@@ -68,7 +68,7 @@ export async function buildUi({ outdir = join(dist, 'ui') } = {}) {
 }
 
 /** Files are replaced one by one, pieces before those who import them, so a process that starts meanwhile finds a whole set. */
-export async function build() {
+export async function build({ keepDays = keptDays } = {}) {
   const esbuild = await import('esbuild').catch(() => {
     throw new Error('The packages are not installed. Run "npm ci" first.');
   });
@@ -94,7 +94,7 @@ export async function build() {
     mkdirSync(dirname(file.path), { recursive: true });
     replace(file.path, file.contents);
   }
-  removeOldChunks(new Set(outputFiles.map(({ path }) => basename(path))));
+  removeOldChunks(new Set(outputFiles.map(({ path }) => basename(path))), keepDays);
   await buildUi();
   await esbuild.stop(); // its service would stay beside the gateway for as long as that runs
 }
@@ -106,8 +106,8 @@ function replace(path, contents) {
 }
 
 /** A running server may still import pieces of its own build later, so they stay a while. */
-function removeOldChunks(current) {
-  const before = Date.now() - keptDays * 86_400_000;
+function removeOldChunks(current, keepDays) {
+  const before = Date.now() - keepDays * 86_400_000;
   for (const name of readdirSync(dist)) {
     if (!/^chunk-|\.tmp$/.test(name) || current.has(name)) continue;
     const info = statSync(join(dist, name), { throwIfNoEntry: false }); // another build may have moved it
@@ -115,4 +115,4 @@ function removeOldChunks(current) {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await build();
+if (process.argv[1] === fileURLToPath(import.meta.url)) await build({ keepDays: 0 }); // to be published: nothing old

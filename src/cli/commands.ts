@@ -4,6 +4,7 @@ import { chat } from './chat.ts';
 import { check } from './check.ts';
 import type { CommandFactory } from './cli.ts';
 import { completion } from './completion.ts';
+import { config } from './config.ts';
 import { evaluate } from './eval.ts';
 import { explain } from './explain.ts';
 import { init } from './init.ts';
@@ -21,6 +22,6 @@ export const commandGroups: readonly { readonly title: string; readonly commands
   { title: 'Serving:', commands: [serve, chat, run] },
   { title: 'Models:', commands: [pull, models] },
   { title: 'Measuring:', commands: [bench, evaluate] },
-  { title: 'Looking after it:', commands: [init, check, explain, top, prompt, completion] },
+  { title: 'Looking after it:', commands: [init, config, check, explain, top, prompt, completion] },
   { title: 'Keys and books:', commands: [keys, usage, audit] },
 ];

@@ -1,4 +1,5 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { Command } from 'commander';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
 import { parsePort } from './flags.ts';
@@ -40,7 +41,7 @@ export const init: CommandFactory = (cli) =>
       };
       const choices = asking ? await askChoices(found, defaults) : defaults;
       if (!choices) throw new CliError('Nothing was written.', 130);
-      const text = configText(choices);
+      const text = configText(choices, await writeSchema(output));
       await prove(cli, text, output);
       writeFileSync(output, text);
       cli.print(`${cli.paint.green('✓')} ${output}`);
@@ -103,7 +104,7 @@ async function askChoices(
   return { port: parsePort(port), localModel: localModel || undefined, providers };
 }
 
-function configText({ port, localModel, providers }: Choices): string {
+function configText({ port, localModel, providers }: Choices, schema: string): string {
   const offered = providers.filter(({ model }) => model);
   const models = [
     ...(localModel ? [`  ${publicNameOf(localModel)}:\n    targets: [{ local: ${localModel} }]`] : []),
@@ -117,6 +118,7 @@ function configText({ port, localModel, providers }: Choices): string {
     ({ name }) => `  # ${name}-model:\n  #   targets: [{ provider: ${name}, model: NAME-AT-${name.toUpperCase()} }]`,
   );
   return [
+    `# yaml-language-server: $schema=${schema}`,
     '# The configuration of Tidegate. Everything is optional; "tidegate check" looks it over.',
     '',
     'server:',
@@ -137,6 +139,15 @@ function configText({ port, localModel, providers }: Choices): string {
     ...(models.length > 0 ? ['models:', ...models, ...examples] : ['# models:', ...examples]),
     '',
   ].join('\n');
+}
+
+/** The schema of this version, beside the file's own state, so that editors complete and check it without a network. */
+async function writeSchema(output: string): Promise<string> {
+  const { configJsonSchema } = await import('./config.ts');
+  const folder = join(dirname(output), '.tidegate');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'tidegate.schema.json'), `${await configJsonSchema()}\n`);
+  return '.tidegate/tidegate.schema.json';
 }
 
 /** What is written must be valid: it goes through the same door as any configuration. */

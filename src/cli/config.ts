@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import { CliError, type CommandFactory } from './cli.ts';
+import { formatTable } from './format.ts';
+
+export const config: CommandFactory = (cli) => {
+  const command = new Command('config')
+    .summary('show, check and describe the configuration')
+    .description('The configuration in force, and the JSON Schema of its file.');
+  command
+    .command('show')
+    .description('Print every value in force and where it comes from; secrets are hidden.')
+    .argument('[file]', 'configuration file', 'tidegate.yaml')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExamples:\n  tidegate config show\n  tidegate config show staging.yaml --json')
+    .action(async (file: string, { json }: { json?: boolean }) => {
+      const [{ createSettings }, { readConfig }] = await Promise.all([
+        import('../node/settings.ts'),
+        import('./serve.ts'),
+      ]);
+      const text = readText(file, file === 'tidegate.yaml');
+      const values = await createSettings({
+        config: await readConfig(cli, text === undefined ? undefined : file),
+        env: cli.env,
+        ...(text === undefined ? {} : { file: { path: file, text } }),
+      }).show();
+      if (json) cli.print(JSON.stringify(values, null, 2));
+      else cli.print(formatTable(values.values.map(({ path, value, origin }) => [path, value, cli.paint.dim(origin)])));
+    });
+  command
+    .command('check')
+    .description('Say whether a configuration file can be used, with the line of each problem.')
+    .argument('[file]', 'configuration file', 'tidegate.yaml')
+    .addHelpText('after', '\nExample:\n  tidegate config check staging.yaml')
+    .action(async (file: string) => {
+      const { loadConfig } = await import('../node/config-file.ts');
+      loadConfig(resolve(file), cli.env);
+      cli.print(`${cli.paint.green('✓')} ${file} is valid`);
+    });
+  command
+    .command('schema')
+    .description('Print the JSON Schema of tidegate.yaml: completion and checks in editors.')
+    .addHelpText('after', '\nExample:\n  tidegate config schema > tidegate.schema.json')
+    .action(async () => cli.print(await configJsonSchema()));
+  return command;
+};
+
+/** As text; `init` puts it beside the file it writes. */
+export async function configJsonSchema(): Promise<string> {
+  const { configSchema } = await import('../config.ts');
+  const { $schema, ...rest } = configSchema.toJSONSchema({ io: 'input', unrepresentable: 'any' });
+  return JSON.stringify({ $schema, title: 'tidegate.yaml', ...rest }, null, 2);
+}
+
+function readText(file: string, mayBeAbsent: boolean): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if (mayBeAbsent && (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new CliError(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

@@ -1,0 +1,51 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { afterAll, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { configJsonSchema } from '../../src/cli/config.ts';
+import { tidegate } from './run-cli.ts';
+
+const home = mkdtempSync(join(tmpdir(), 'tidegate-config-'));
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+
+test('the schema takes what the gateway takes and refuses what it refuses', async () => {
+  const validate = new Ajv2020({ strict: false, validateFormats: false }).compile(
+    JSON.parse(await configJsonSchema()) as object,
+  );
+  expect(validate(parse('server: { port: 9000, drain: 10s }\nmodels: { m: { targets: [{ local: smollm2 }] } }'))).toBe(
+    true,
+  );
+  expect(validate(parse('server: { port: many }'))).toBe(false);
+  expect(validate(parse('sever: {}'))).toBe(false);
+});
+
+test('the values in force are shown with their origin, and secrets are not', async () => {
+  const file = join(home, 'a.yaml');
+  writeFileSync(
+    file,
+    'server: { port: 9001 }\nproviders: { up: { type: openai, apiKey: sk-very-secret } }\nmodels: { a: { targets: [{ provider: up }] } }\n',
+  );
+  const run = await tidegate(['config', 'show', file], { env: { HOME: home } });
+  expect(run.stdout).toMatch(/^server\.port +9001 +file$/m);
+  expect(run.stdout).toMatch(/^server\.host +"127\.0\.0\.1" +default$/m);
+  expect(run.stdout).not.toContain('very-secret');
+  const json = await tidegate(['config', 'show', file, '--json'], { env: { HOME: home } });
+  expect(JSON.parse(json.stdout)).toMatchObject({ file, values: expect.any(Array) });
+  expect(json.stdout).not.toContain('very-secret');
+});
+
+test('check ends with 1 and the line of what is wrong', async () => {
+  const file = join(home, 'b.yaml');
+  writeFileSync(file, 'server:\n  prot: 1\n');
+  const run = await tidegate(['config', 'check', file], { env: { HOME: home } });
+  expect(run).toMatchObject({ code: 1, stderr: expect.stringMatching(/line 2.*prot/) });
+});
+
+test('init names the schema for editors', async () => {
+  const file = join(home, 'c.yaml');
+  await tidegate(['init', '--yes', '-o', file], { env: { HOME: home } });
+  const address = /^# yaml-language-server: \$schema=(.+)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? '';
+  expect(readFileSync(join(home, address), 'utf8')).toBe(`${await configJsonSchema()}\n`);
+});
