@@ -26,6 +26,8 @@ interface Operation {
   readonly summary: string;
   readonly tag: string;
   readonly body?: z.ZodType;
+  /** A body that works with the default model. */
+  readonly example?: JsonObject;
   /** The form of a body that is no JSON. */
   readonly form?: JsonObject;
   /** Of a 200; absent: any JSON object. */
@@ -37,6 +39,8 @@ interface Operation {
 }
 
 const page = ['after', 'limit', 'order'];
+const model = 'smollm2';
+const messages = [{ role: 'user', content: 'Say hello.' }];
 const loose = z.looseObject({});
 const changeMetadata = z.looseObject({ metadata: metadataSchema });
 
@@ -48,6 +52,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/chat/completions': {
     summary: 'Answer a chat',
     tag: 'Chat',
+    example: { model, messages, max_tokens: 64 },
     body: chatRequestSchema,
     answer: answers.chatCompletionAnswer,
     stream: 'text/event-stream',
@@ -75,6 +80,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/completions': {
     summary: 'Complete a text',
     tag: 'Completions',
+    example: { model, prompt: 'Once upon a time', max_tokens: 32 },
     body: completionRequestSchema,
     answer: answers.completionAnswer,
     stream: 'text/event-stream',
@@ -82,6 +88,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/responses': {
     summary: 'Make a response',
     tag: 'Responses',
+    example: { model, input: 'Say hello.' },
     body: responseRequestSchema,
     answer: answers.responseAnswerSchema,
     stream: 'text/event-stream',
@@ -154,12 +161,14 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/embeddings': {
     summary: 'Embed texts',
     tag: 'Embeddings',
+    example: { model, input: ['Hello.', 'Good day.'] },
     body: embeddingRequestSchema,
     answer: answers.embeddingsAnswer,
   },
   'POST /v1/rerank': {
     summary: 'Rank documents by a query',
     tag: 'Embeddings',
+    example: { model, query: 'Where is Paris?', documents: ['Paris is in France.', 'Tea is hot.'] },
     body: rerankRequestSchema,
     answer: answers.rerankAnswer,
   },
@@ -208,19 +217,28 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/messages': {
     summary: 'Answer an Anthropic message',
     tag: 'Anthropic',
+    example: { model, max_tokens: 64, messages },
     body: messagesRequestSchema,
     stream: 'text/event-stream',
   },
   'POST /v1/messages/count_tokens': {
     summary: 'Count a message’s tokens',
     tag: 'Anthropic',
+    example: { model, messages },
     body: countTokensSchema,
     answer: z.object({ input_tokens: z.int() }),
   },
-  'POST /api/chat': { summary: 'Answer a chat', tag: 'Ollama', body: ollamaChatSchema, stream: 'application/x-ndjson' },
+  'POST /api/chat': {
+    summary: 'Answer a chat',
+    tag: 'Ollama',
+    example: { model, messages, stream: false },
+    body: ollamaChatSchema,
+    stream: 'application/x-ndjson',
+  },
   'POST /api/generate': {
     summary: 'Generate a text',
     tag: 'Ollama',
+    example: { model, prompt: 'Say hello.', stream: false },
     body: ollamaGenerateSchema,
     stream: 'application/x-ndjson',
   },
@@ -242,6 +260,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /tokenize': {
     summary: 'Turn text into token ids',
     tag: 'Engine',
+    example: { content: 'Hello, world.' },
     body: tokenizeSchema,
     answer: z.object({ tokens: z.array(z.int()), count: z.int() }),
   },
@@ -254,6 +273,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /apply-template': {
     summary: 'The prompt text of a chat',
     tag: 'Engine',
+    example: { messages },
     body: chatRequestSchema,
     answer: z.object({ prompt: z.string() }),
   },
@@ -302,7 +322,7 @@ const jsonSchema = (schema: z.ZodType, io: 'input' | 'output'): object => {
 };
 
 function encodeOperation(key: string, path: string, operation: Operation): object {
-  const { summary, tag, body, form, answer, stream, query = [], open } = operation;
+  const { summary, tag, body, example, form, answer, stream, query = [], open } = operation;
   const names = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
   const parameters = [
     ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
@@ -318,7 +338,12 @@ function encodeOperation(key: string, path: string, operation: Operation): objec
     ...(open ? { security: [{}] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(body
-      ? { requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } } }
+      ? {
+          requestBody: {
+            required: true,
+            content: { 'application/json': { schema: jsonSchema(body, 'input'), ...(example ? { example } : {}) } },
+          },
+        }
       : {}),
     ...(form ? { requestBody: { required: true, content: { 'multipart/form-data': { schema: form } } } } : {}),
     responses: {

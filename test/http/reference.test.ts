@@ -37,6 +37,25 @@ test('it is OpenAPI 3.1, made of the schemas that parse', async () => {
   expect(new Set(ids).size).toBe(ids.length);
 });
 
+test('its examples are bodies that are answered', async () => {
+  const able = appWith(
+    {
+      ...scripted(['Hello']),
+      embed: async () => ({ vectors: [[1]], usage: { promptTokens: 1, completionTokens: 0 } }),
+    },
+    { docsAsset },
+  );
+  const refused: string[] = [];
+  for (const [key, { example }] of Object.entries(operations)) {
+    if (!example) continue;
+    const response = await post(able, key.replace('POST ', ''), { ...example, model: 'test' });
+    const { error } = (await response.json()) as Answer;
+    // what this small provider can't is refused as unsupported, never as malformed
+    if (response.status !== 200 && error.code !== 'unsupported_value') refused.push(key);
+  }
+  expect(refused).toEqual([]);
+});
+
 test('the page and its files come from here', async () => {
   const page = await app.request('/docs');
   expect(page.headers.get('content-type')).toContain('text/html');

@@ -27,13 +27,14 @@ const page = `<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Tidegate API</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="/docs/swagger-ui.css">
 <div id="swagger-ui"><p>The reference is also at <a href="/openapi.json">/openapi.json</a>.</p></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script src="/docs/start.js"></script>
 </html>
 `;
-const start = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true, docExpansion: 'none', tryItOutEnabled: true });\n`;
+const start = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true, docExpansion: 'list' });\n`;
 const own: Readonly<Record<string, Asset>> = {
   '': { contentType: 'text/html; charset=utf-8', bytes: new TextEncoder().encode(page) },
   'start.js': { contentType: 'text/javascript; charset=utf-8', bytes: new TextEncoder().encode(start) },

@@ -337,3 +337,43 @@ test('a whole body is read as the stream would have been', () => {
     },
   ]);
 });
+
+test('with include_obfuscation every text chunk is padded, so that its length tells less', () => {
+  const deltas: CompletionEvent[] = ['a', 'four', 'sixteen letters.'].map((one) => ({
+    type: 'text-delta',
+    choice: 0,
+    text: one,
+  }));
+  const chunks = written(deltas, { includeObfuscation: true }).slice(1);
+  expect(chunks.map((chunk) => (chunk.choices[0].delta.content.length + chunk.obfuscation.length) % 16)).toEqual([
+    0, 0, 0,
+  ]);
+  expect(written(deltas)[1]).not.toHaveProperty('obfuscation');
+});
+
+test('several choices have a role each, once, and their own end', () => {
+  const chunks = written([
+    { type: 'text-delta', choice: 1, text: 'b' },
+    { type: 'text-delta', choice: 0, text: 'a' },
+    { type: 'finish', choice: 0, reason: 'stop' },
+    { type: 'finish', choice: 1, reason: 'length' },
+  ]);
+  expect(
+    chunks.map(({ choices: [one] }) => [one.index, one.delta.role ?? one.delta.content ?? one.finish_reason]),
+  ).toEqual([
+    [1, 'assistant'],
+    [1, 'b'],
+    [0, 'assistant'],
+    [0, 'a'],
+    [0, 'stop'],
+    [1, 'length'],
+  ]);
+});
+
+test('reasoning goes out under one name', () => {
+  const [, chunk] = written([{ type: 'reasoning-delta', choice: 0, text: 'hm' }]);
+  expect(chunk.choices[0].delta).toEqual({ reasoning_content: 'hm' });
+  expect(body([{ type: 'reasoning-delta', choice: 0, text: 'hm' }, ...text]).choices[0]?.message).toMatchObject({
+    reasoning_content: 'hm',
+  });
+});
