@@ -23,8 +23,6 @@ const migrations: readonly (readonly string[])[] = [
     'CREATE INDEX usage_caller ON usage (caller_id, at)',
     'CREATE INDEX usage_team ON usage (team, at)',
     'CREATE INDEX usage_model ON usage (model, at)',
-    `CREATE TABLE budgets (
-      name TEXT PRIMARY KEY, rule TEXT NOT NULL, updated_at BIGINT NOT NULL)`,
     `CREATE TABLE audit (
       seq BIGINT PRIMARY KEY, id TEXT NOT NULL UNIQUE, at BIGINT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
       subject TEXT NOT NULL, detail TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL)`,

@@ -88,6 +88,16 @@ describe('a gateway with keys and a ledger', () => {
     expect(listed).not.toMatch(/[0-9a-f]{64}/); // no digests
   });
 
+  test('over its limit a key gets a 429 with a true retry-after and OpenAI’s headers', async () => {
+    const { key } = await make({ name: 'limited', limits: { requestsPerMinute: 1 } });
+    await (await chat(key)).text();
+    const refused = await chat(key);
+    expect(refused.status).toBe(429);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(30);
+    expect(refused.headers.get('x-ratelimit-remaining-requests')).toBe('0');
+    expect(await refused.json()).toMatchObject({ error: { code: 'rate_limit_exceeded', type: 'requests' } });
+  });
+
   test('a rotated key has a new secret and its old id; the old secret stops, or overlaps', async () => {
     const { id, key } = await make({ name: 'bob' });
     const rotated = (await (await call('POST', `/admin/keys/${id}/rotate`, root, {})).json()) as {

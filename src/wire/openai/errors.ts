@@ -19,9 +19,10 @@ export function encodeError(error: GatewayError): ErrorBody {
  * 503, `x-should-retry: false` where trying again can't help although the status alone would suggest it.
  */
 export function errorHeaders(error: GatewayError): Record<string, string> {
-  const headers: Record<string, string> = {};
+  const headers: Record<string, string> = { ...error.headers };
   if (error.kind === 'unauthorized') headers['www-authenticate'] = 'Bearer';
-  const pointless = error.kind === 'budget_exceeded' || error.kind === 'internal' || error.kind === 'cancelled';
+  const pointless =
+    ['budget_exceeded', 'internal', 'cancelled'].includes(error.kind) || error.code === 'request_too_large';
   if (pointless) headers['x-should-retry'] = 'false';
   const waits = error.status === 429 || error.status === 503;
   const waitMs = error.retryAfterMs ?? (waits && !pointless ? 1000 : undefined);
