@@ -59,13 +59,16 @@ export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): 
       ];
     }
     const children = node.children.map((child) => ({ ...childOf(child, facts, sources), node: child }));
+    /** How a child of this node is called on the way to its leaves. */
+    const step = (child: RouteNode) =>
+      node.trial ? `canary: ${child === node.children[0] ? 'stable' : 'new'} version` : name;
     const name = node.name ? `${node.name}: ${node.strategy.name}` : node.strategy.name;
     return node.strategy
       .rank(children, situation)
       .flatMap((child) =>
         walk(
           child.node,
-          node.children.length > 1 ? [...way, name] : way,
+          node.children.length > 1 ? [...way, step(child.node)] : way,
           node.trial ? { trial: node.trial, version: child.node === node.children[0] ? 'stable' : 'candidate' } : trial,
         ),
       );
