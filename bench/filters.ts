@@ -1,7 +1,7 @@
 /**
  * What do streaming filters cost, and what do they hold back? Characters per second and added latency for 0, 10, 1,000
  * and 10,000 phrases and for the presets, beside a buffer of the whole answer and a fixed 1,024-byte window.
- * Run: node bench/run.mjs filters [--rounds 5] [--save]
+ * Run: node bench/run.mjs filters [--rounds 15] [--save]
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
@@ -17,7 +17,7 @@ const option = (name: string, fallback: string) => {
   const at = process.argv.indexOf(`--${name}`);
   return at < 0 ? fallback : (process.argv[at + 1] ?? fallback);
 };
-const rounds = Number(option('rounds', '5'));
+const rounds = Number(option('rounds', '15'));
 /** A usual decoding speed, to turn held tokens into time. */
 const tokensPerSecond = 50;
 

@@ -19,7 +19,8 @@ const unspaced =
 const sharp: Readonly<Record<string, string>> = { ß: 'ss', ẞ: 'SS' };
 
 export function symbolsOf(codePoint: number): readonly FoldedSymbol[] {
-  if (codePoint >= 0xd800 && codePoint <= 0xdfff) return [{ code: codePoint, noStart: false, noEnd: false }];
+  if (codePoint < 128 || (codePoint >= 0xd800 && codePoint <= 0xdfff))
+    return [{ code: codePoint, noStart: false, noEnd: false }];
   const char = String.fromCodePoint(codePoint);
   if (invisible.test(char)) return [];
   const canonical = [...char.normalize('NFD')].length > 1;
@@ -45,6 +46,7 @@ export function foldCase(code: number): number {
 
 /** Letters, marks, digits and `_`, except where a script has no spaces. */
 export function isWord(code: number): boolean {
+  if (code < 128) return /\w/.test(String.fromCharCode(code));
   if (code >= 0xd800 && code <= 0xdfff) return false;
   const char = String.fromCodePoint(code);
   return word.test(char) && !unspaced.test(char);
@@ -52,6 +54,7 @@ export function isWord(code: number): boolean {
 
 /** The symbols of a whole text as a string: what checks (Luhn, …) get to see. */
 export function foldText(text: string): string {
+  if (/^[\0-\x7f]*$/.test(text)) return text;
   let folded = '';
   for (const char of text) {
     for (const { code } of symbolsOf(char.codePointAt(0) ?? 0)) folded += String.fromCodePoint(code);
