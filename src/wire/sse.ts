@@ -31,6 +31,7 @@ export const encodeNamedSse = (event: string, json: string): string => `event: $
 const LF = 10;
 const CR = 13;
 const SPACE = 32;
+const COLON = 58;
 const bom = [0xef, 0xbb, 0xbf];
 
 /**
@@ -65,43 +66,53 @@ export function createSseDecoder({ maxEventBytes = maxSseEventBytes }: { readonl
     id = undefined;
     heldBytes = 0;
   };
-  const text = (line: Uint8Array, start: number) =>
-    utf8.decode(line.subarray(line[start] === SPACE ? start + 1 : start));
+  const text = (bytes: Uint8Array, start: number, end: number) =>
+    utf8.decode(bytes.subarray(bytes[start] === SPACE && start < end ? start + 1 : start, end));
 
-  const takeLine = (line: Uint8Array, out: SseEvent[]) => {
-    if (line.length === 0) {
+  /** One line, from `start` up to its end; positions instead of slices, because every slice costs more than the scan. */
+  const takeLine = (bytes: Uint8Array, start: number, end: number, out: SseEvent[]) => {
+    if (start === end) {
       dispatch(out);
       return;
     }
-    if (line[0] === 100 && line[1] === 97 && line[2] === 116 && line[3] === 97 && line[4] === 58) {
-      hold(line.length);
-      const value = text(line, 5);
+    if (
+      end - start >= 5 &&
+      bytes[start] === 100 &&
+      bytes[start + 1] === 97 &&
+      bytes[start + 2] === 116 &&
+      bytes[start + 3] === 97 &&
+      bytes[start + 4] === COLON
+    ) {
+      hold(end - start);
+      const value = text(bytes, start + 5, end);
       data = data === undefined ? value : `${data}\n${value}`;
       return;
     }
-    const colon = line.indexOf(58);
-    if (colon === 0) return; // comment
-    const field = utf8.decode(colon < 0 ? line : line.subarray(0, colon));
+    if (bytes[start] === COLON) return; // comment
+    const found = bytes.subarray(start, end).indexOf(COLON);
+    const colon = found < 0 ? end : start + found;
+    const value = () => (colon === end ? '' : text(bytes, colon + 1, end));
+    const field = utf8.decode(bytes.subarray(start, colon));
     if (field === 'data') {
       data = data === undefined ? '' : `${data}\n`; // `data` without a colon
       hold(4);
-    } else if (field === 'event') event = (colon < 0 ? '' : text(line, colon + 1)) || undefined;
+    } else if (field === 'event') event = value() || undefined;
     else if (field === 'id') {
-      const value = colon < 0 ? '' : text(line, colon + 1);
-      if (!value.includes('\0')) id = value;
+      const given = value();
+      if (!given.includes('\0')) id = given;
     }
   };
 
   const endLine = (bytes: Uint8Array, start: number, end: number, out: SseEvent[]) => {
     if (carry.length === 0) {
-      takeLine(bytes.subarray(start, end), out);
+      takeLine(bytes, start, end, out);
       return;
     }
     for (const piece of carry) heldBytes -= piece.length;
     carry.push(bytes.subarray(start, end));
     const line = concatBytes(carry);
     carry = [];
-    takeLine(line, out);
+    takeLine(line, 0, line.length, out);
   };
 
   return {
@@ -134,6 +145,10 @@ export function createSseDecoder({ maxEventBytes = maxSseEventBytes }: { readonl
         } else if (lf >= 0) {
           endLine(bytes, position, lf, out);
           position = lf + 1;
+          while (bytes[position] === LF) {
+            dispatch(out); // the empty line, seen without another search
+            position++;
+          }
         } else {
           hold(bytes.length - position);
           carry.push(bytes.slice(position)); // a copy: the transport may use its buffer again
