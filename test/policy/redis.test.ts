@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { redisStore } from '../../src/cache/redis.ts';
 import { createResponseCache } from '../../src/cache/response-cache.ts';
@@ -6,10 +8,12 @@ import { connectRedis } from '../../src/core/redis.node.ts';
 import type { Redis } from '../../src/core/redis.ts';
 import type { Run } from '../../src/core/run.ts';
 import { sleep } from '../../src/core/signals.ts';
+import { startGateway } from '../../src/node.ts';
 import type { Claim } from '../../src/policy/counters.ts';
 import { memoryCounters } from '../../src/policy/counters-memory.ts';
 import { redisCounters, withFallback } from '../../src/policy/counters-redis.ts';
-import { hasServer, type Server, startRedis } from '../ledger/databases.ts';
+import { faultyUpstream, openaiServer } from '../faulty-upstream.ts';
+import { hasServer, type Server, scratch, startRedis } from '../ledger/databases.ts';
 import { ask, contextOf, drain } from '../observability/harness.ts';
 
 describe.runIf(hasServer('redis-server'))('several gateways on one Redis', () => {
@@ -138,6 +142,46 @@ describe.runIf(hasServer('redis-server'))('several gateways on one Redis', () =>
     leaving.abort();
     await first;
     expect(await textOf(await second)).toBe('answer2');
+  });
+
+  test('two whole gateways hold one limit together, and answer equal requests with one call', async () => {
+    const folder = scratch();
+    await using upstream = await faultyUpstream(openaiServer(['Hel', 'lo']));
+    const file = join(folder.path, 'tidegate.yaml');
+    writeFileSync(
+      file,
+      `
+providers: { up: { type: openai-compatible, baseUrl: "${upstream.baseUrl}", apiKey: sk-test } }
+models:
+  demo: { targets: [{ provider: up, model: m }] }
+  kept: { targets: [{ provider: up, model: m }], cache: { ttl: 1m } }
+keys: { fixed: [{ name: test, key: tg-redis-test-0123456789, limits: { requestsPerMinute: 60 } }, { name: free, key: tg-redis-free-0123456789 }] }
+limits: { store: "${server.url}" }
+cache: { store: "${server.url}" }
+`,
+    );
+    const start = () => startGateway({ port: 0, configFile: file, log: { level: 'silent' } });
+    const gateways = await Promise.all([start(), start()]);
+    const send = async (i: number, model: string, key: string) => {
+      const response = await fetch(`${gateways[i % 2]?.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ model, messages: [{ role: 'user', content: 'hi' }] }),
+      });
+      await response.text();
+      return response.status;
+    };
+    const statuses = await Promise.all(
+      Array.from({ length: 150 }, (_, i) => send(i, 'demo', 'tg-redis-test-0123456789')),
+    );
+    expect(statuses.filter((status) => status === 200)).toHaveLength(60);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(90);
+    const before = upstream.requests.length;
+    const kept = await Promise.all(Array.from({ length: 40 }, (_, i) => send(i, 'kept', 'tg-redis-free-0123456789')));
+    expect(new Set(kept)).toEqual(new Set([200]));
+    expect(upstream.requests.length - before).toBe(1);
+    await Promise.all(gateways.map((gateway) => gateway.close()));
+    folder.remove();
   });
 
   test('while Redis is away the gateway counts and answers by itself, and comes back to it', async () => {
