@@ -194,7 +194,7 @@ function show({ print, paint }: Cli, explanation: Explanation): void {
   print(
     [
       '',
-      `first token within ${limit(timeouts.firstTokenMs)}, silence up to ${limit(timeouts.idleMs)}, in all ${limit(timeouts.totalMs)}`,
+      `first token within ${timeouts.firstTokenMs === undefined ? '1 min (local 10)' : limit(timeouts.firstTokenMs)}, silence up to ${timeouts.idleMs === undefined ? '30 s (local 10 min)' : limit(timeouts.idleMs)}, in all ${limit(timeouts.totalMs)}`,
       `${retry.attempts} ${retry.attempts === 1 ? 'retry' : 'retries'} of a broken call; an answer may change hands ${takeover.attempts} times`,
       ...(rest.hedge ? [`the next one is asked too after ${rest.hedge.afterMs} ms without a token`] : []),
       ...(rest.objective

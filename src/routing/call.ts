@@ -6,7 +6,7 @@ import type { ChatRequest } from '../core/request.ts';
 import type { Target } from '../core/route.ts';
 import { abortError } from '../core/signals.ts';
 import { type CallWatch, watchCall } from './deadlines.ts';
-import type { Timeouts } from './model.ts';
+import { limitsOf, type Timeouts } from './model.ts';
 import type { TargetState } from './state.ts';
 
 /** One call of one target whose answer has begun. */
@@ -50,7 +50,7 @@ const heldBytes = 1024 * 1024;
 export async function openCall(order: CallOrder): Promise<Call> {
   const { target, state, request, clock } = order;
   const startedMs = clock.now();
-  const watch = watchCall(order.options.signal, order.timeouts, target.name, clock);
+  const watch = watchCall(order.options.signal, limitsOf(order.timeouts, target), target.name, clock);
   const call = begin(order, watch, startedMs);
   let iterator: AsyncIterator<CompletionEvent>;
   try {
@@ -65,6 +65,7 @@ export async function openCall(order: CallOrder): Promise<Call> {
 
   const seen = (result: IteratorResult<CompletionEvent>) => {
     if (!result.done && visible(result.value)) call.token();
+    else if (!result.done && result.value.type === 'progress') call.progress();
     return result;
   };
   const pull = () => watch.pull(iterator, seen);
@@ -142,6 +143,9 @@ function begin({ state, tokens, clock, options, onFirstToken }: CallOrder, watch
       state.latency.observe(now - startedMs, now);
       watch.begun();
       onFirstToken?.(now - startedMs);
+    },
+    progress() {
+      if (!begun) watch.progressed();
     },
     succeed: () => void close(),
     fail(error: unknown): GatewayError {

@@ -119,8 +119,14 @@ export const modelSchema = z
       .describe('Other models by name, or targets: tried when all above have failed.'),
     timeouts: z
       .strictObject({
-        firstTokenMs: duration.default(60_000).describe('Longest wait for the first token; 0 is no limit.'),
-        idleMs: duration.default(30_000).describe('Longest silence in the middle of an answer.'),
+        firstTokenMs: duration
+          .optional()
+          .describe(
+            'Longest wait for the first token or sign of progress; 60 s, and 10 min for local models, if absent. 0 is no limit.',
+          ),
+        idleMs: duration
+          .optional()
+          .describe('Longest silence in the middle of an answer; 30 s, and 10 min for local models, if absent.'),
         totalMs: duration.default(0).describe('Longest answer, all attempts together.'),
       })
       .prefault({}),

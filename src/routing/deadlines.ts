@@ -1,7 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import { abortError } from '../core/signals.ts';
-import type { Timeouts } from './model.ts';
 
 /** Watches one call of a target: aborts it when the client leaves, or when a deadline of its phase passes. */
 export interface CallWatch {
@@ -14,6 +13,8 @@ export interface CallWatch {
     iterator: AsyncIterator<T>,
     see: (result: IteratorResult<T>) => IteratorResult<T>,
   ): Promise<IteratorResult<T>>;
+  /** The target tells how far it is with the prompt: the wait for the first token begins anew. */
+  progressed(): void;
   /** The first token is there: from now on the idle deadline counts. */
   begun(): void;
   abort(reason: GatewayError): void;
@@ -23,7 +24,7 @@ export interface CallWatch {
 
 export function watchCall(
   client: AbortSignal,
-  { firstTokenMs, idleMs }: Pick<Timeouts, 'firstTokenMs' | 'idleMs'>,
+  { firstTokenMs, idleMs }: { readonly firstTokenMs: number; readonly idleMs: number },
   target: string,
   clock: Clock,
 ): CallWatch {
@@ -43,12 +44,15 @@ export function watchCall(
   const onClient = () => abort(abortError(client));
   if (client.aborted) abort(abortError(client));
   else client.addEventListener('abort', onClient, { once: true });
-  if (firstTokenMs > 0 && !client.aborted) {
+  const waitForToken = () => {
+    if (firstTokenMs <= 0 || cleared || controller.signal.aborted) return;
+    clearTimeout(timer);
     timer = setTimeout(
       () => abort(new GatewayError('timeout', `${target} gave no first token within ${firstTokenMs} ms.`)),
       firstTokenMs,
     );
-  }
+  };
+  waitForToken();
   // One timer that looks now and then, instead of one set per token.
   const lookAgain = (afterMs: number) => {
     timer = setTimeout(() => {
@@ -79,6 +83,7 @@ export function watchCall(
         );
       });
     },
+    progressed: waitForToken,
     begun() {
       if (cleared || controller.signal.aborted) return;
       clearTimeout(timer);

@@ -61,9 +61,10 @@ export interface Condition {
 }
 
 export interface Timeouts {
-  /** 0 is no limit, everywhere here. */
-  readonly firstTokenMs: number;
-  readonly idleMs: number;
+  /** 0 is no limit, everywhere here. Absent: a minute, and ten for a local model, which may have to be fetched and loaded. */
+  readonly firstTokenMs?: number | undefined;
+  /** Absent: half a minute, and ten minutes for a local model, whose batch work may be parked for urgent requests. */
+  readonly idleMs?: number | undefined;
   readonly totalMs: number;
 }
 
@@ -119,6 +120,13 @@ export interface HealthRule {
   readonly timeoutMs: number;
 }
 
-export const defaultTimeouts: Timeouts = { firstTokenMs: 60_000, idleMs: 30_000, totalMs: 0 };
+export const defaultTimeouts: Timeouts = { totalMs: 0 };
+
+/** The limits for one target, where the route sets none. The engine watches over its own hangs. */
+export function limitsOf({ firstTokenMs, idleMs }: Timeouts, { provider }: Target) {
+  const { local } = provider.capabilities;
+  return { firstTokenMs: firstTokenMs ?? (local ? 600_000 : 60_000), idleMs: idleMs ?? (local ? 600_000 : 30_000) };
+}
+
 export const defaultRetry: RetryRule = { attempts: 1, baseMs: 100, maxMs: 2000, longestWaitMs: 2000 };
 export const defaultTakeover: TakeoverRule = { attempts: 2, maxBytes: 1024 * 1024 };

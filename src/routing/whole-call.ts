@@ -7,19 +7,19 @@ import type { RequestContext } from '../core/run.ts';
 import { abortError, withDeadline } from '../core/signals.ts';
 import { upstreamHeaders } from '../core/trace.ts';
 import { blame } from './call.ts';
-import type { Timeouts } from './model.ts';
+import { limitsOf, type Timeouts } from './model.ts';
 import type { TargetState } from './state.ts';
 
 /** One call that answers as a whole, within the route's first-token deadline. Undefined where the target can't. */
 export async function callOnce<T>(
   target: Target,
   state: TargetState,
-  { firstTokenMs }: Timeouts,
+  timeouts: Timeouts,
   context: RequestContext,
   use: (target: Target, options: CallOptions) => Promise<T> | undefined,
   clock: Clock,
 ): Promise<{ value: T } | undefined> {
-  const deadline = withDeadline(context.signal, firstTokenMs, target.name);
+  const deadline = withDeadline(context.signal, limitsOf(timeouts, target).firstTokenMs, target.name);
   try {
     if (!state.breaker.take(clock.now())) {
       throw new GatewayError('unavailable', `${target.name} is out of service.`);

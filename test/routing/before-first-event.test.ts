@@ -164,3 +164,17 @@ test('a target that ignores its signal holds nobody up', async () => {
   });
   expect(textsOf((await drink(await send(routing))).events)).toBe('b');
 });
+
+test('progress with the prompt puts the first token’s deadline off; silence after it does not', async () => {
+  const progress = { type: 'progress' as const, processedTokens: 1, totalTokens: 9 };
+  const slowly = Array.from({ length: 6 }, () => [progress, { waitMs: 150 }]).flat();
+  const timeouts = { firstTokenMs: 500, idleMs: 0, totalMs: 0 };
+  const reads = upstream('a', [[...slowly, ...says('a')]]);
+  expect(textsOf((await drink(await send(routingOf([reads, upstream('b', [says('b')])], { timeouts })))).events)).toBe(
+    'a',
+  );
+  const hangs = upstream('a', [[progress, 'stall']]);
+  expect(textsOf((await drink(await send(routingOf([hangs, upstream('b', [says('b')])], { timeouts })))).events)).toBe(
+    'b',
+  );
+});
