@@ -12,6 +12,8 @@ export interface Server {
   readonly pid: number;
   /** CPU milliseconds spent so far in JavaScript: the gateway's process, and the engine child's main thread. Linux only. */
   javascriptMs(): number | undefined;
+  /** CPU milliseconds of all its processes; with one compute thread (which never spins) it does not depend on who else is busy. */
+  cpuMs(): number | undefined;
   close(): Promise<void>;
 }
 
@@ -86,6 +88,7 @@ function serverOf(name: string, port: number, child: ChildProcess): Server {
     url: `http://127.0.0.1:${port}/v1`,
     pid: child.pid ?? 0,
     javascriptMs: () => undefined,
+    cpuMs: () => treeMs(child.pid ?? 0),
     close: () =>
       new Promise((resolve) => {
         child.once('exit', () => resolve());
@@ -116,8 +119,7 @@ async function untilAnswering(url: string, child: ChildProcess): Promise<void> {
 /** All of the gateway's process, and of its engine child the thread that runs JavaScript. */
 function javascriptMs(pid: number): number | undefined {
   try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
-    return children.reduce(
+    return childrenOf(pid).reduce(
       (sum, child) => sum + cpuMs(`/proc/${child}/task/${child}/stat`),
       cpuMs(`/proc/${pid}/stat`),
     );
@@ -125,6 +127,17 @@ function javascriptMs(pid: number): number | undefined {
     return undefined;
   }
 }
+
+function treeMs(pid: number): number | undefined {
+  try {
+    return childrenOf(pid).reduce((sum, child) => sum + cpuMs(`/proc/${child}/stat`), cpuMs(`/proc/${pid}/stat`));
+  } catch {
+    return undefined;
+  }
+}
+
+const childrenOf = (pid: number): string[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
 
 /** User and system time in clock ticks of 10 ms; the name before them may hold blanks. */
 function cpuMs(path: string): number {

@@ -118,6 +118,7 @@ writeFileSync(join(root, `bench/results/${flags.out}.json`), `${JSON.stringify({
 /** Aggregate speed of `width` streams that start together, and what each client sees. */
 async function streams(server: Server, width: number): Promise<Record<string, number>> {
   const before = server.javascriptMs();
+  const cpuBefore = server.cpuMs() ?? Number.NaN;
   const startedMs = performance.now();
   const runs = await Promise.all(
     Array.from({ length: width }, () =>
@@ -136,6 +137,7 @@ async function streams(server: Server, width: number): Promise<Record<string, nu
     ),
     itlP50: quantile(gaps(runs), 0.5),
     itlP99: quantile(gaps(runs), 0.99),
+    cpuMsPerToken: ((server.cpuMs() ?? Number.NaN) - cpuBefore) / produced,
     ...(before !== undefined && spent !== undefined ? { javascriptMsPerToken: (spent - before) / produced } : {}),
   };
 }
@@ -147,19 +149,25 @@ function gaps(runs: readonly StreamTimes[]): number[] {
 /** A long conversation: its first turn cold, its next turn warm. */
 async function conversation(server: Server): Promise<Record<string, number>> {
   const first = fresh(`${sentences(72)} Which house is the oldest?`);
-  const cold = await ask(server, { ...first, max_tokens: 8 });
+  const cpuBefore = server.cpuMs() ?? Number.NaN;
+  const cold = await ask(server, { ...first, max_tokens: 1 });
+  const coldCpu = (server.cpuMs() ?? Number.NaN) - cpuBefore;
   const next = [
     ...first.messages,
     { role: 'assistant', content: cold.text },
     { role: 'user', content: 'And the tallest?' },
   ];
-  const warm = await ask(server, { messages: next, max_tokens: 8 });
+  const warm = await ask(server, { messages: next, max_tokens: 1 });
+  const warmCpu = (server.cpuMs() ?? Number.NaN) - cpuBefore - coldCpu;
   return {
     promptTokens: cold.promptTokens,
     coldTtft: cold.ttftMs,
     prefillTokensPerSecond: (cold.promptTokens * 1000) / cold.ttftMs,
     warmTtft: warm.ttftMs,
     warmShare: warm.ttftMs / cold.ttftMs,
+    coldCpu,
+    warmCpu,
+    cpuMsPerPromptToken: coldCpu / cold.promptTokens,
   };
 }
 
@@ -232,14 +240,23 @@ async function jsonSchema(server: Server): Promise<Record<string, number>> {
     additionalProperties: false,
   };
   const question = 'Describe a book as JSON with title, tags, rating and author.';
+  const cpuStart = server.cpuMs() ?? Number.NaN;
   const free = await ask(server, { ...fresh(question), max_tokens: 100, ignore_eos: true });
+  const cpuFree = (server.cpuMs() ?? Number.NaN) - cpuStart;
   const bound = await ask(server, {
     ...fresh(question),
     max_tokens: 100,
     response_format: { type: 'json_schema', json_schema: { name: 'book', schema, strict: true } },
   });
   const perToken = (run: StreamTimes) => (run.totalMs - run.ttftMs) / Math.max(1, run.completionTokens - 1);
-  return { freeMsPerToken: perToken(free), schemaMsPerToken: perToken(bound), ratio: perToken(bound) / perToken(free) };
+  const cpuBound = (server.cpuMs() ?? Number.NaN) - cpuStart - cpuFree;
+  return {
+    freeMsPerToken: perToken(free),
+    schemaMsPerToken: perToken(bound),
+    ratio: perToken(bound) / perToken(free),
+    cpuRatio: cpuBound / bound.completionTokens / (cpuFree / free.completionTokens),
+    schemaTokens: bound.completionTokens,
+  };
 }
 
 /** All slots are reading long prompts, a client leaves: how soon does one who waits begin? */

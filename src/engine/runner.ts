@@ -236,6 +236,8 @@ export async function createRunner(
   /** Gives waiting jobs slots and parks others for them, as the scheduler says. */
   async function admit(): Promise<void> {
     if (queue.length === 0) return;
+    const full = slots.running().length === info.slots;
+    if (full && !queue.some((job) => job.active.request.priority === 'interactive')) return;
     const describe = (job: Job) => ({
       key: job.key,
       tenant: job.active.tenant,
