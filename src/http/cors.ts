@@ -33,6 +33,18 @@ function mayCall(origin: string, allowed: readonly string[]): boolean {
   return allowed.some((rule) => rule === '*' || rule === origin || (rule === 'loopback' && isLoopbackOrigin(origin)));
 }
 
+/**
+ * Whether a request was made by a web page that may not call us. CORS only keeps such a page from reading the answer; a
+ * plain POST is sent all the same, and on a gateway without keys it would be obeyed. Origins that are not of the web
+ * (browser extensions, desktop apps) are software that somebody installed here.
+ */
+export function isForeignPage({ origin, host }: Readonly<Record<string, string>>, allowed: readonly string[]): boolean {
+  if (origin === undefined || mayCall(origin, allowed)) return false;
+  if (origin === 'null') return true; // a sandboxed frame, or a file
+  const page = /^https?:\/\/(.+)$/.exec(origin)?.[1];
+  return page !== undefined && page.toLowerCase() !== host?.toLowerCase();
+}
+
 const isLoopbackOrigin = (origin: string) => {
   const match = /^https?:\/\/(\[[^\]]+\]|[^:/]+)(:\d+)?$/.exec(origin);
   return match?.[1] !== undefined && isLoopbackHost(match[1]);

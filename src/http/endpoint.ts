@@ -7,7 +7,7 @@ import { beginTrace } from '../core/trace.ts';
 import { checkEndpoint } from '../policy/scope.ts';
 import { errorHeaders } from '../wire/openai/errors.ts';
 import { shuttingDown } from './active.ts';
-import { corsHeaders, isLoopbackHost } from './cors.ts';
+import { corsHeaders, isForeignPage, isLoopbackHost } from './cors.ts';
 import { type AppContext, afterOf, type HttpDeps, headersOf } from './env.ts';
 import { respond, type Sink } from './sink.ts';
 
@@ -58,6 +58,7 @@ export function endpoint(
       try {
         if (authenticated && deps.active.closing) throw shuttingDown();
         checkHost(asked['host'], deps.options.hosts);
+        checkOrigin(asked, deps.options.origins);
         const caller = authenticated ? await deps.policy.authenticate(asked) : nobody;
         checkEndpoint(caller, c.req.path);
         const after = afterOf(c);
@@ -99,6 +100,12 @@ function timeoutOf(value: string | undefined): number | undefined {
   const ms = Number(value);
   if (!Number.isFinite(ms) || ms <= 0) return undefined;
   return Math.min(ms, 24 * 3600_000);
+}
+
+function checkOrigin(asked: Readonly<Record<string, string>>, allowed: readonly string[]): void {
+  if (!isForeignPage(asked, allowed)) return;
+  const page = (asked['origin'] ?? '').slice(0, 100);
+  throw new GatewayError('forbidden', `Pages of '${page}' may not call this gateway; add it to server.origins.`);
 }
 
 function checkHost(host: string | undefined, allowed: readonly string[]): void {

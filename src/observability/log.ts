@@ -19,6 +19,7 @@ export function recordLine(record: RequestRecord): {
           : 'info',
     fields: {
       request_id: record.requestId,
+      ...(record.traceId !== undefined && { trace_id: record.traceId }),
       endpoint: record.endpoint,
       model: record.model,
       ...(record.target !== undefined && { target: record.target }),

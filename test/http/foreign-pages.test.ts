@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import { appWith, chat } from '../app.ts';
+import { scripted } from '../scripted.ts';
+
+test.each([
+  { name: 'a page of another site', headers: { origin: 'https://evil.example', host: '127.0.0.1:8787' }, status: 403 },
+  { name: 'a sandboxed frame', headers: { origin: 'null', host: '127.0.0.1:8787' }, status: 403 },
+  {
+    name: 'a page whose name only begins like ours',
+    headers: { origin: 'http://127.0.0.1.evil.example', host: '127.0.0.1:8787' },
+    status: 403,
+  },
+  {
+    name: 'a page served on this machine',
+    headers: { origin: 'http://localhost:3000', host: '127.0.0.1:8787' },
+    status: 200,
+  },
+  {
+    name: 'our own dashboard behind a proxy',
+    headers: { origin: 'https://tide.example', host: 'tide.example' },
+    status: 200,
+  },
+  {
+    name: 'a browser extension',
+    headers: { origin: 'chrome-extension://abcdef', host: '127.0.0.1:8787' },
+    status: 200,
+  },
+  { name: 'an SDK, which sends no origin', headers: { host: '127.0.0.1:8787' }, status: 200 },
+])('$name gets $status, also for a simple POST that asks nobody before', async ({ headers, status }) => {
+  const provider = scripted(['a']);
+  const response = await chat(
+    appWith(provider),
+    {},
+    { ...(headers as Record<string, string>), 'content-type': 'text/plain' },
+  );
+  expect(response.status).toBe(status);
+  expect(provider.requests).toHaveLength(status === 200 ? 1 : 0);
+});
