@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -61,4 +61,21 @@ test('a model file that is no GGUF is found before serving', async () => {
   writeFileSync(join(home, 'bad.gguf'), 'not a model');
   const { of } = await check(`server: { port: 0 }\nmodels: { m: { targets: [{ local: ./bad.gguf }] } }\n`);
   expect(of('model ./bad.gguf')).toMatchObject({ state: 'fail', found: expect.stringMatching(/not a GGUF/) });
+});
+
+test('an NVIDIA card without its binary is told with the command that installs it', async (context) => {
+  if (process.platform !== 'linux' || process.arch !== 'x64')
+    context.skip('the names of cards are asked for on Linux x64');
+  const bin = join(home, 'bin');
+  mkdirSync(bin);
+  // The driver's own tool, as it answers on a machine with such a card.
+  writeFileSync(join(bin, 'nvidia-smi'), '#!/bin/sh\necho "NVIDIA H100 80GB HBM3, 81559 MiB"\n', { mode: 0o755 });
+  const run = await tidegate(['check', '--json'], {
+    env: { HOME: home, PATH: `${bin}:${process.env['PATH']}` },
+    cwd: home,
+  });
+  const gpu = (JSON.parse(run.stdout) as Finding[]).find(({ what }) => what === 'gpu'); // what --json prints
+  expect(gpu?.found).toMatch(/NVIDIA H100 80GB HBM3/);
+  if (gpu?.state === 'warn') expect(gpu.advice).toBe('Install it with: npm run gpu -- cuda');
+  else expect(gpu?.found).toMatch(/\(cuda\)/); // somebody has run that command here
 });
