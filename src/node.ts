@@ -258,6 +258,8 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       const cut = setTimeout(() => active.abortAll(), Math.max(0, config.server.drain - 500));
       await server.close(config.server.drain);
       clearTimeout(cut);
+      active.abortAll(); // what runs without a listener: background answers, resumable streams, batches put their lines back
+      for (let waits = 0; active.size > 0 && waits < 50; waits++) await new Promise((done) => setTimeout(done, 20));
       await routing.drain(0); // what has no client of its own: shadows, background answers
       await closeProviders(parts);
       await Promise.all([transport.close?.(), publicTransport.close?.()]);

@@ -87,7 +87,7 @@ observability:
   const answer = (await (await ask()).json()) as { id: string };
   expect(answer).toMatchObject({ choices: [{ message: { content: 'High.' } }] });
 
-  const page = await fetch(`${gateway.url}/`);
+  const page = await fetch(`${gateway.url}/`, { headers: { accept: 'text/html' } });
   expect(page.headers.get('content-security-policy')).toContain("default-src 'none'");
   const metrics = await (await fetch(`${gateway.url}/metrics`)).text();
   expect(metrics).toContain('tidegate_requests_total{endpoint="/v1/chat/completions",model="tide",outcome="ok"} 1');

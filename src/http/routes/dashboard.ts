@@ -2,11 +2,11 @@ import type { Caller } from '../../core/run.ts';
 import type { History } from '../../observability/history.ts';
 import { encodeError } from '../../wire/openai/errors.ts';
 import { adminEndpoint } from '../admin.ts';
-import type { RouteEntry } from '../app.ts';
+import type { Handler, RouteEntry } from '../app.ts';
 import type { Asset } from '../asset.ts';
 import { parseJsonObject, readBody } from '../body.ts';
 import { endpoint } from '../endpoint.ts';
-import type { AppContext, HttpDeps } from '../env.ts';
+import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
 
 export type { Asset };
 
@@ -141,7 +141,7 @@ export function dashboardRoutes(deps: HttpDeps, parts: DashboardDeps): readonly 
   });
 
   const routes: RouteEntry[] = [
-    ['GET', '/', file(() => 'index.html')],
+    ['GET', '/', home(file(() => 'index.html'))],
     ['GET', '/ui/:name', file((c) => c.req.param('name') ?? '')],
     ['GET', '/admin/me', who],
     ['GET', '/admin/requests', requests],
@@ -235,3 +235,9 @@ const encodeMissing = () => ({
   error: { message: 'There is no such file.', type: 'invalid_request_error', param: null, code: 'not_found' },
 });
 const callerJson = ({ id, role, name, team }: Caller) => ({ id, role, name, team });
+
+/** The page for browsers; for all else what Ollama says there, which its apps look for before they begin. */
+const home =
+  (page: Handler): Handler =>
+  (c) =>
+    (headersOf(c)['accept'] ?? '').includes('text/html') ? page(c) : Promise.resolve(new Response('Ollama is running'));
