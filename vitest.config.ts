@@ -8,5 +8,6 @@ export default defineConfig({
     hookTimeout: 90_000,
     maxWorkers: 2,
     pool: 'forks',
+    globalSetup: './test/build.ts',
   },
 });
