@@ -319,7 +319,7 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
   });
 
   test('says who may use scripts and connections', async () => {
-    const { headers } = await fetch(backend.url);
+    const { headers } = await fetch(backend.url, { headers: { accept: 'text/html' } });
     const policy = headers.get('content-security-policy') ?? '';
     expect(policy).toContain("default-src 'none'");
     expect(policy).toContain("script-src 'self'");
