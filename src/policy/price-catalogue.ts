@@ -3,7 +3,11 @@ import type { PriceCatalogue } from './price.ts';
 /** Published prices of the hosted models, as the installed version of @pydantic/genai-prices knows them. Loaded when asked for: 2 MB. */
 export async function genaiPrices(): Promise<PriceCatalogue> {
   const { calcPrice } = await import('@pydantic/genai-prices');
+  // Finding out that a name has no price walks the whole catalogue, and most gateways ask the same names for ever.
+  const unpriced = new Set<string>();
   return (providerId, model, { promptTokens, completionTokens, cachedTokens = 0, cacheWriteTokens = 0 }) => {
+    const name = `${providerId ?? ''}/${model}`;
+    if (unpriced.has(name)) return undefined;
     const cacheRead = Math.min(cachedTokens, promptTokens);
     const usage = {
       input_tokens: promptTokens,
@@ -12,7 +16,9 @@ export async function genaiPrices(): Promise<PriceCatalogue> {
       cache_write_tokens: Math.min(cacheWriteTokens, promptTokens - cacheRead),
     };
     try {
-      return calcPrice(usage, model, providerId ? { providerId } : {})?.total_price;
+      const found = calcPrice(usage, model, providerId ? { providerId } : {});
+      if (!found && unpriced.size < 10_000) unpriced.add(name);
+      return found?.total_price;
     } catch {
       return undefined; // a unit the model has no price for: better no price than a failed request
     }

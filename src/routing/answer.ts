@@ -11,6 +11,9 @@ import { createDelivered, type Delivered, insideToolCall, type Rest, rejoin, res
 /** What the bytes of a broken pass-through answer said; given by the composition root, because routing knows no wire. */
 export type DecodeWire = (dialect: Dialect, bytes: Uint8Array) => readonly CompletionEvent[] | undefined;
 
+/** One for all: making an error writes down the stack, which costs more than the rest of ending an answer. */
+const nobodyReads = new GatewayError('cancelled', 'Nobody reads the answer any more.');
+
 export interface AnswerDeps extends OpeningDeps {
   readonly decodeWire?: DecodeWire;
   /** Sees every event that leaves, for the shadow. */
@@ -43,7 +46,7 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
     if (closed) return;
     closed = true;
     signal.removeEventListener('abort', onAbort);
-    current.call.cancel(error ?? new GatewayError('cancelled', 'Nobody reads the answer any more.'));
+    current.call.cancel(error ?? nobodyReads);
     deps.ended(error);
   };
   const onAbort = () => {

@@ -104,6 +104,7 @@ export async function openCall(order: CallOrder): Promise<Call> {
     fail: call.fail,
     succeed: call.succeed,
     cancel(reason) {
+      if (call.succeeded()) return; // nothing is left to stop, and an abort is dear
       watch.abort(reason);
       void iterator.return?.(undefined)?.catch(() => {}); // it was told by its signal; this runs its `finally`
       call.fail(reason);
@@ -115,6 +116,7 @@ export async function openCall(order: CallOrder): Promise<Call> {
 function begin({ state, tokens, clock, options, onFirstToken }: CallOrder, watch: CallWatch, startedMs: number) {
   let open = true;
   let begun = false;
+  let succeeded = false;
   state.inFlight += 1;
   state.inFlightTokens += tokens;
   const close = () => {
@@ -147,7 +149,10 @@ function begin({ state, tokens, clock, options, onFirstToken }: CallOrder, watch
     progress() {
       if (!begun) watch.progressed();
     },
-    succeed: () => void close(),
+    succeed: () => {
+      if (close()) succeeded = true;
+    },
+    succeeded: () => succeeded,
     fail(error: unknown): GatewayError {
       const failure = toGatewayError(error);
       if (!close()) return failure;
