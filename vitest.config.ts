@@ -7,6 +7,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 90_000,
     maxWorkers: 2,
+    // Real sockets, engines and a browser on a shared machine: one more try tells a slow moment from a fault.
+    retry: process.env['CI'] ? 1 : 0,
     pool: 'forks',
     globalSetup: './test/build.ts',
   },

@@ -142,7 +142,7 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
     await page.click('dialog >> text=javascript');
     expect(await code()).toContain('new OpenAI({ baseURL:');
     await page.keyboard.press('Escape');
-    expect(await page.locator('dialog').count()).toBe(0);
+    await expect.poll(() => page.locator('dialog').count()).toBe(0);
   });
 
   test('shows live what is under way, with slots, breakers and moving plots', async () => {
