@@ -1,7 +1,7 @@
 import { randomId } from '../../core/clock.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob } from '../../core/event.ts';
 import type { ToolCall } from '../../core/request.ts';
-import { type CallScanner, createCallScanner } from './json-scanner.ts';
+import { type CallScanner, createCallScanner, isJson } from './json-scanner.ts';
 import type { CallSyntax } from './syntax.ts';
 
 /** One choice's text, told as events. */
@@ -304,15 +304,6 @@ export function livePrefix(text: string, mark: string): number {
     if (mark.startsWith(text.slice(-length))) return length;
   }
   return 0;
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** The free text of a custom tool, which travels as `{"input": "…"}`. */

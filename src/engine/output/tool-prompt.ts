@@ -2,6 +2,7 @@ import type { JsonObject } from '../../core/json.ts';
 import { type ChatRequest, type Message, type Tool, textOf } from '../../core/request.ts';
 import type { EnginePrompt, TemplateMessage } from '../protocol.ts';
 import { templateMessage } from '../request.ts';
+import { isJson } from './json-scanner.ts';
 import { type CallSyntax, explainTools, writeCall } from './syntax.ts';
 
 type ChatPrompt = EnginePrompt & { readonly kind: 'chat' };
@@ -61,13 +62,4 @@ export function continuation(request: ChatRequest, syntax: CallSyntax): string {
     return head.slice(0, head.lastIndexOf('{}')) + call.arguments;
   });
   return [textOf(last.content), ...written].filter(Boolean).join('\n');
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
