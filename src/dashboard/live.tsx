@@ -1,7 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { EngineStatus, TargetStatus } from '../core/status.ts';
 import { events } from './api.ts';
-import { bytes, count, duration, percent, time } from './format.ts';
+import { EngineNumbers, KvTiers } from './engine.tsx';
+import { count, duration, percent, time } from './format.ts';
 import { Bar, Empty, Page, Table, Tile } from './parts.tsx';
 import { Plot } from './plot.tsx';
 
@@ -152,22 +153,14 @@ export function Live() {
 }
 
 function Engine({ engine }: { engine: EngineStatus }) {
-  const { model, state, slots, waiting, running, kv, counters, decodeTokensPerSecond, batchWidth } = engine;
-  const hits = counters.promptTokens > 0 ? counters.prefixHitTokens / counters.promptTokens : null;
+  const { model, state, slots, kv } = engine;
   return (
     <section class="card stack" aria-label={`Engine ${model}`}>
       <div class="row">
         <h2>{model}</h2>
         <span class={`badge ${state === 'ready' ? 'good' : state === 'failed' ? 'bad' : 'warn'}`}>{state}</span>
         <span class="spacer" />
-        <span class="stats">
-          <span>{running} running</span>
-          <span>{waiting} queued</span>
-          <span>batch of {batchWidth}</span>
-          <span>{count(decodeTokensPerSecond)} tokens/s</span>
-          <span>{percent(hits)} of prompts found in the KV cache</span>
-          {counters.restarts > 0 && <span class="badge warn">{counters.restarts} restarts</span>}
-        </span>
+        <EngineNumbers engine={engine} />
       </div>
       <ul class="slots">
         {slots.map((slot) => (
@@ -187,20 +180,7 @@ function Engine({ engine }: { engine: EngineStatus }) {
           </li>
         ))}
       </ul>
-      {kv.map(({ tier, used, capacity, unit }) => (
-        <div key={tier}>
-          <div class="row stats">
-            <span>KV in {tier}</span>
-            <span class="spacer" />
-            <span>
-              {unit === 'bytes'
-                ? `${bytes(used)} of ${bytes(capacity)}`
-                : `${count(used)} of ${count(capacity)} tokens`}
-            </span>
-          </div>
-          <Bar share={used / Math.max(1, capacity)} label={`KV in ${tier}`} />
-        </div>
-      ))}
+      <KvTiers kv={kv} />
     </section>
   );
 }

@@ -1,5 +1,7 @@
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { EngineStatus } from '../core/status.ts';
 import { get, lines, post, publicModels } from './api.ts';
+import { EngineNumbers, KvTiers } from './engine.tsx';
 import { bytes, percent } from './format.ts';
 import type { Me } from './me.ts';
 import { Bar, Empty, messageOf, Page, Problem, useLoaded } from './parts.tsx';
@@ -9,6 +11,7 @@ interface Row {
   readonly state: string;
   readonly sizeBytes?: number;
   readonly detail?: string;
+  readonly engine?: EngineStatus;
   readonly versions: readonly {
     readonly target: string;
     readonly share: number;
@@ -16,6 +19,8 @@ interface Row {
     readonly movable?: boolean;
   }[];
 }
+
+const refreshMs = 2000;
 
 const load = async (me: Me, signal: AbortSignal): Promise<readonly Row[]> =>
   me.can['models']
@@ -26,6 +31,15 @@ export function Models({ me }: { me: Me }) {
   const { value: rows, error, setValue } = useLoaded((signal) => load(me, signal), []);
   const [failure, setFailure] = useState<unknown>();
   const [busy, setBusy] = useState('');
+  useEffect(() => {
+    if (!me.can['models']) return;
+    // What the engines say of themselves is out of date soon.
+    const timer = setInterval(() => {
+      if (document.hidden) return;
+      load(me, new AbortController().signal).then(setValue, () => {});
+    }, refreshMs);
+    return () => clearInterval(timer);
+  }, []);
   const act = async (path: string, body: object, name: string) => {
     setBusy(name);
     setFailure(undefined);
@@ -78,6 +92,12 @@ export function Models({ me }: { me: Me }) {
               </button>
             )}
           </div>
+          {row.engine && row.state === 'ready' && (
+            <>
+              <EngineNumbers engine={row.engine} />
+              <KvTiers kv={row.engine.kv} />
+            </>
+          )}
           {row.versions.map((version) => (
             <Version
               key={version.target}

@@ -16,6 +16,8 @@ let runner: Runner | undefined;
 let model: LlamaModel | undefined;
 let embedder: Embedder | undefined;
 let lastLog = '';
+/** What the slots do is told at most so often while they work. */
+const slotsEveryMs = 200;
 
 process.on('disconnect', () => process.exit(0));
 // A terminal's Ctrl-C reaches the whole group; the parent decides when this process ends.
@@ -67,16 +69,21 @@ async function load(options: LoadOptions): Promise<void> {
       contextTokens: info.contextTokens,
       batchTokens: options.batchTokens ?? 512,
     });
-    const started = await createRunner(model, context, options, (outputs: readonly EngineOutput[], stats) =>
-      send({ type: 'outputs', outputs, stats }),
-    );
+    let slotsSentMs = 0;
+    const started = await createRunner(model, context, options, (outputs: readonly EngineOutput[], stats) => {
+      const now = performance.now();
+      // Not with every token: nobody looks so often. But the moment when all fall idle is told.
+      if (stats.running > 0 && now - slotsSentMs < slotsEveryMs) return send({ type: 'outputs', outputs, stats });
+      slotsSentMs = now;
+      send({ type: 'outputs', outputs, stats, slots: started.slots() });
+    });
     runner = started;
     embedder = createEmbedder(model, started);
     setInterval(
       () => send({ type: 'heartbeat', busyMs: started.busyMs(), stats: started.stats(), slots: started.slots() }),
       1000,
     );
-    send({ type: 'loaded', model: info });
+    send({ type: 'loaded', model: info, stats: started.stats(), slots: started.slots() });
   } catch (error) {
     send({ type: 'load-failed', error: loadError(error) });
   }

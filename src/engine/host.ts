@@ -24,7 +24,7 @@ export interface EngineHost {
   call(call: EngineCall, options: { readonly signal: AbortSignal }): Promise<unknown>;
   state(): EngineState;
   stats(): EngineStats | undefined;
-  /** As of the last second. */
+  /** As of the last second; while it works, of the last fifth of one. */
   slots(): readonly SlotState[];
   model(): EngineModelInfo | undefined;
   /** The child's process id while it lives. */
@@ -128,6 +128,8 @@ export function createEngineHost(options: HostOptions): EngineHost {
             return;
           case 'loaded':
             info = message.model;
+            stats = message.stats;
+            slots = message.slots;
             state = 'ready';
             onLoaded?.(message.model, started.pid ?? 0);
             resolve(message.model);
@@ -138,6 +140,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
             return;
           case 'outputs':
             stats = message.stats;
+            slots = message.slots ?? slots;
             for (const output of message.outputs) generations.get(output.id)?.output(output);
             return;
           case 'heartbeat':

@@ -21,6 +21,8 @@ export interface ActiveRequest {
   cachedTokens: number;
   acceptedDraftTokens: number;
   rejectedDraftTokens: number;
+  /** Undefined where the machine does not tell. */
+  energyJoules: number | undefined;
   open: number;
 }
 
@@ -125,6 +127,7 @@ export function usageOf(active: ActiveRequest, nowMs: number): EngineUsage {
     cachedTokens: active.cachedTokens,
     acceptedDraftTokens: active.acceptedDraftTokens,
     rejectedDraftTokens: active.rejectedDraftTokens,
+    ...(active.energyJoules === undefined ? {} : { energyJoules: active.energyJoules }),
     queueMs: Math.round(startedMs - active.enqueuedMs),
     prefillMs: Math.round(firstTokenMs - startedMs),
     decodeMs: Math.round(nowMs - firstTokenMs),

@@ -12,10 +12,20 @@ export type ToChild =
 
 export type FromChild =
   | { readonly type: 'load-progress'; readonly fraction: number }
-  | { readonly type: 'loaded'; readonly model: EngineModelInfo }
+  | {
+      readonly type: 'loaded';
+      readonly model: EngineModelInfo;
+      readonly stats: EngineStats;
+      readonly slots: readonly SlotState[];
+    }
   | { readonly type: 'load-failed'; readonly error: EngineError }
-  /** All that one step brought, for all requests, in order; with the state of the queue after it. */
-  | { readonly type: 'outputs'; readonly outputs: readonly EngineOutput[]; readonly stats: EngineStats }
+  /** All that one step brought, for all requests, in order; with the state of the queue after it, now and then of the slots. */
+  | {
+      readonly type: 'outputs';
+      readonly outputs: readonly EngineOutput[];
+      readonly stats: EngineStats;
+      readonly slots?: readonly SlotState[];
+    }
   | { readonly type: 'result'; readonly id: number; readonly value: unknown }
   | { readonly type: 'error'; readonly id: number; readonly error: EngineError }
   /** Sent every second from the child's event loop. `busyMs`: how long the native call under way has lasted. */
@@ -59,6 +69,8 @@ export interface LoadOptions {
   readonly kvCacheValueType?: string;
   readonly kvCache?: KvCacheOptions;
   readonly loras?: readonly LoraOptions[];
+  /** Where the kernel tells what the processor took (RAPL). */
+  readonly powercap?: string;
   /** Requests that may wait; one more is refused as `overloaded`. */
   readonly maxQueue?: number;
   /** Most milliseconds that decoding streams wait for others' prompts, as a multiple of an undisturbed step. */
@@ -220,6 +232,8 @@ export interface EngineUsage {
   readonly cachedTokens: number;
   readonly acceptedDraftTokens: number;
   readonly rejectedDraftTokens: number;
+  /** Its share of what the processor took, where the machine tells. */
+  readonly energyJoules?: number;
   readonly queueMs: number;
   readonly prefillMs: number;
   readonly decodeMs: number;
@@ -244,6 +258,8 @@ export interface EngineStats {
   /** Expected milliseconds of work per waiting request, in queue order. */
   readonly waitingMs: readonly number[];
   readonly stepMs: number;
+  /** Sequences in the last step. */
+  readonly batchWidth: number;
   readonly prefillMsPerToken: number;
   readonly meanCompletionTokens: number;
   readonly kvMemoryBytes: number;
@@ -253,6 +269,13 @@ export interface EngineStats {
   readonly totalPromptTokens: number;
   readonly totalCachedTokens: number;
   readonly totalCompletionTokens: number;
+  /** Prompt tokens evaluated; more than were asked for where a parked prompt had to be read again. */
+  readonly totalPrefillTokens: number;
+  readonly totalDraftedTokens: number;
+  readonly totalAcceptedTokens: number;
+  readonly totalParked: number;
+  /** Absent where the machine does not tell. */
+  readonly totalJoules?: number;
 }
 
 /** Everything else that a model can do, as one question and one answer. */

@@ -1,5 +1,6 @@
 import { createChooser } from './chooser.ts';
 import { lookUpDraft } from './draft.ts';
+import { createEnergyMeter } from './energy.ts';
 import { readRequest } from './intake.ts';
 import { type ActiveRequest, createTextWriter, isDecoding, type Job, textOutput, usageOf } from './job.ts';
 import { hashOf, openKvStore } from './kv-store.ts';
@@ -81,7 +82,20 @@ export async function createRunner(
   let closed = false;
   let meanCompletionTokens = 128;
   let activeAdapters = '';
-  const totals = { steps: 0, evaluated: 0, prompt: 0, cached: 0, completion: 0 };
+  const energy = createEnergyMeter(options.powercap);
+  const totals = {
+    steps: 0,
+    evaluated: 0,
+    prefill: 0,
+    prompt: 0,
+    cached: 0,
+    completion: 0,
+    drafted: 0,
+    accepted: 0,
+    parked: 0,
+    joules: 0,
+  };
+  let batchWidth = 0;
 
   const notify = () => {
     news = true;
@@ -107,6 +121,7 @@ export async function createRunner(
       slotFreeInMs: jobs.map(left).sort((a, b) => a - b),
       waitingMs: queue.map(left),
       stepMs,
+      batchWidth: jobs.length > 0 ? batchWidth : 0,
       prefillMsPerToken: speed.prefillMsPerToken(),
       meanCompletionTokens,
       kvMemoryBytes: store.bytes('memory'),
@@ -116,6 +131,11 @@ export async function createRunner(
       totalPromptTokens: totals.prompt,
       totalCachedTokens: totals.cached,
       totalCompletionTokens: totals.completion,
+      totalPrefillTokens: totals.prefill,
+      totalDraftedTokens: totals.drafted,
+      totalAcceptedTokens: totals.accepted,
+      totalParked: totals.parked,
+      ...(energy ? { totalJoules: totals.joules } : {}),
     };
   }
 
@@ -161,6 +181,7 @@ export async function createRunner(
       cachedTokens: 0,
       acceptedDraftTokens: 0,
       rejectedDraftTokens: 0,
+      energyJoules: energy ? 0 : undefined,
       open: request.choices,
     };
     const room = request.overflow === 'shift' ? Number.POSITIVE_INFINITY : context.contextTokens - prompt.length;
@@ -254,6 +275,7 @@ export async function createRunner(
       const job = slots.running().find((candidate) => candidate.key === key);
       if (!job) continue;
       job.draft = [];
+      totals.parked++;
       await slots.park(job);
       if (!job.done) queue.push(job);
     }
@@ -285,6 +307,7 @@ export async function createRunner(
     const width = jobs.filter(isDecoding).length;
     for (const job of jobs) job.draft = draftFor(job, width);
     let items: readonly StepItem[];
+    energy?.take(); // what was used since the last step was not for this one
     try {
       const result = await runStep(jobs, context, speed, threads, options, async (chosen) => {
         await switchAdapters(chosen[0]?.job.active);
@@ -292,6 +315,7 @@ export async function createRunner(
       });
       if (!result) return false;
       items = result.items;
+      totals.prefill += result.prefill;
     } catch (error) {
       if (!(error instanceof StepError)) throw error;
       for (const { job, slot } of error.items) {
@@ -301,7 +325,8 @@ export async function createRunner(
       return true;
     }
     totals.steps++;
-    account(items);
+    batchWidth = items.length;
+    account(items, energy?.take() ?? 0);
     const sampled = items.filter(({ places, job }) => places.length > 0 && !job.done);
     // The first sample settles the order of the batch's outputs inside llama.cpp; after it the others may run at once.
     const [first, ...rest] = sampled;
@@ -331,11 +356,14 @@ export async function createRunner(
     activeAdapters = active.adapters;
   }
 
-  function account(items: readonly StepItem[]): void {
+  function account(items: readonly StepItem[], joules: number): void {
     const now = performance.now();
     const tenants = new Set(slots.running().map((job) => job.active.tenant));
+    const evaluated = items.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    totals.joules += joules;
     for (const { job, tokens } of items) {
       totals.evaluated += tokens.length;
+      if (joules > 0) job.active.energyJoules = (job.active.energyJoules ?? 0) + (joules * tokens.length) / evaluated;
       job.lastStep = totals.steps;
       charge(served, job.active.tenant, tokens.length, tenants);
       if (!job.done && job.choice === 0 && job.generated === 0) reportProgress(job, job.processed + tokens.length, now);
@@ -365,6 +393,7 @@ export async function createRunner(
       }
       const draft = job.draft;
       job.draft = [];
+      totals.drafted += draft.length;
       for (let i = 0; used + i < places.length; i++) {
         const place = places[used + i] ?? 0;
         const token = await chooseAt(job, place);
@@ -376,6 +405,7 @@ export async function createRunner(
           return;
         }
         active.acceptedDraftTokens++;
+        totals.accepted++;
         job.processed++;
       }
     } catch (error) {

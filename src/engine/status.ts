@@ -2,10 +2,18 @@ import type { EngineCounters, EngineStatus } from '../core/status.ts';
 import type { EngineHost } from './host.ts';
 import type { EngineStats } from './protocol.ts';
 
-type Totals = Pick<
-  EngineStats,
-  'totalSteps' | 'totalEvaluatedTokens' | 'totalPromptTokens' | 'totalCachedTokens' | 'totalCompletionTokens'
->;
+const counted = [
+  'totalSteps',
+  'totalPromptTokens',
+  'totalCachedTokens',
+  'totalCompletionTokens',
+  'totalPrefillTokens',
+  'totalDraftedTokens',
+  'totalAcceptedTokens',
+  'totalParked',
+  'totalJoules',
+] as const;
+type Totals = Readonly<Record<(typeof counted)[number], number>>;
 
 interface Tracked {
   /** What earlier children of this model did. */
@@ -15,13 +23,11 @@ interface Tracked {
   rates: { atMs: number; prefill: number; decode: number; totals: Totals };
 }
 
-const nothing: Totals = {
-  totalSteps: 0,
-  totalEvaluatedTokens: 0,
-  totalPromptTokens: 0,
-  totalCachedTokens: 0,
-  totalCompletionTokens: 0,
-};
+const totalsOf = (stats: Partial<EngineStats> = {}): Totals => sum(stats, {});
+const sum = (a: Partial<Totals>, b: Partial<Totals>): Totals =>
+  // The names are all of them.
+  Object.fromEntries(counted.map((name) => [name, (a[name] ?? 0) + (b[name] ?? 0)])) as Totals;
+const nothing = totalsOf();
 
 /** Speeds are means over at least so long. */
 const rateMs = 1000;
@@ -54,20 +60,19 @@ export function createStatusReader(
     read(name: string, host: EngineHost): EngineStatus {
       const tracked = track(name);
       const stats = host.stats();
-      const reported: Totals = stats ?? nothing;
+      const reported = totalsOf(stats);
       // A new child counts from zero again.
-      if (reported.totalSteps < tracked.last.totalSteps) tracked.before = plus(tracked.before, tracked.last);
+      if (reported.totalSteps < tracked.last.totalSteps) tracked.before = sum(tracked.before, tracked.last);
       tracked.last = reported;
-      const totals = plus(tracked.before, reported);
+      const totals = sum(tracked.before, reported);
       const { rates } = tracked;
       const elapsed = now() - rates.atMs;
       if (elapsed >= rateMs) {
-        const evaluated = totals.totalEvaluatedTokens - rates.totals.totalEvaluatedTokens;
-        const completed = totals.totalCompletionTokens - rates.totals.totalCompletionTokens;
+        const perSecond = (name: keyof Totals) => ((totals[name] - rates.totals[name]) / elapsed) * 1000;
         tracked.rates = {
           atMs: now(),
-          decode: (completed / elapsed) * 1000,
-          prefill: (Math.max(0, evaluated - completed) / elapsed) * 1000,
+          decode: perSecond('totalCompletionTokens'),
+          prefill: perSecond('totalPrefillTokens'),
           totals,
         };
       }
@@ -80,7 +85,7 @@ export function createStatusReader(
         slots,
         waiting: stats?.waiting ?? 0,
         running: stats?.running ?? 0,
-        batchWidth: stats?.running ?? 0,
+        batchWidth: stats?.batchWidth ?? 0,
         kv: [
           {
             tier: 'slots',
@@ -95,7 +100,10 @@ export function createStatusReader(
         ],
         prefillTokensPerSecond: tracked.rates.prefill,
         decodeTokensPerSecond: tracked.rates.decode,
-        counters: countersOf(totals, tracked.restarts),
+        counters: {
+          ...countersOf(totals, tracked.restarts),
+          ...(stats?.totalJoules === undefined && totals.totalJoules === 0 ? {} : { energyJoules: totals.totalJoules }),
+        },
       };
     },
   };
@@ -104,18 +112,10 @@ export function createStatusReader(
 const countersOf = (totals: Totals, restarts: number): EngineCounters => ({
   promptTokens: totals.totalPromptTokens,
   prefixHitTokens: totals.totalCachedTokens,
-  prefillTokens: Math.max(0, totals.totalPromptTokens - totals.totalCachedTokens),
+  prefillTokens: totals.totalPrefillTokens,
   decodeTokens: totals.totalCompletionTokens,
-  draftedTokens: 0,
-  acceptedTokens: 0,
+  draftedTokens: totals.totalDraftedTokens,
+  acceptedTokens: totals.totalAcceptedTokens,
   restarts,
-  preemptions: 0,
-});
-
-const plus = (a: Totals, b: Totals): Totals => ({
-  totalSteps: a.totalSteps + b.totalSteps,
-  totalEvaluatedTokens: a.totalEvaluatedTokens + b.totalEvaluatedTokens,
-  totalPromptTokens: a.totalPromptTokens + b.totalPromptTokens,
-  totalCachedTokens: a.totalCachedTokens + b.totalCachedTokens,
-  totalCompletionTokens: a.totalCompletionTokens + b.totalCompletionTokens,
+  preemptions: totals.totalParked,
 });

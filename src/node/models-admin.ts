@@ -20,15 +20,17 @@ export function createModelsAdmin({ models, local, env }: ModelsAdminOptions): M
 
   const list = async (): Promise<readonly ModelRow[]> => {
     const files = await listModels(settings);
-    const states = new Map(local.status().map(({ model, state }) => [model, state]));
+    const engines = new Map(local.status().map((engine) => [engine.model, engine]));
     const fileOf = (name: string) => files.find((file) => file.name === name || file.aliases.includes(name));
     const rows = models().map((model): ModelRow => {
       const own = model.targets.find(({ provider }) => provider.capabilities.local);
       const file = own && fileOf(own.model);
+      const engine = own && engines.get(own.model);
       return {
         name: model.name,
-        state: own ? (states.get(own.model) ?? (file ? 'unloaded' : 'absent')) : 'remote',
+        state: own ? (engine?.state ?? (file ? 'unloaded' : 'absent')) : 'remote',
         ...(file && { sizeBytes: file.bytes, detail: `${file.parameters} ${file.quantization}` }),
+        ...(engine && { engine }),
         versions: versionsOf(rulesOf(model)),
       };
     });
@@ -38,7 +40,7 @@ export function createModelsAdmin({ models, local, env }: ModelsAdminOptions): M
       .map(
         (file): ModelRow => ({
           name: file.name,
-          state: states.get(file.name) ?? 'unloaded',
+          state: engines.get(file.name)?.state ?? 'unloaded',
           sizeBytes: file.bytes,
           detail: [file.parameters, file.quantization, 'not served under a public name']
             .filter((part) => part.trim())

@@ -1,4 +1,4 @@
-import { mkdtemp } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -213,5 +213,26 @@ describe.skipIf(path === null)('an engine', () => {
     expect(again.usage.cachedTokens).toBe(again.usage.promptTokens - 1);
     expect(again.text).toBe(first.text);
     expect(stranger.usage.cachedTokens).toBe(0);
+  });
+
+  test('tells each request its share of the energy that the machine counts', async () => {
+    const powercap = await mkdtemp(join(tmpdir(), 'tidegate-powercap-'));
+    await mkdir(join(powercap, 'intel-rapl:0'));
+    await writeFile(join(powercap, 'intel-rapl:0', 'max_energy_range_uj'), '1000000000000');
+    let microjoules = 0;
+    const count = async () => {
+      microjoules += 20_000;
+      await writeFile(join(powercap, 'next'), String(microjoules));
+      await rename(join(powercap, 'next'), join(powercap, 'intel-rapl:0', 'energy_uj')); // never half a number
+    };
+    await count();
+    const counting = setInterval(() => void count(), 5);
+    const metered = createEngineHost({ modelPath: path ?? '', slots: 2, contextTokens: 512, threads: 1, powercap });
+    const answers = await Promise.all([run(metered, text('One')), run(metered, text('Two'))]);
+    clearInterval(counting);
+    const shares = answers.map(({ usage }) => usage.energyJoules ?? 0);
+    expect(Math.min(...shares)).toBeGreaterThan(0);
+    expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(metered.stats()?.totalJoules ?? 0, 3);
+    await metered.close();
   });
 });

@@ -1,4 +1,5 @@
 import type { Caller } from '../../core/run.ts';
+import type { EngineStatus } from '../../core/status.ts';
 import type { History } from '../../observability/history.ts';
 import { encodeError } from '../../wire/openai/errors.ts';
 import { adminEndpoint } from '../admin.ts';
@@ -52,6 +53,8 @@ export interface ModelRow {
   readonly state: 'absent' | 'unloaded' | 'loading' | 'ready' | 'failed' | 'remote';
   readonly sizeBytes?: number;
   readonly detail?: string;
+  /** What the engine says, of a local model that is loaded. */
+  readonly engine?: EngineStatus;
   /** `movable`: a version of a trial, which can be promoted and rolled back. */
   readonly versions: readonly {
     readonly target: string;

@@ -214,10 +214,22 @@ function likeliest(choices: Collected['choices'], n: number): Collected['choices
   return choices.toSorted((a, b) => meanLogprob(b) - meanLogprob(a)).slice(0, n);
 }
 
+const summed = [
+  'cachedTokens',
+  'reasoningTokens',
+  'acceptedPredictionTokens',
+  'rejectedPredictionTokens',
+  'energyJoules',
+] as const satisfies readonly (keyof Usage)[];
+
 export function sumUsage(usages: readonly Usage[]): Usage {
-  return usages.reduce((sum, one) => ({
-    promptTokens: sum.promptTokens + one.promptTokens,
-    completionTokens: sum.completionTokens + one.completionTokens,
-    cachedTokens: (sum.cachedTokens ?? 0) + (one.cachedTokens ?? 0),
-  }));
+  const total = (name: (typeof summed)[number] | 'promptTokens' | 'completionTokens') =>
+    usages.reduce((sum, usage) => sum + (usage[name] ?? 0), 0);
+  return {
+    promptTokens: total('promptTokens'),
+    completionTokens: total('completionTokens'),
+    ...Object.fromEntries(
+      summed.filter((name) => usages.some((usage) => usage[name] !== undefined)).map((name) => [name, total(name)]),
+    ),
+  };
 }
