@@ -27,7 +27,7 @@ export function appWith(provider: Provider, parts: Partial<GatewayDeps & AppDeps
     record: createRecorder([(record) => records.push(record)]),
     ...parts,
   });
-  const app = createApp({
+  const deps = {
     gateway,
     policy,
     active: createActiveRequests(),
@@ -35,8 +35,8 @@ export function appWith(provider: Provider, parts: Partial<GatewayDeps & AppDeps
     health: () => ({ ready: true, parts: {} }),
     ...parts,
     options: { ...defaultHttpOptions, ...parts.options },
-  });
-  return Object.assign(app, { records, gateway });
+  };
+  return Object.assign(createApp(deps), { records, gateway, deps });
 }
 
 /** Posts a chat request; `model` and one user message are filled in. */

@@ -17,10 +17,24 @@ export interface ObjectStore {
   ): Promise<{ readonly items: readonly StoredObject[]; readonly hasMore: boolean }>;
   /** Objects of every owner, for work that goes on by itself (batches after a restart). */
   all(kind: ObjectKind): Promise<readonly StoredObject[]>;
+  /**
+   * Takes, or prolongs, the sole right to some work for so long from now: true for its holder, false while somebody
+   * else's still runs. Gateways on one store need clocks that agree to within a few seconds.
+   */
+  lease(work: string, holder: string, ms: number): Promise<boolean>;
+  /** Gives it back, if it is still the holder's. */
+  release(work: string, holder: string): Promise<void>;
 }
 
-/** `batch-line` is the result of one line of a batch: its id is `<batch>:<line>`. */
-export type ObjectKind = 'response' | 'conversation' | 'chat-completion' | 'file' | 'batch' | 'batch-line';
+/** `batch-line` is the result of one line of a batch: its id is `<batch>:<line>`. `batch-progress` counts them. */
+export type ObjectKind =
+  | 'response'
+  | 'conversation'
+  | 'chat-completion'
+  | 'file'
+  | 'batch'
+  | 'batch-line'
+  | 'batch-progress';
 
 export interface StoredObject {
   readonly kind: ObjectKind;
@@ -51,6 +65,7 @@ export interface ObjectPage {
 /** Keeps objects in memory, at most `maxBytes` of them: the oldest go first. For tests and gateways without a ledger. */
 export function memoryObjects({ maxBytes = 256 * 1024 * 1024, now = () => Date.now() } = {}): ObjectStore {
   const objects = new Map<string, { readonly object: StoredObject; readonly size: number }>();
+  const leases = new Map<string, { readonly holder: string; readonly endsMs: number }>();
   let held = 0;
   const keyOf = (kind: ObjectKind, id: string, owner: string) => `${kind}\n${owner}\n${id}`;
   const drop = (key: string): boolean => {
@@ -89,5 +104,14 @@ export function memoryObjects({ maxBytes = 256 * 1024 * 1024, now = () => Date.n
       return { items: found.slice(start, start + limit), hasMore: found.length > start + limit };
     },
     all: async (kind) => live().filter((object) => object.kind === kind),
+    async lease(work, holder, ms) {
+      const held = leases.get(work);
+      if (held && held.holder !== holder && held.endsMs > now()) return false;
+      leases.set(work, { holder, endsMs: now() + ms });
+      return true;
+    },
+    async release(work, holder) {
+      if (leases.get(work)?.holder === holder) leases.delete(work);
+    },
   };
 }

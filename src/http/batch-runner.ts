@@ -1,30 +1,26 @@
 import { randomId } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
-import { isJsonObject, type JsonObject } from '../core/json.ts';
+import type { JsonObject } from '../core/json.ts';
 import type { ObjectStore, StoredObject } from '../core/objects.ts';
 import type { Caller } from '../core/run.ts';
 import { sleep } from '../core/signals.ts';
-import {
-  type BatchEndpoint,
-  type BatchLine,
-  type BatchLineResult,
-  decodeBatchLines,
-  encodeResults,
-  isFailed,
-} from '../wire/openai/batches.ts';
+import { type BatchEndpoint, type BatchLine, type BatchLineResult, decodeBatchLines } from '../wire/openai/batches.ts';
 import { encodeError } from '../wire/openai/errors.ts';
 import { shuttingDown } from './active.ts';
+import { countResults, keepResult, keptResults, orderedResults, usageOf, writeResults } from './batch-results.ts';
 import type { HttpDeps } from './env.ts';
-import { keepFile } from './routes/files.ts';
 import { wholeAnswer } from './whole-answer.ts';
 
-/** Runs batches: beside everything else, at batch priority, a few requests at a time. */
+/**
+ * Runs batches: beside everything else, at batch priority, a few requests at a time. Of the gateways on one store each
+ * batch is run by the one that holds its lease; when that one is gone, another goes on from the results that are kept.
+ */
 export interface BatchRunner {
   /** Begins, or goes on with, a batch that is in the store. */
   run(batch: StoredObject): void;
-  /** Stops a batch; what is done already stays in its output. */
+  /** Stops a batch, whoever runs it; what is done already stays in its output. */
   cancel(batch: StoredObject): Promise<StoredObject>;
-  /** Goes on with the batches that a stop of the gateway cut short. */
+  /** Goes on with the batches that a stop cut short, and from now on with those of gateways that are gone. */
   resume(): Promise<void>;
 }
 
@@ -34,79 +30,122 @@ export interface BatchRunnerDeps extends HttpDeps {
   readonly concurrency?: number;
   /** Tries of a request that finds no room. */
   readonly tries?: number;
+  /** A gateway that says nothing for so long has lost its batches. */
+  readonly leaseMs?: number;
 }
 
+interface Job {
+  readonly controller: AbortController;
+  /** What the store holds, when this gateway last looked. */
+  batch: StoredObject;
+  /** Until then nobody else may run it. */
+  heldUntilMs: number;
+}
+
+/** So often a batch may fail as a whole, all at the store, before it is given up. */
+const maxFailures = 5;
 const nowSeconds = () => Math.floor(Date.now() / 1000);
 const finalStates = new Set(['completed', 'failed', 'expired', 'cancelled']);
+const workOf = (batch: StoredObject) => `batch:${batch.id}`;
 
 export const isFinal = (batch: StoredObject): boolean => finalStates.has(String(batch.body['status']));
 
-export function createBatchRunner(deps: BatchRunnerDeps): BatchRunner {
-  const { objects, concurrency = 4, tries = 8 } = deps;
-  const running = new Map<string, { readonly controller: AbortController; readonly done: Promise<void> }>();
+const cancelled = () => new GatewayError('cancelled', 'The batch was cancelled.', { code: 'batch_cancelled' });
+const expired = () => new GatewayError('timeout', 'The batch expired.', { code: 'batch_expired' });
+const lost = () => new GatewayError('conflict', 'Another gateway runs this batch.', { code: 'lease_lost' });
 
+/** Whether the batch itself is over; all other reasons to stop leave it to whoever goes on with it. */
+const isOver = ({ reason }: AbortSignal): boolean =>
+  reason instanceof GatewayError && (reason.code === 'batch_cancelled' || reason.code === 'batch_expired');
+
+export function createBatchRunner(deps: BatchRunnerDeps): BatchRunner {
+  const { objects, active, concurrency = 4, tries = 8, leaseMs = 30_000 } = deps;
+  const holder = randomId('gw_');
+  const running = new Map<string, Job>();
+  const failures = new Map<string, number>();
+  let sweeping: ReturnType<typeof setInterval> | undefined;
+
+  const latest = async (batch: StoredObject) => (await objects.get('batch', batch.id, batch.owner)) ?? batch;
   const update = async (batch: StoredObject, change: JsonObject): Promise<StoredObject> => {
-    const now = (await objects.get('batch', batch.id, batch.owner)) ?? batch; // cancelling writes beside the worker
+    const now = await latest(batch); // a cancel may have come in beside this
     const next = { ...now, body: { ...now.body, ...change } };
     await objects.put(next);
     return next;
   };
 
-  const work = async (given: StoredObject, controller: AbortController): Promise<void> => {
-    const { signal } = controller;
-    const caller = given.body['caller'] as unknown as Caller; // written by the route that made the batch
-    const endpoint = given.body['endpoint'] as BatchEndpoint; // checked by the route that made the batch
-    const input = await objects.get('file', String(given.body['input_file_id']), given.owner);
+  /** Takes or prolongs the lease; false where somebody else has it. */
+  const hold = async (job: Job): Promise<boolean> => {
+    const untilMs = Date.now() + leaseMs;
+    if (!(await objects.lease(workOf(job.batch), holder, leaseMs))) return false;
+    job.heldUntilMs = untilMs;
+    return true;
+  };
+  /** What happens beside the lines: the lease goes on, and a cancel that came in elsewhere is heard. */
+  const beat = async (job: Job): Promise<void> => {
+    if (!(await hold(job))) return job.controller.abort(lost());
+    job.batch = await latest(job.batch);
+    if (job.batch.body['status'] === 'cancelling') job.controller.abort(cancelled());
+  };
+
+  const work = async (job: Job): Promise<void> => {
+    const { signal } = job.controller;
+    job.batch = await latest(job.batch);
+    if (isFinal(job.batch)) return;
+    const { body, owner } = job.batch;
+    if (body['status'] === 'cancelling') job.controller.abort(cancelled());
+    const endpoint = body['endpoint'] as BatchEndpoint; // checked by the route that made the batch
+    const input = await objects.get('file', String(body['input_file_id']), owner);
     const { lines, errors } = decodeBatchLines(input?.bytes ?? new Uint8Array(), endpoint);
     if (errors.length > 0) {
-      await update(given, {
-        status: 'failed',
-        failed_at: nowSeconds(),
-        errors: { object: 'list', data: errors as unknown as JsonObject[] },
-      }); // plain data
+      const data = errors as unknown as JsonObject[]; // plain data
+      await update(job.batch, { status: 'failed', failed_at: nowSeconds(), errors: { object: 'list', data } });
       return;
     }
-    let batch = given;
-    const done = await doneLines(objects, batch);
-    const counts = () => {
-      const failed = [...done.values()].filter(isFailed).length;
-      return { total: lines.length, completed: done.size - failed, failed };
-    };
-    if (batch.body['status'] === 'validating') {
-      batch = await update(batch, { status: 'in_progress', in_progress_at: nowSeconds(), request_counts: counts() });
+    const results = await keptResults(objects, job.batch);
+    if (body['status'] === 'validating') {
+      const begun = { status: 'in_progress', in_progress_at: nowSeconds() };
+      job.batch = await update(job.batch, { ...begun, request_counts: countResults(lines.length, results) });
     }
-    const expiresAt = Number(batch.body['expires_at']);
-    const expiry = setTimeout(
-      () => controller.abort(new GatewayError('timeout', 'The batch expired.', { code: 'batch_expired' })),
-      Math.min(2 ** 31 - 1, Math.max(0, expiresAt * 1000 - Date.now())),
-    );
+    await answerLines(job, endpoint, lines, results);
+    if (signal.aborted && !isOver(signal)) return;
+    await finish(job, lines, results);
+  };
+
+  const answerLines = async (
+    job: Job,
+    endpoint: BatchEndpoint,
+    lines: readonly BatchLine[],
+    results: Map<number, BatchLineResult>,
+  ): Promise<void> => {
+    const { controller, batch } = job;
+    const { signal } = controller;
+    const caller = batch.body['caller'] as unknown as Caller; // written by the route that made the batch
+    const remainingMs = Number(batch.body['expires_at']) * 1000 - Date.now();
+    const expiry = setTimeout(() => controller.abort(expired()), Math.min(2 ** 31 - 1, Math.max(0, remainingMs)));
+    const waiting = lines.filter((line) => !results.has(line.line));
+    let toldMs = 0;
+    const worker = async () => {
+      for (let line = waiting.shift(); line && !signal.aborted; line = waiting.shift()) {
+        if (active.closing) controller.abort(shuttingDown());
+        const result = await answerLine(endpoint, line, caller, signal);
+        if (!result) return; // stopped, to be done again
+        if (Date.now() > job.heldUntilMs) return controller.abort(lost()); // slept through its lease: this is another's line now
+        await keepResult(objects, batch, line, result);
+        results.set(line.line, result);
+        if (Date.now() - toldMs < 1000) continue;
+        toldMs = Date.now();
+        const progress = { kind: 'batch-progress', id: batch.id, owner: batch.owner, createdAt: nowSeconds() } as const;
+        await objects.put({ ...progress, body: countResults(lines.length, results) });
+      }
+    };
     try {
-      const waiting = lines.filter((line) => !done.has(line.line));
-      const worker = async () => {
-        for (let line = waiting.shift(); line && !signal.aborted; line = waiting.shift()) {
-          if (deps.active.closing) controller.abort(shuttingDown());
-          const result = await runLine(endpoint, line, caller, signal);
-          if (!result) return; // stopped, to be done again
-          const id = `${batch.id}:${line.line}`;
-          await objects.put({
-            kind: 'batch-line',
-            id,
-            owner: batch.owner,
-            createdAt: nowSeconds(),
-            body: result as unknown as JsonObject,
-          }); // plain data
-          done.set(line.line, result);
-        }
-      };
       await Promise.all(Array.from({ length: concurrency }, worker));
     } finally {
       clearTimeout(expiry);
     }
-    if (signal.aborted && abortCode(signal) === 'shutting_down') return; // goes on after the restart
-    await finish(batch, lines, done, counts(), signal);
   };
 
-  const runLine = async (
+  const answerLine = async (
     endpoint: BatchEndpoint,
     line: BatchLine,
     caller: Caller,
@@ -135,118 +174,78 @@ export function createBatchRunner(deps: BatchRunnerDeps): BatchRunner {
   };
 
   const finish = async (
-    batch: StoredObject,
+    { batch, controller: { signal } }: Job,
     lines: readonly BatchLine[],
-    done: ReadonlyMap<number, BatchLineResult>,
-    request_counts: JsonObject,
-    signal: AbortSignal,
+    results: ReadonlyMap<number, BatchLineResult>,
   ): Promise<void> => {
-    const cancelled = signal.aborted && abortCode(signal) !== 'batch_expired';
-    const expired = signal.aborted && !cancelled;
-    const stamp = cancelled ? {} : { status: 'finalizing', finalizing_at: nowSeconds() };
-    const finalizing = await update(batch, { ...stamp, request_counts });
-    const ordered = lines.flatMap((line) => {
-      const result = done.get(line.line);
-      if (result) return [result];
-      if (!expired) return [];
-      const error = {
-        code: 'batch_expired',
-        message: 'This request could not be executed before the completion window expired.',
-      };
-      return [{ id: randomId('batch_req_'), custom_id: line.customId, response: null, error }];
-    });
-    const seconds = batch.body['output_expires_after'];
-    const expiry =
-      isJsonObject(seconds) && typeof seconds['seconds'] === 'number'
-        ? { expiresAfterSeconds: seconds['seconds'] }
-        : {};
-    const write = async (results: readonly BatchLineResult[], kind: string) => {
-      if (results.length === 0) return null;
-      const file = {
-        filename: `${batch.id}_${kind}.jsonl`,
-        purpose: 'batch_output',
-        bytes: encodeResults(results),
-        ...expiry,
-      };
-      return (await keepFile(objects, batch.owner, file)).id;
-    };
-    const status = cancelled ? 'cancelled' : expired ? 'expired' : 'completed';
-    await update(finalizing, {
-      status,
-      [`${status}_at`]: nowSeconds(),
-      output_file_id: await write(
-        ordered.filter((result) => !isFailed(result)),
-        'output',
-      ),
-      error_file_id: await write(ordered.filter(isFailed), 'error'),
-      usage: usageOf(ordered),
-    });
+    const code = signal.aborted && signal.reason instanceof GatewayError ? signal.reason.code : null;
+    const status = code === 'batch_cancelled' ? 'cancelled' : code === 'batch_expired' ? 'expired' : 'completed';
+    const stamp = status === 'cancelled' ? {} : { status: 'finalizing', finalizing_at: nowSeconds() };
+    const finalizing = await update(batch, { ...stamp, request_counts: countResults(lines.length, results) });
+    const ordered = orderedResults(lines, results, status === 'expired');
+    const files = await writeResults(objects, batch, ordered);
+    await update(finalizing, { status, [`${status}_at`]: nowSeconds(), ...files, usage: usageOf(ordered) });
+    await objects.delete('batch-progress', batch.id, batch.owner);
     for (const line of lines) await objects.delete('batch-line', `${batch.id}:${line.line}`, batch.owner);
   };
 
   const run = (batch: StoredObject): void => {
     if (running.has(batch.id) || isFinal(batch)) return;
-    const controller = new AbortController();
-    const abortable = { abort: (reason: GatewayError) => controller.abort(reason) };
-    deps.active.add(abortable);
-    const done = work(batch, controller)
-      .catch(async (error: unknown) => {
+    const job: Job = { controller: new AbortController(), batch, heldUntilMs: 0 };
+    const abortable = { abort: (reason: GatewayError) => job.controller.abort(reason) };
+    running.set(batch.id, job);
+    active.add(abortable);
+    let beating: ReturnType<typeof setInterval> | undefined;
+    const leased = async () => {
+      if (!(await hold(job))) return;
+      // A store that is away for a moment is asked again; past the lease's end no result is kept any more.
+      beating = setInterval(() => void beat(job).catch(() => {}), leaseMs / 3);
+      try {
+        await work(job);
+        failures.delete(batch.id);
+      } catch (error) {
         const { message, code } = toGatewayError(error);
         const fault = { code: code ?? 'internal_error', line: null, message, param: null };
-        await update(batch, { status: 'failed', failed_at: nowSeconds(), errors: { object: 'list', data: [fault] } });
-      })
+        const failed = { status: 'failed', failed_at: nowSeconds(), errors: { object: 'list', data: [fault] } };
+        const failedTimes = (failures.get(batch.id) ?? 0) + 1;
+        failures.set(batch.id, failedTimes);
+        // A store that was away is no fault of the batch: the next sweep goes on with it.
+        if (failedTimes >= maxFailures && !job.controller.signal.aborted) await update(batch, failed);
+      } finally {
+        clearInterval(beating);
+        await objects.release(workOf(batch), holder);
+      }
+    };
+    void leased()
       .catch(() => {}) // the store is gone: the batch goes on after a restart
       .finally(() => {
         running.delete(batch.id);
-        deps.active.delete(abortable);
+        active.delete(abortable);
       });
-    running.set(batch.id, { controller, done });
+  };
+
+  const sweep = async () => {
+    if (active.closing) return clearInterval(sweeping);
+    for (const batch of await objects.all('batch')) run(batch);
   };
 
   return {
     run,
     async cancel(batch) {
-      const job = running.get(batch.id);
       const cancelling = await update(batch, { status: 'cancelling', cancelling_at: nowSeconds() });
-      if (!job) return update(cancelling, { status: 'cancelled', cancelled_at: nowSeconds() });
-      job.controller.abort(new GatewayError('cancelled', 'The batch was cancelled.'));
+      const job = running.get(batch.id);
+      if (job) job.controller.abort(cancelled());
+      else run(cancelling); // finishes what nobody runs; a gateway that has it hears of the cancel by itself
       return cancelling;
     },
     async resume() {
-      for (const batch of await objects.all('batch')) run(batch);
+      await sweep();
+      const timer: ReturnType<typeof setInterval> | { unref?: () => void } = setInterval(
+        () => void sweep().catch(() => {}),
+        leaseMs / 3,
+      );
+      sweeping = timer as ReturnType<typeof setInterval>; // as it was given
+      if (typeof timer === 'object') timer.unref?.(); // Node only: must not keep the process alive
     },
-  };
-}
-
-const abortCode = (signal: AbortSignal): string | null =>
-  signal.reason instanceof GatewayError ? signal.reason.code : shuttingDown().code;
-
-/** Results of earlier runs of this batch, by line. */
-async function doneLines(objects: ObjectStore, batch: StoredObject): Promise<Map<number, BatchLineResult>> {
-  const idPrefix = `${batch.id}:`;
-  const { items } = await objects.list('batch-line', batch.owner, { idPrefix, limit: 100_000, order: 'asc' });
-  return new Map(
-    items.map((item) => [Number(item.id.slice(idPrefix.length)), item.body as unknown as BatchLineResult]), // written by the worker above
-  );
-}
-
-function usageOf(results: readonly BatchLineResult[]): JsonObject {
-  let [input, output, cached, reasoning] = [0, 0, 0, 0];
-  const count = (value: unknown): number => (typeof value === 'number' ? value : 0);
-  for (const { response } of results) {
-    const usage = isJsonObject(response?.body) && isJsonObject(response.body['usage']) ? response.body['usage'] : {};
-    const read = usage['prompt_tokens_details'] ?? usage['input_tokens_details'];
-    const thought = usage['completion_tokens_details'] ?? usage['output_tokens_details'];
-    input += count(usage['prompt_tokens'] ?? usage['input_tokens']);
-    output += count(usage['completion_tokens'] ?? usage['output_tokens']);
-    cached += isJsonObject(read) ? count(read['cached_tokens']) : 0;
-    reasoning += isJsonObject(thought) ? count(thought['reasoning_tokens']) : 0;
-  }
-  return {
-    input_tokens: input,
-    input_tokens_details: { cached_tokens: cached },
-    output_tokens: output,
-    output_tokens_details: { reasoning_tokens: reasoning },
-    total_tokens: input + output,
   };
 }

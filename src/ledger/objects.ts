@@ -34,7 +34,7 @@ export function objectTable(db: Db, now: () => number = Date.now): ObjectStore {
     },
     delete: async (kind, id, owner) =>
       (await db.run('DELETE FROM objects WHERE kind = ? AND owner = ? AND id = ?', [kind, owner, id])) > 0,
-    async list(kind, owner, { after, limit, order, where = () => true }) {
+    async list(kind, owner, { after, limit, order, idPrefix = '', where = () => true }) {
       const rising = order === 'asc';
       let from = rising ? -1 : Number.MAX_SAFE_INTEGER;
       if (after !== undefined) {
@@ -49,9 +49,9 @@ export function objectTable(db: Db, now: () => number = Date.now): ObjectStore {
       for (;;) {
         const rows = await db.all(
           `SELECT ${columns}, position FROM objects
-           WHERE kind = ? AND owner = ? AND ${alive} AND position ${rising ? '>' : '<'} ?
+           WHERE kind = ? AND owner = ? AND substr(id, 1, ?) = ? AND ${alive} AND position ${rising ? '>' : '<'} ?
            ORDER BY position ${rising ? 'ASC' : 'DESC'} LIMIT ?`,
-          [kind, owner, seconds(), from, pageSize],
+          [kind, owner, idPrefix.length, idPrefix, seconds(), from, pageSize],
         );
         for (const row of rows) {
           const object = fromRow(row);
@@ -68,12 +68,24 @@ export function objectTable(db: Db, now: () => number = Date.now): ObjectStore {
       (
         await db.all(`SELECT ${columns} FROM objects WHERE kind = ? AND ${alive} ORDER BY position`, [kind, seconds()])
       ).map(fromRow),
+    lease: async (work, holder, ms) =>
+      (await db.run(
+        `INSERT INTO leases (work, holder, ends_at) VALUES (?, ?, ?)
+         ON CONFLICT (work) DO UPDATE SET holder = excluded.holder, ends_at = excluded.ends_at
+         WHERE leases.holder = excluded.holder OR leases.ends_at <= ?`,
+        [work, holder, now() + ms, now()],
+      )) > 0,
+    async release(work, holder) {
+      await db.run('DELETE FROM leases WHERE work = ? AND holder = ?', [work, holder]);
+    },
   };
 }
 
-/** Deletes what has expired; gives how many. */
-export const pruneObjects = (db: Db, now: () => number = Date.now): Promise<number> =>
-  db.run('DELETE FROM objects WHERE expires_at IS NOT NULL AND expires_at <= ?', [Math.floor(now() / 1000)]);
+/** Deletes what has expired; gives how many objects. A lease is of no use to anybody an hour after its end. */
+export async function pruneObjects(db: Db, now: () => number = Date.now): Promise<number> {
+  await db.run('DELETE FROM leases WHERE ends_at <= ?', [now() - 3600_000]);
+  return db.run('DELETE FROM objects WHERE expires_at IS NOT NULL AND expires_at <= ?', [Math.floor(now() / 1000)]);
+}
 
 function fromRow(row: Row): StoredObject {
   const expiresAt = numberOf(row['expires_at']);

@@ -40,6 +40,7 @@ const migrations: readonly (readonly string[])[] = [
       label TEXT, comment TEXT, caller_id TEXT NOT NULL, model TEXT NOT NULL, target TEXT NOT NULL, prompt TEXT)`,
     'CREATE INDEX feedback_at ON feedback (at)',
   ],
+  ['CREATE TABLE leases (work TEXT PRIMARY KEY, holder TEXT NOT NULL, ends_at BIGINT NOT NULL)'],
 ];
 
 /**

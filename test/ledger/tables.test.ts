@@ -137,7 +137,7 @@ describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engi
 
   test('migrations that meet are applied once', async () => {
     const rows = await ledger.db.all('SELECT version FROM migrations');
-    expect(rows).toEqual([{ version: 1 }]);
+    expect(rows).toEqual([{ version: 1 }, { version: 2 }]);
   });
 
   test('a transaction happens as a whole or not at all', async () => {
@@ -237,6 +237,30 @@ describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engi
     expect(await ledger.objects.delete('file', 'f2', 'b')).toBe(false);
     expect(await ledger.objects.delete('file', 'f2', 'a')).toBe(true);
     expect((await other.objects.all('file')).map(({ id }) => id)).toEqual(['f1', 'f3', 'f4', 'f9']);
+  });
+
+  test('objects are found by the beginning of their id', async () => {
+    for (const id of ['batch_a:1', 'batch_b:1', 'batch_a:2']) {
+      await ledger.objects.put({ kind: 'batch-line', id, owner: 'a', createdAt: 1, body: {} });
+    }
+    const { items } = await other.objects.list('batch-line', 'a', { limit: 9, order: 'asc', idPrefix: 'batch_a:' });
+    expect(items.map(({ id }) => id)).toEqual(['batch_a:1', 'batch_a:2']);
+  });
+
+  test('of two gateways one holds a lease; it can be prolonged, given back, and taken over when it has ended', async () => {
+    const [mine, theirs] = [ledger.objects, other.objects];
+    const taken = await Promise.all([mine.lease('race', 'a', 60_000), theirs.lease('race', 'b', 60_000)]);
+    expect(taken.filter(Boolean)).toHaveLength(1);
+    expect(await mine.lease('work', 'a', 60_000)).toBe(true);
+    expect(await theirs.lease('work', 'b', 60_000)).toBe(false);
+    expect(await mine.lease('work', 'a', 1)).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await theirs.lease('work', 'b', 60_000)).toBe(true);
+    expect(await mine.lease('work', 'a', 60_000)).toBe(false);
+    await mine.release('work', 'a');
+    expect(await mine.lease('work', 'a', 60_000)).toBe(false);
+    await theirs.release('work', 'b');
+    expect(await mine.lease('work', 'a', 60_000)).toBe(true);
   });
 
   test('feedback comes back newest first', async () => {

@@ -21,6 +21,12 @@ function encode({ body }: StoredObject): JsonObject {
   return batch;
 }
 
+/** The batch with the counts of now: while it runs they are kept beside it. */
+async function encodeNow(objects: ObjectStore, batch: StoredObject): Promise<JsonObject> {
+  const progress = isFinal(batch) ? undefined : await objects.get('batch-progress', batch.id, batch.owner);
+  return { ...encode(batch), ...(progress && { request_counts: progress.body }) };
+}
+
 async function load(objects: ObjectStore, id: string, context: RequestContext): Promise<StoredObject> {
   const stored = await objects.get('batch', id, context.caller.id);
   if (stored) return stored;
@@ -79,7 +85,7 @@ export const listBatches = (deps: HttpDeps, objects: ObjectStore) =>
   });
 
 export const getBatch = (deps: HttpDeps, objects: ObjectStore) =>
-  getRoute(deps, async ({ context, json }, c) => json(encode(await load(objects, idOf(c), context))));
+  getRoute(deps, async ({ context, json }, c) => json(await encodeNow(objects, await load(objects, idOf(c), context))));
 
 export const cancelBatch = (deps: HttpDeps, objects: ObjectStore, runner: BatchRunner) =>
   getRoute(deps, async ({ context, json }, c) => {

@@ -16,6 +16,8 @@ export async function keepFile(
   objects: ObjectStore,
   owner: string,
   file: {
+    /** A new one if absent. */
+    readonly id?: string;
     readonly filename: string;
     readonly purpose: string;
     readonly bytes: Uint8Array;
@@ -23,9 +25,9 @@ export async function keepFile(
   },
 ): Promise<StoredObject> {
   const createdAt = nowSeconds();
-  const id = randomId('file-');
+  const id = file.id ?? randomId('file-');
   const expiresAt = file.expiresAfterSeconds === undefined ? {} : { expiresAt: createdAt + file.expiresAfterSeconds };
-  const body = encodeFile({ id, createdAt, ...expiresAt, ...file, bytes: file.bytes.length });
+  const body = encodeFile({ ...file, id, createdAt, ...expiresAt, bytes: file.bytes.length });
   const stored: StoredObject = { kind: 'file', id, owner, createdAt, ...expiresAt, body, bytes: file.bytes };
   await objects.put(stored);
   return stored;
