@@ -1,4 +1,6 @@
-import { signGatewayToken } from '../src/core/gateway-token.ts';
+import { randomId } from '../src/core/clock.ts';
+import { bodyDigest } from '../src/core/digest.ts';
+import { bodyDigestHeader, signGatewayToken } from '../src/core/gateway-token.ts';
 import type { CallOptions, Provider } from '../src/core/provider.ts';
 import type { Transport } from '../src/core/transport.ts';
 import { openai } from './openai.ts';
@@ -12,17 +14,22 @@ export interface TidegateOptions {
   /** The `keys.gatewaySecret` over there. */
   readonly secret: string;
   readonly transport: Transport;
+  /** Unix milliseconds. */
+  readonly now?: () => number;
 }
 
 /**
- * Another gateway of our own, one with an engine: what `local` means at the edge. Each request is signed anew, for the
- * tenant it is made for. The machine is ours, so what must stay local may go there.
+ * Another gateway of our own, one with an engine: what `local` means at the edge. Each call is signed anew (a retry
+ * too), for the tenant it is made for. The machine is ours, so what must stay local may go there.
  */
-export function tidegate({ name, baseUrl, secret, transport }: TidegateOptions): Provider {
+export function tidegate({ name, baseUrl, secret, transport, now = Date.now }: TidegateOptions): Provider {
   const plain = createUpstream({ transport, baseUrl, sign: (request) => request, secrets: [secret] });
   const signed = async (call: UpstreamCall, { tenant = 'edge' }: CallOptions): Promise<UpstreamCall> => {
-    const token = await signGatewayToken(secret, tenant, Date.now());
-    return { ...call, headers: { ...call.headers, authorization: `Bearer ${token}` } };
+    const { method = 'POST', path, body } = call;
+    const digest = await bodyDigest(body);
+    const claims = { tenant, nonce: randomId('') };
+    const token = await signGatewayToken(secret, claims, { method, path, bodyDigest: digest }, now());
+    return { ...call, headers: { ...call.headers, authorization: `Bearer ${token}`, [bodyDigestHeader]: digest } };
   };
   const upstream: Upstream = {
     send: async (call, options) => plain.send(await signed(call, options), options),

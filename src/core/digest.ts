@@ -10,6 +10,12 @@ export function webDigest(pepper?: string): Digest {
   return async (secret) => hex(await crypto.subtle.sign('HMAC', await key, encoder.encode(secret)));
 }
 
+/** SHA-256 of a body as it goes over the wire. */
+export async function bodyDigest(body: string | Uint8Array | undefined): Promise<string> {
+  const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : (body ?? new Uint8Array());
+  return hex(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)); // any buffer is hashed; the types name one
+}
+
 function hex(bytes: ArrayBuffer): string {
   let text = '';
   for (const byte of new Uint8Array(bytes)) text += byte.toString(16).padStart(2, '0');

@@ -1,45 +1,91 @@
 /**
- * How one gateway (at the edge) proves itself to another (with the engine): a bearer token that lives a minute and is
- * signed with a secret both know, so that the secret never travels. It carries the tenant of the caller it speaks for,
- * because KV and response caches must stay apart by it there too.
+ * How one gateway (at the edge) proves itself to another (with the engine): a bearer token for one request, signed with a
+ * secret that both know and that never travels. The signature covers the time, a nonce, the tenant of the caller it
+ * speaks for (KV and response caches stay apart by it there too), the method, the path and the digest of the body, so
+ * that a token that was overheard opens nothing else, and nothing twice.
  */
 const prefix = 'tgs-';
-const livesMs = 60_000;
+
+/** A token is believed for so long, clocks apart included; its nonce is remembered for as long. */
+export const tokenLivesMs = 60_000;
+
+/** SHA-256 of the body, hex. It is checked where the body is read, because the token is checked before. */
+export const bodyDigestHeader = 'x-tidegate-content-sha256';
+
+/** What a token is for. */
+export interface SignedRequest {
+  readonly method: string;
+  /** Below the base URL, with its query: `/chat/completions`. */
+  readonly path: string;
+  readonly bodyDigest: string;
+}
+
+export interface GatewayClaims {
+  readonly tenant: string;
+  readonly nonce: string;
+}
 
 export const isGatewayToken = (credential: string): boolean => credential.startsWith(prefix);
 
-export async function signGatewayToken(secret: string, tenant: string, nowMs: number): Promise<string> {
-  const claims = `${Math.floor(nowMs)}.${base64Url(new TextEncoder().encode(tenant))}`;
-  return `${prefix}${claims}.${await mac(secret, claims)}`;
+export async function signGatewayToken(
+  secret: string,
+  { tenant, nonce }: GatewayClaims,
+  request: SignedRequest,
+  nowMs: number,
+): Promise<string> {
+  const claims = `${Math.floor(nowMs)}.${nonce}.${toBase64Url(encoder.encode(tenant))}`;
+  const signature = await crypto.subtle.sign('HMAC', await keyOf(secret), signedText(claims, request));
+  return `${prefix}${claims}.${toBase64Url(new Uint8Array(signature))}`;
 }
 
-/** The tenant that the token speaks for; undefined where it is forged, too old or from the future. */
-export async function verifyGatewayToken(secret: string, token: string, nowMs: number): Promise<string | undefined> {
-  const [time = '', tenant = '', signature = ''] = token.slice(prefix.length).split('.');
-  const expected = await mac(secret, `${time}.${tenant}`);
-  if (!sameText(expected, signature)) return undefined;
-  if (Math.abs(nowMs - Number(time)) > livesMs) return undefined;
-  return new TextDecoder().decode(
-    Uint8Array.from(atob(tenant.replaceAll('-', '+').replaceAll('_', '/')), (char) => char.charCodeAt(0)),
-  );
+/** Whom the token speaks for; undefined where it is forged, for another request, too old or from the future. */
+export async function verifyGatewayToken(
+  secret: string,
+  token: string,
+  request: SignedRequest,
+  nowMs: number,
+): Promise<GatewayClaims | undefined> {
+  const parts = token.slice(prefix.length).split('.');
+  const [time = '', nonce = '', tenant = '', signature = ''] = parts;
+  if (parts.length !== 4 || !/^\d+$/.test(time) || !/^\w{16,64}$/.test(nonce)) return undefined;
+  const [given, name] = [fromBase64Url(signature), fromBase64Url(tenant)];
+  if (!given || !name) return undefined;
+  // `verify` compares in constant time.
+  const text = signedText(`${time}.${nonce}.${tenant}`, request);
+  if (!(await crypto.subtle.verify('HMAC', await keyOf(secret), given, text))) return undefined;
+  if (Math.abs(nowMs - Number(time)) > tokenLivesMs / 2) return undefined;
+  return { tenant: new TextDecoder().decode(name), nonce };
 }
 
-async function mac(secret: string, text: string): Promise<string> {
-  const encoder = new TextEncoder();
+const encoder = new TextEncoder();
+
+const signedText = (claims: string, { method, path, bodyDigest }: SignedRequest) =>
+  encoder.encode(['tidegate-1', claims, method.toUpperCase(), path, bodyDigest].join('\n'));
+
+const keys = new Map<string, Promise<CryptoKey>>();
+
+function keyOf(secret: string): Promise<CryptoKey> {
+  const known = keys.get(secret);
+  if (known) return known;
   const algorithm = { name: 'HMAC', hash: 'SHA-256' };
-  const key = await crypto.subtle.importKey('raw', encoder.encode(secret), algorithm, false, ['sign']);
-  return base64Url(new Uint8Array(await crypto.subtle.sign('HMAC', key, encoder.encode(text))));
+  const key = crypto.subtle.importKey('raw', encoder.encode(secret), algorithm, false, ['sign', 'verify']);
+  keys.clear(); // one secret at a time; another only after a reload
+  keys.set(secret, key);
+  return key;
 }
 
-function base64Url(bytes: Uint8Array): string {
+function toBase64Url(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes))
     .replaceAll('+', '-')
     .replaceAll('/', '_')
     .replaceAll('=', '');
 }
 
-function sameText(a: string, b: string): boolean {
-  let difference = a.length ^ b.length;
-  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i % (b.length || 1));
-  return difference === 0;
+function fromBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (!/^[\w-]*$/.test(text)) return undefined;
+  try {
+    return Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (char) => char.charCodeAt(0));
+  } catch {
+    return undefined;
+  }
 }

@@ -1,4 +1,6 @@
+import { bodyDigest, equalDigests } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';
+import { bodyDigestHeader } from '../core/gateway-token.ts';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
 import { concatBytes } from '../core/streams.ts';
 import { type AppContext, headersOf, type NodeRequest } from './env.ts';
@@ -8,8 +10,20 @@ const maxDepth = 128;
 /** More objects and lists than this are no request either, and would keep the validator busy for seconds. */
 const maxContainers = 100_000;
 
-/** The body, at most `maxBytes` of it; throws payload_too_large as soon as more is announced or has come. */
+/**
+ * The body, at most `maxBytes` of it; throws payload_too_large as soon as more is announced or has come. Where a digest
+ * of it was announced (and signed: see core/gateway-token.ts), another body is unauthorized.
+ */
 export async function readBody(c: AppContext, maxBytes: number): Promise<Uint8Array> {
+  const bytes = await readBytes(c, maxBytes);
+  const announced = headersOf(c)[bodyDigestHeader];
+  if (announced !== undefined && !equalDigests(announced, await bodyDigest(bytes))) {
+    throw new GatewayError('unauthorized', `The body is not the one that '${bodyDigestHeader}' announces.`);
+  }
+  return bytes;
+}
+
+async function readBytes(c: AppContext, maxBytes: number): Promise<Uint8Array> {
   const headers = headersOf(c);
   const tooLarge = () =>
     new GatewayError('payload_too_large', `The request body is larger than ${maxBytes} bytes.`, {

@@ -59,7 +59,7 @@ export function endpoint(
         if (authenticated && deps.active.closing) throw shuttingDown();
         checkHost(asked['host'], deps.options.hosts);
         checkOrigin(asked, deps.options.origins);
-        const caller = authenticated ? await deps.policy.authenticate(asked) : nobody;
+        const caller = authenticated ? await deps.policy.authenticate(asked, c.req) : nobody;
         checkEndpoint(caller, c.req.path);
         const after = afterOf(c);
         const context: RequestContext = {

@@ -37,6 +37,7 @@ import { fixedKeys } from '../policy/fixed-keys.ts';
 import { createJwtVerifier } from '../policy/jwt.ts';
 import { createKeyAdmin, type KeyAdmin } from '../policy/key-admin.ts';
 import { createKeyring, type Keyring } from '../policy/keyring.ts';
+import { memoryNonces, redisNonces } from '../policy/nonces.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { createPrices } from '../policy/price.ts';
 import { genaiPrices } from '../policy/price-catalogue.ts';
@@ -112,6 +113,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
   const counters = isRedis(config.limits.store)
     ? withFallback(redisCounters(await redisAt(config.limits.store)), own)
     : own;
+  const nonces = isRedis(config.limits.store) ? redisNonces(await redisAt(config.limits.store)) : memoryNonces();
   const shared = isRedis(cacheConfig.store) ? redisStore(await redisAt(cacheConfig.store)) : undefined;
 
   const catalogue = await genaiPrices();
@@ -133,6 +135,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       graceMs: keys.grace,
       isolation: keys.isolation,
       gatewaySecret: keys.gatewaySecret,
+      nonces,
       ...(ledger && { store: ledger.keys }),
       ...(keys.jwt && { jwt: createJwtVerifier(keys.jwt) }),
     });
@@ -154,7 +157,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
   };
   let rules = await build(config);
   const policy: Policy = {
-    authenticate: (headers) => rules.policy.authenticate(headers),
+    authenticate: (headers, asked) => rules.policy.authenticate(headers, asked),
     // Kept text has to be read on its way.
     admit: (request, route, context) =>
       rules.policy.admit(audit.content.keep ? readable(request) : request, route, context),

@@ -6,13 +6,20 @@ import type { Caller, RequestContext, Run } from '../core/run.ts';
 
 /** Who may ask for what, and how much of it. */
 export interface Policy {
-  /** Throws unauthorized. Headers are lower-case; null without any key when the gateway is open. */
-  authenticate(headers: Readonly<Record<string, string>>): Promise<Caller>;
+  /** Throws unauthorized. Headers are lower-case; `asked` is what a signed request has to be signed for. */
+  authenticate(headers: Readonly<Record<string, string>>, asked?: AskedFor): Promise<Caller>;
   /** Counts and reserves before anything is spent. Throws forbidden | rate_limited | budget_exceeded. */
   admit(request: ChatRequest, route: Route, context: RequestContext): Promise<Admission>;
   /** The same for calls that answer as a whole. */
   admitTokens(tokens: number, route: Route, context: RequestContext): Promise<TokenAdmission>;
   mayUse(route: Route, caller: Caller): boolean;
+}
+
+/** The request line; read late, because only signed requests need it. */
+export interface AskedFor {
+  readonly method: string;
+  /** Absolute, with its query. */
+  readonly url: string;
 }
 
 export interface Admission {

@@ -2,10 +2,12 @@ import { LRUCache } from 'lru-cache';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { type Digest, equalDigests } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';
-import { isGatewayToken, verifyGatewayToken } from '../core/gateway-token.ts';
+import { bodyDigestHeader, isGatewayToken, tokenLivesMs, verifyGatewayToken } from '../core/gateway-token.ts';
 import { anonymous, type Caller } from '../core/run.ts';
 import type { KeyRecord } from '../ledger/key-record.ts';
+import type { AskedFor } from './admit.ts';
 import { credentialOf } from './credential.ts';
+import { memoryNonces, type Nonces } from './nonces.ts';
 
 export interface KeyringOptions {
   readonly digest: Digest;
@@ -17,6 +19,8 @@ export interface KeyringOptions {
   readonly jwt?: (token: string) => Promise<Caller>;
   /** Shared with gateways at the edge that speak for their own callers. */
   readonly gatewaySecret?: string | undefined;
+  /** Remembers which of their requests came already. */
+  readonly nonces?: Nonces;
   /** `auto`: open until there is a key or an identity provider. */
   readonly required?: boolean | 'auto';
   /** How long a key is believed before it is looked up again: the longest that a revocation takes to be seen. */
@@ -37,7 +41,7 @@ export interface KeyStore {
 
 export interface Keyring {
   /** Throws unauthorized, or unavailable when a key cannot be checked. */
-  authenticate(headers: Readonly<Record<string, string>>): Promise<Caller>;
+  authenticate(headers: Readonly<Record<string, string>>, asked?: AskedFor): Promise<Caller>;
   /** True while everybody is let in. */
   open(): Promise<boolean>;
   /** Looks everything up anew: after an admin's change in this very process. */
@@ -62,6 +66,7 @@ export function createKeyring({
   graceMs = 300_000,
   isolation = 'key',
   clock = systemClock,
+  nonces = memoryNonces({ clock }),
 }: KeyringOptions): Keyring {
   const byDigest = new Map(fixed.map((record) => [record.digest, record]));
   const seen = new LRUCache<string, Seen>({ max: 20_000 });
@@ -109,7 +114,7 @@ export function createKeyring({
 
   return {
     open,
-    async authenticate(headers) {
+    async authenticate(headers, asked) {
       if (await open()) return anonymous;
       const credential = credentialOf(headers);
       if (credential === undefined) {
@@ -120,9 +125,10 @@ export function createKeyring({
         );
       }
       if (gatewaySecret && isGatewayToken(credential)) {
-        const tenant = await verifyGatewayToken(gatewaySecret, credential, clock.wall());
-        if (tenant === undefined) throw wrong();
-        return { id: 'edge', name: 'edge gateway', role: 'caller', tags: ['edge'], tenant: `edge:${tenant}` };
+        const signed = { ...signedFor(asked), bodyDigest: headers[bodyDigestHeader] ?? '' };
+        const claims = await verifyGatewayToken(gatewaySecret, credential, signed, clock.wall());
+        if (!claims || !(await nonces.fresh(claims.nonce, tokenLivesMs))) throw wrong();
+        return { id: 'edge', name: 'edge gateway', role: 'caller', tags: ['edge'], tenant: `edge:${claims.tenant}` };
       }
       if (jwt && isJwt(credential)) return jwt(credential);
       const { record, caller } = await find(await digest(credential));
@@ -138,6 +144,12 @@ export function createKeyring({
       anyKey = undefined;
     },
   };
+}
+
+/** The request line as the other gateway signed it: below the base URL, whose `/v1` may be left out. */
+function signedFor({ method = '', url = '' }: Partial<AskedFor> = {}) {
+  const path = url.slice(Math.max(0, url.indexOf('/', url.indexOf('://') + 3)));
+  return { method, path: path.startsWith('/v1/') ? path.slice('/v1'.length) : path };
 }
 
 const isJwt = (credential: string) => /^[\w-]+\.[\w-]+\.[\w-]+$/.test(credential);

@@ -115,7 +115,7 @@ export function createPolicy({
   };
 
   return {
-    authenticate: (headers) => keyring.authenticate(headers),
+    authenticate: (headers, asked) => keyring.authenticate(headers, asked),
     mayUse,
     budgets: () => [...standing.values()],
     async admit(asked, wanted, context) {
