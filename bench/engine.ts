@@ -1,6 +1,6 @@
 // How fast does the local engine start, stream and hold up, through the whole gateway, beside llama-server?
 //   npm run bench:engine                                   the gateway alone
-//   npm run bench:engine -- --peer PATH/TO/llama-server    both, interleaved (its source is the git bundle in node-llama-cpp)
+//   npm run bench:engine -- --peer PATH/TO/llama-server    both, interleaved; bench/build-llama-server.sh FOLDER builds it on our binaries
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';

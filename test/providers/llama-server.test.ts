@@ -8,14 +8,15 @@ import { modelPath } from '../engine/model.ts';
 import { chatRequest, hear, never, transport } from './support.ts';
 
 /**
- * One run against a real engine that is not ours: TIDEGATE_LLAMA_SERVER names the binary, or it is on the PATH. It takes
- * long to build (cmake over the sources that node-llama-cpp can fetch), so where it is absent this is skipped, CI too.
+ * One run against a real engine that is not ours: TIDEGATE_LLAMA_SERVER names the binary, or it is on the PATH.
+ * bench/build-llama-server.sh builds it (.ci/run does, where there is a C++ compiler); where it is absent this is skipped.
  */
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 const asked = process.env['TIDEGATE_LLAMA_SERVER'] ?? 'llama-server';
 const binary = spawnSync(asked, ['--version']).error ? undefined : asked;
 const model = binary ? await modelPath() : null;
-if (!binary) console.warn('skipped: no llama-server; TIDEGATE_LLAMA_SERVER may name one');
+if (!binary)
+  console.warn('skipped: no llama-server; bench/build-llama-server.sh builds one, TIDEGATE_LLAMA_SERVER names it');
 
 describe.skipIf(!binary || !model)('llama-server', () => {
   let server: ChildProcess;
@@ -28,7 +29,7 @@ describe.skipIf(!binary || !model)('llama-server', () => {
     provider = createProvider('other', entry, { transport });
     for (let tries = 0; ; tries++) {
       if ((await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined))?.ok) return;
-      if (tries > 500) throw new Error('llama-server does not get ready');
+      if (server.exitCode !== null || tries > 500) throw new Error('llama-server does not get ready');
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
   });
