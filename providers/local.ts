@@ -11,9 +11,9 @@ import type { ChatRequest } from '../src/core/request.ts';
 import type { EngineStatus } from '../src/core/status.ts';
 import { createAnswerReader, outputModelOf } from '../src/engine/answer.ts';
 import { fromBase64 } from '../src/engine/embed.ts';
-import { readGguf } from '../src/engine/gguf.ts';
+import { type GgufFacts, readGguf } from '../src/engine/gguf.ts';
 import { createEngineHost, type EngineHost } from '../src/engine/host.ts';
-import { estimateMemory } from '../src/engine/memory.ts';
+import { estimateMemory, type MemoryEstimate } from '../src/engine/memory.ts';
 import { compileOutput } from '../src/engine/output/compile.ts';
 import { createEnginePool } from '../src/engine/pool.ts';
 import { createPredictor } from '../src/engine/predict.ts';
@@ -117,11 +117,11 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
         cause: error,
       });
     });
-    const estimate = estimateMemory(facts, settings);
+    const estimate = await estimateWithDraft(facts, settings);
     if (estimate.totalBytes > memoryBytes) {
       throw new GatewayError(
         'model_unavailable',
-        `The model "${name}" needs about ${gib(estimate.totalBytes)} (${gib(estimate.weightBytes)} of weights, ${gib(estimate.kvBytes)} of KV cache for ${estimate.slots} slots of ${estimate.contextTokens} tokens), and the engine may use ${gib(memoryBytes)}. Use fewer slots, a shorter context, a smaller quantisation, or raise engine.memory.`,
+        `The model "${name}" needs about ${gib(estimate.totalBytes)} (${gib(estimate.weightBytes)} of weights, ${gib(estimate.kvBytes)} of KV cache for ${estimate.slots} slots of ${estimate.contextTokens} tokens${settings.draft ? ', its draft model included' : ''}), and the engine may use ${gib(memoryBytes)}. Use fewer slots, a shorter context, a smaller quantisation, or raise engine.memory.`,
       );
     }
     const host = createEngineHost({
@@ -224,6 +224,22 @@ function defaultMemoryBytes(): number {
   const constrained = process.constrainedMemory();
   const total = totalmem();
   return (constrained > 0 && constrained < total ? constrained : total) / 2;
+}
+
+/** A draft model beside it takes its own weights, and KV for the same slots and context. */
+async function estimateWithDraft(facts: GgufFacts, settings: Partial<LoadOptions>): Promise<MemoryEstimate> {
+  const own = estimateMemory(facts, settings);
+  const path = settings.draft?.modelPath;
+  const draft = path === undefined ? undefined : await readGguf(path).catch(() => undefined); // loading tells what is wrong
+  if (!draft) return own;
+  const { slots, contextTokens } = own;
+  const beside = estimateMemory(draft, { slots, contextTokens });
+  return {
+    ...own,
+    totalBytes: own.totalBytes + beside.totalBytes,
+    weightBytes: own.weightBytes + beside.weightBytes,
+    kvBytes: own.kvBytes + beside.kvBytes,
+  };
 }
 
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;

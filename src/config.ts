@@ -32,6 +32,32 @@ const server = z
   })
   .describe('The HTTP server.');
 
+const localModel = z
+  .strictObject({
+    slots: z.int().min(1).max(256).optional(),
+    contextTokens: z.int().min(128).optional(),
+    gpuLayers: z.int().min(0).optional(),
+    draft: z
+      .strictObject({
+        model: z.string().min(1).describe('A small model with the same vocabulary: a name or the path of a GGUF file.'),
+        max: z.int().min(1).max(64).default(8).describe('Most tokens that it guesses for one step.'),
+      })
+      .optional()
+      .describe('Speculative decoding: a small model guesses ahead, this one checks all guesses at once.'),
+    loras: z
+      .record(z.string().min(1), z.string().min(1))
+      .default({})
+      .describe('LoRA adapters by the name that a request gives in `lora`, with the path of their GGUF file.'),
+    chatTemplate: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'A file of `templates/` in the prompt library, without `.jinja`, in place of the model’s own; one named like the model needs no mention.',
+      ),
+  })
+  .describe('What differs for one local model.');
+
 const engine = z
   .strictObject({
     slots: z.int().min(1).max(256).default(8).describe('How many sequences one model decodes at once.'),
@@ -71,6 +97,10 @@ const engine = z
       .min(1)
       .default(4)
       .describe('Most models in memory at once; the least recently used one is unloaded.'),
+    models: z
+      .record(z.string().min(1), localModel)
+      .default({})
+      .describe('Settings of single models, by the name or path that targets give as `local`.'),
     memory: bytes.optional().describe('Most memory for all models together; half of what the machine has if absent.'),
   })
   .describe('The local engine.');

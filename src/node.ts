@@ -101,12 +101,21 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   });
   const transport = createUndiciTransport();
   const publicTransport = createUndiciTransport({ publicOnly: true }); // for addresses that requests bring
-  const local = createLocal(config.engine, env, (event) => {
-    if (event.type === 'crashed') observers.log.error(event, 'the engine of a local model ended');
-    options.onEngine?.(event);
-  });
   const packagedPrompts = fileURLToPath(new URL('../prompts/', import.meta.url));
   const folder = resolve(file ? dirname(file) : '.');
+  const local = createLocal(config.engine, {
+    env,
+    folder,
+    chatTemplate: (name) => parts.library.chatTemplate(name),
+    publicNames: (wanted) =>
+      Object.entries(config.models).flatMap(([name, { targets }]) =>
+        targets.some((target) => target.local === wanted) ? [name] : [],
+      ),
+    onEvent(event) {
+      if (event.type === 'crashed') observers.log.error(event, 'the engine of a local model ended');
+      options.onEngine?.(event);
+    },
+  });
   const trials: Trials = new Map();
   /** What a changed file replaces; all of it is built before any of it serves. */
   const build = (from: Config) => {
@@ -126,6 +135,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     const forFilters = filterParts(transport, library, () => routing);
     return {
       providers,
+      library,
       models: [
         ...routedModels(withResponseCache(from), providers, trials, (name, model) =>
           state.pricePerMillion(`${name}/${model}`),

@@ -79,7 +79,7 @@ async function plan(cli: Cli, flags: ExplainFlags): Promise<Explanation> {
   const decoded = openaiChat.decode({ ...body, model }, { headers: {} });
   const request: ChatRequest = flags.found.length > 0 ? { ...decoded, labels: flags.found } : decoded;
   const transport = createUndiciTransport();
-  const local = createLocal(config.engine, cli.env, () => {});
+  const local = createLocal(config.engine, { env: cli.env });
   const providers = new Map([
     [local.name, [local]],
     ...Object.entries(config.providers).map(

@@ -1,7 +1,15 @@
 import { createEmbedder, type Embedder } from './embed.ts';
 import { readGguf } from './gguf.ts';
 import { type LlamaModel, loadLlamaModel } from './llama.ts';
-import type { EngineCall, EngineError, EngineOutput, FromChild, LoadOptions, ToChild } from './protocol.ts';
+import type {
+  EngineCall,
+  EngineError,
+  EngineOutput,
+  EngineStats,
+  FromChild,
+  LoadOptions,
+  ToChild,
+} from './protocol.ts';
 import { createRunner, type Runner } from './runner.ts';
 import { checkTokens } from './tokenize.ts';
 
@@ -70,13 +78,14 @@ async function load(options: LoadOptions): Promise<void> {
       batchTokens: options.batchTokens ?? 512,
     });
     let slotsSentMs = 0;
-    const started = await createRunner(model, context, options, (outputs: readonly EngineOutput[], stats) => {
+    const emit = (outputs: readonly EngineOutput[], stats: EngineStats) => {
       const now = performance.now();
       // Not with every token: nobody looks so often. But the moment when all fall idle is told.
       if (stats.running > 0 && now - slotsSentMs < slotsEveryMs) return send({ type: 'outputs', outputs, stats });
       slotsSentMs = now;
       send({ type: 'outputs', outputs, stats, slots: started.slots() });
-    });
+    };
+    const started = await createRunner(model, context, options, emit, await loadDraft(model, options));
     runner = started;
     embedder = createEmbedder(model, started);
     setInterval(
@@ -86,6 +95,27 @@ async function load(options: LoadOptions): Promise<void> {
     send({ type: 'loaded', model: info, stats: started.stats(), slots: started.slots() });
   } catch (error) {
     send({ type: 'load-failed', error: loadError(error) });
+  }
+}
+
+/** The small model beside it, where one is configured. */
+async function loadDraft(target: LlamaModel, options: LoadOptions): Promise<LlamaModel | undefined> {
+  if (!options.draft) return undefined;
+  const { modelPath } = options.draft;
+  try {
+    await readGguf(modelPath);
+    const { threads, gpu, gpuLayers, flashAttention } = options;
+    return await loadLlamaModel({
+      modelPath,
+      slots: target.info.slots,
+      contextTokens: target.info.contextTokens,
+      ...(threads === undefined ? {} : { threads }),
+      ...(gpu === undefined ? {} : { gpu }),
+      ...(gpuLayers === undefined ? {} : { gpuLayers }),
+      ...(flashAttention === undefined ? {} : { flashAttention }),
+    });
+  } catch (error) {
+    throw new Error(`its draft model: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
 }
 

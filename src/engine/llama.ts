@@ -14,6 +14,8 @@ export interface LlamaModel {
   tokenize(text: string, parseSpecial: boolean): Uint32Array;
   /** Text of tokens as llama.cpp writes it; parts of characters at the ends are lost. */
   detokenize(tokens: Uint32Array, special: boolean): string;
+  /** The token's own text in the vocabulary, as it is stored. */
+  tokenText(token: number): string;
   /** UTF-8 bytes of one token. Control tokens are empty unless `special`. */
   tokenBytes(token: number, special: boolean): Uint8Array;
   isEndOfGeneration(token: number): boolean;
@@ -223,8 +225,10 @@ export async function loadLlamaModel(
     threads,
     vocabularySize: tokenCount,
     embeddingLength: native.getEmbeddingVectorSize(),
-    chatTemplate: typeof metadata.tokenizer?.chat_template === 'string' ? metadata.tokenizer.chat_template : undefined,
-    toolTemplate: toolTemplate(metadata),
+    chatTemplate:
+      options.chatTemplate ??
+      (typeof metadata.tokenizer?.chat_template === 'string' ? metadata.tokenizer.chat_template : undefined),
+    toolTemplate: options.chatTemplate === undefined ? toolTemplate(metadata) : undefined,
     bosText: textOf(bosToken),
     eosText: textOf(eosToken),
     fillInMiddle: fillInMiddle !== undefined,
@@ -239,6 +243,7 @@ export async function loadLlamaModel(
     info,
     tokenize: (text, parseSpecial) => (text === '' ? new Uint32Array(0) : native.tokenize(text, parseSpecial)),
     detokenize: (tokens, withSpecial) => native.detokenize(tokens, withSpecial),
+    tokenText: (token) => native.getTokenString(token),
     tokenBytes(token, withSpecial) {
       const cache = withSpecial ? special : plain;
       let bytes = cache.get(token);

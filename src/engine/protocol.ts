@@ -69,6 +69,9 @@ export interface LoadOptions {
   readonly kvCacheValueType?: string;
   readonly kvCache?: KvCacheOptions;
   readonly loras?: readonly LoraOptions[];
+  /** In Jinja, instead of the model's own, for chats with tools too. */
+  readonly chatTemplate?: string;
+  readonly draft?: DraftOptions;
   /** Where the kernel tells what the processor took (RAPL). */
   readonly powercap?: string;
   /** Requests that may wait; one more is refused as `overloaded`. */
@@ -83,6 +86,13 @@ export interface KvCacheOptions {
   readonly diskBytes?: number;
   /** Where the disk tier lives; absent: no disk tier. */
   readonly directory?: string;
+}
+
+/** A small model of the same vocabulary that guesses ahead: speculative decoding. */
+export interface DraftOptions {
+  readonly modelPath: string;
+  /** Most tokens that are guessed for one step; 8 if absent. */
+  readonly max?: number;
 }
 
 export interface LoraOptions {
@@ -153,6 +163,8 @@ export interface GenerateRequest {
   readonly prediction?: string;
   /** Drafts are looked up in the prompt itself. */
   readonly promptLookup?: boolean;
+  /** Most tokens that the draft model guesses for a step; 0 switches it off. */
+  readonly maxDraft?: number;
   readonly priority: Priority;
   /** Whose KV may be shared. */
   readonly tenant: string;

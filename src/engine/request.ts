@@ -25,6 +25,7 @@ export function toGenerateRequest(
   const deterministic = read.flag('deterministic');
   const shift = read.flag('context_shift');
   const promptLookup = read.flag('prompt_lookup');
+  const maxDraft = read.number('speculative.n_max', 0, 64);
   const loras = lorasOf(request.extensions['lora']);
   return {
     prompt: additions.prompt ?? promptOf(request),
@@ -41,6 +42,7 @@ export function toGenerateRequest(
     ...(additions.specialTokens ? { specialTokens: true } : {}),
     ...(request.prediction === undefined ? {} : { prediction: request.prediction }),
     ...(promptLookup === undefined ? {} : { promptLookup }),
+    ...(maxDraft === undefined ? {} : { maxDraft }),
     ...(request.promptCacheKey === undefined ? {} : { cacheKey: request.promptCacheKey }),
     ...(cachePrompt === undefined ? {} : { cachePrompt }),
     ...(deterministic === undefined ? {} : { deterministic }),

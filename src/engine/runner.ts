@@ -1,5 +1,6 @@
 import { createChooser } from './chooser.ts';
 import { lookUpDraft } from './draft.ts';
+import { createDrafter, type DraftWish } from './drafter.ts';
 import { createEnergyMeter } from './energy.ts';
 import { readRequest } from './intake.ts';
 import { type ActiveRequest, createTextWriter, isDecoding, type Job, textOutput, usageOf } from './job.ts';
@@ -42,6 +43,7 @@ export async function createRunner(
   context: LlamaContext,
   options: LoadOptions,
   emit: (outputs: readonly EngineOutput[], stats: EngineStats) => void,
+  draftModel?: LlamaModel,
 ): Promise<Runner> {
   const { info } = model;
   const maxQueue = options.maxQueue ?? defaultMaxQueue;
@@ -69,6 +71,17 @@ export async function createRunner(
     }
   };
   const slots = createSlots(info.slots, context, store, info.kvBytesPerToken, native);
+  const maxModelDraft = options.draft?.max ?? maxDraftTokens;
+  const drafter =
+    draftModel &&
+    (await createDrafter(model, draftModel, {
+      slots: info.slots,
+      contextTokens: context.contextTokens,
+      batchTokens: options.batchTokens ?? 512,
+      most: maxModelDraft,
+      native,
+    }));
+  let drafts: ReadonlyMap<number, readonly number[]> = new Map();
   const requests = new Map<number, ActiveRequest>();
   const queue: Job[] = [];
   const served = new Map<string, number>();
@@ -303,11 +316,10 @@ export async function createRunner(
   }
 
   async function step(): Promise<boolean> {
-    const jobs = slots.running();
-    const width = jobs.filter(isDecoding).length;
-    for (const job of jobs) job.draft = draftFor(job, width);
-    let items: readonly StepItem[];
     energy?.take(); // what was used since the last step was not for this one
+    await draftAhead();
+    const jobs = slots.running();
+    let items: readonly StepItem[];
     try {
       const result = await runStep(jobs, context, speed, threads, options, async (chosen) => {
         await switchAdapters(chosen[0]?.job.active);
@@ -335,15 +347,26 @@ export async function createRunner(
     return true;
   }
 
-  function draftFor(job: Job, width: number): readonly number[] {
-    const { request, prediction } = job.active;
-    if (!isDecoding(job) || width > maxDraftWidth || (!request.promptLookup && prediction.length === 0)) return [];
-    const room = Math.min(
-      maxDraftTokens,
-      job.maxTokens - job.generated - 1,
-      context.contextTokens - job.tokens.length - 1,
-    );
-    return room > 0 ? lookUpDraft([job.tokens, prediction], room) : [];
+  /** Guesses the next tokens of decoding jobs: from their own texts where those were asked for, else by the draft model. */
+  async function draftAhead(): Promise<void> {
+    const jobs = slots.running();
+    const width = jobs.filter(isDecoding).length;
+    const wishes: DraftWish[] = [];
+    for (const job of jobs) {
+      job.draft = [];
+      const { request, prediction, tenant } = job.active;
+      const room = Math.min(job.maxTokens - job.generated - 1, context.contextTokens - job.tokens.length - 1);
+      if (!isDecoding(job) || width > maxDraftWidth || room <= 0) continue;
+      if (request.promptLookup || prediction.length > 0) {
+        job.draft = lookUpDraft([job.tokens, prediction], Math.min(room, maxDraftTokens));
+      }
+      const most = request.deterministic ? 0 : Math.min(room, maxModelDraft, request.maxDraft ?? maxModelDraft);
+      if (!drafter || job.draft.length > 0 || job.slot === undefined || most <= 0) continue;
+      wishes.push({ slot: job.slot, tenant, tokens: job.tokens, room: most });
+    }
+    if (!drafter || wishes.length === 0) return;
+    drafts = await drafter.propose(wishes);
+    for (const job of slots.running()) job.draft = drafts.get(job.slot ?? -1) ?? job.draft;
   }
 
   async function switchAdapters(active: ActiveRequest | undefined): Promise<void> {
@@ -394,13 +417,18 @@ export async function createRunner(
       const draft = job.draft;
       job.draft = [];
       totals.drafted += draft.length;
+      const { slot } = job;
+      const learn = (accepted: number) => {
+        if (slot !== undefined && drafts.get(slot) === draft) drafter?.learn(slot, draft.length, accepted);
+      };
       for (let i = 0; used + i < places.length; i++) {
         const place = places[used + i] ?? 0;
         const token = await chooseAt(job, place);
         if (token === undefined || job.done) return;
-        if (draft[i] === undefined) return;
+        if (draft[i] === undefined) return learn(i);
         if (draft[i] !== token) {
           active.rejectedDraftTokens += draft.length - i;
+          learn(i);
           if (job.slot !== undefined) context.truncate(job.slot, job.processed);
           return;
         }
