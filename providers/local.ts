@@ -63,7 +63,7 @@ export interface LocalProvider extends Provider {
   unload(name: string): Promise<boolean>;
 }
 
-const capabilities: Capabilities = {
+export const localCapabilities: Capabilities = {
   ...noCapabilities,
   grammar: true,
   tools: true,
@@ -158,7 +158,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
 
   return {
     name: 'local',
-    capabilities,
+    capabilities: localCapabilities,
     async *stream(request, { signal, tenant = 'anonymous' }) {
       const { host, release } = await pool.acquire(request.model, signal);
       let answer = '';

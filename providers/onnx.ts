@@ -25,7 +25,7 @@ export interface OnnxProviderOptions {
   readonly load?: () => Promise<Transformers>;
 }
 
-const capabilities: Capabilities = {
+export const onnxCapabilities: Capabilities = {
   ...noCapabilities,
   stop: true,
   completions: true,
@@ -99,7 +99,7 @@ export function createOnnxProvider({
 
   return {
     name,
-    capabilities,
+    capabilities: onnxCapabilities,
     async *stream(request, { signal }) {
       const generator = await open<Generator>(request.model, 'text-generation');
       const library = await load();

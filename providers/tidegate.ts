@@ -18,6 +18,9 @@ export interface TidegateOptions {
   readonly now?: () => number;
 }
 
+/** What a gateway is able to do for another one; which of its models can is its own affair. */
+export const tidegateCapabilities = { ...compatible, grammar: true, images: false, prefill: true, local: true };
+
 /**
  * Another gateway of our own, one with an engine: what `local` means at the edge. Each call is signed anew (a retry
  * too), for the tenant it is made for. The machine is ours, so what must stay local may go there.
@@ -35,6 +38,10 @@ export function tidegate({ name, baseUrl, secret, transport, now = Date.now }: T
     send: async (call, options) => plain.send(await signed(call, options), options),
     json: async (call, options) => plain.json(await signed(call, options), options),
   };
-  const capabilities = { ...compatible, grammar: true, images: false, prefill: true, local: true };
-  return openai({ name, capabilities, oddities: { prefill: 'continue_final_message' }, upstream });
+  return openai({
+    name,
+    capabilities: tidegateCapabilities,
+    oddities: { prefill: 'continue_final_message' },
+    upstream,
+  });
 }

@@ -1,10 +1,13 @@
-import type { Capabilities } from '../src/core/provider.ts';
-import { anthropicCapabilities } from './anthropic.ts';
-import { azureCapabilities } from './azure-openai.ts';
-import { bedrockCapabilities } from './bedrock.ts';
-import { cohereCapabilities } from './cohere.ts';
-import { geminiCapabilities } from './gemini.ts';
-import { capabilitiesOf, type Preset, presets } from './presets.ts';
+import { anthropicCapabilities } from '../../providers/anthropic.ts';
+import { azureCapabilities } from '../../providers/azure-openai.ts';
+import { bedrockCapabilities } from '../../providers/bedrock.ts';
+import { cohereCapabilities } from '../../providers/cohere.ts';
+import { geminiCapabilities } from '../../providers/gemini.ts';
+import { localCapabilities } from '../../providers/local.ts';
+import { onnxCapabilities } from '../../providers/onnx.ts';
+import { capabilitiesOf, type Preset, presets } from '../../providers/presets.ts';
+import { tidegateCapabilities } from '../../providers/tidegate.ts';
+import type { Capabilities } from '../../src/core/provider.ts';
 
 export interface TableRow {
   readonly title: string;
@@ -33,8 +36,11 @@ const columns: readonly (readonly [keyof Capabilities, string])[] = [
 
 const byTool = ['jsonSchema', 'jsonObject'] as const;
 
-/** Every type of upstream, in the order people look for them. */
-export const upstreamRows: readonly TableRow[] = [
+/** Every type of provider, in the order people look for them. */
+export const providerRows: readonly TableRow[] = [
+  { title: 'a GGUF model here (llama.cpp)', type: 'local', capabilities: localCapabilities },
+  { title: 'an ONNX model here', type: 'onnx', capabilities: onnxCapabilities },
+  { title: 'another Tidegate', type: 'tidegate', capabilities: tidegateCapabilities },
   ...presetRows((type) => type === 'openai'),
   { title: 'Azure OpenAI', type: 'azure-openai', capabilities: azureCapabilities },
   { title: 'Anthropic', type: 'anthropic', capabilities: anthropicCapabilities, emulated: byTool },
