@@ -2,7 +2,7 @@ import { GatewayError } from '../src/core/errors.ts';
 import type { CompletionEvent } from '../src/core/event.ts';
 import { isJsonObject, type JsonObject } from '../src/core/json.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
-import type { ChatRequest, WireRequest } from '../src/core/request.ts';
+import { type ChatRequest, textOf, type WireRequest } from '../src/core/request.ts';
 import { decodeSse } from '../src/wire/sse.ts';
 import { createMessagesDecoder, decodeMessage, observeMessages } from './anthropic/answer.ts';
 import { encodeMessagesRequest } from './anthropic/request.ts';
@@ -36,6 +36,35 @@ export interface AnthropicOptions {
   readonly name: string;
   readonly upstream: Upstream;
   readonly capabilities?: Capabilities;
+}
+
+/** Thoughts of an answer that changed hands have no signature, and Anthropic refuses them: the general path leaves them out. */
+const hasUnsignedThoughts = ({ messages }: ChatRequest): boolean =>
+  messages.some(
+    (message) =>
+      message.role === 'assistant' &&
+      message.reasoning?.some(({ signature, redacted }) => signature === undefined && redacted === undefined),
+  );
+
+/** A given beginning must not end in white space, so that was cut off: what the model makes of it again is not heard twice. */
+async function* rejoinSpace(
+  { messages }: ChatRequest,
+  events: AsyncIterable<CompletionEvent>,
+): AsyncGenerator<CompletionEvent> {
+  const last = messages.at(-1);
+  const begun = last?.role === 'assistant' ? textOf(last.content) : '';
+  let space = begun.slice(begun.trimEnd().length);
+  for await (const event of events) {
+    if (event.type !== 'text-delta' || space === '') {
+      yield event;
+      continue;
+    }
+    let same = 0;
+    while (same < space.length && same < event.text.length && event.text[same] === space[same]) same += 1;
+    const rest = event.text.slice(same);
+    space = rest === '' ? space.slice(same) : '';
+    if (rest !== '') yield { ...event, text: rest };
+  }
 }
 
 /** Anthropic's Messages API (https://docs.anthropic.com/en/api/messages). */
@@ -79,12 +108,15 @@ export function anthropic({ name, upstream, capabilities = anthropicCapabilities
     capabilities,
     async *stream(request, options) {
       assertSupported(request, capabilities, name);
-      if (request.wire?.dialect === 'anthropic-messages') {
+      if (request.wire?.dialect === 'anthropic-messages' && !hasUnsignedThoughts(request)) {
         yield* passThrough(request, request.wire, options);
         return;
       }
       const asked = withJsonTool(memory.restore(request, options.tenant));
-      const events = memory.watch(messages(asked, options), options.tenant);
+      const answer = request.continueFinalMessage
+        ? rejoinSpace(request, messages(asked, options))
+        : messages(asked, options);
+      const events = memory.watch(answer, options.tenant);
       yield* asked.tools.length === request.tools.length ? events : readJsonTool(events);
     },
     async countTokens(request, options) {

@@ -79,6 +79,7 @@ export const localCapabilities: Capabilities = {
   logitBias: true,
   stop: true,
   prefill: true,
+  constrainedPrefill: true,
   completions: true,
   embeddings: true,
   local: true,

@@ -39,6 +39,7 @@ export const compatible: Capabilities = {
   stop: true,
   reasoning: true,
   prefill: false,
+  constrainedPrefill: false,
   completions: true,
   embeddings: true,
   local: false,

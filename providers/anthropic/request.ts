@@ -41,7 +41,7 @@ export function encodeMessagesRequest(request: ChatRequest): JsonObject {
 
 function thinkingOf(request: ChatRequest): JsonObject | undefined {
   const budget = thinkingBudget(request);
-  if (!budget || budget <= 0) return undefined;
+  if (!budget || budget <= 0 || request.continueFinalMessage) return undefined; // a given beginning comes after its thoughts
   const { toolChoice, maxTokens } = request;
   if (
     toolChoice === 'required' ||

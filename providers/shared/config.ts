@@ -24,6 +24,7 @@ const capabilities = z
     stop: z.boolean().exactOptional(),
     reasoning: z.boolean().exactOptional(),
     prefill: z.boolean().exactOptional(),
+    constrainedPrefill: z.boolean().exactOptional(),
     completions: z.boolean().exactOptional(),
     embeddings: z.boolean().exactOptional(),
     local: z.boolean().exactOptional(),

@@ -56,13 +56,15 @@ export type CompletionEvent =
   /**
    * From here on another target goes on with the answer (takeover). `attempts` counts calls so far. `delivered` is there
    * when the answer went out as `wire` bytes and goes on as ordinary events: what those bytes said, for an encoder to
-   * run over without sending, so that ids and indices go on unchanged.
+   * run over without sending, so that ids and indices go on unchanged; `sent` are the bytes, for a dialect whose blocks
+   * and numbers say more than events do. Thoughts that were open stay as they are: whoever goes on has its own.
    */
   | {
       readonly type: 'takeover';
       readonly target: string;
       readonly attempts: number;
       readonly delivered?: readonly CompletionEvent[];
+      readonly sent?: Uint8Array;
     }
   /**
    * Bytes of the client's own dialect, ready to be sent: whole SSE events, or a piece of a JSON body. A stream with

@@ -66,6 +66,8 @@ export interface Capabilities {
   readonly reasoning: boolean;
   /** Continues a given beginning of the answer exactly (assistant prefix): able to take over. */
   readonly prefill: boolean;
+  /** And inside JSON or a call's arguments: the schema's state is advanced over the beginning, not begun anew. */
+  readonly constrainedPrefill: boolean;
   /** Legacy raw text completion. */
   readonly completions: boolean;
   readonly embeddings: boolean;
@@ -91,6 +93,7 @@ export const noCapabilities: Capabilities = {
   stop: false,
   reasoning: false,
   prefill: false,
+  constrainedPrefill: false,
   completions: false,
   embeddings: false,
   local: false,

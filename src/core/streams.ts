@@ -176,8 +176,10 @@ export function createCollector(): { push(event: CompletionEvent): void; result(
         case 'wire':
           wire.push(event.bytes);
           return;
+        case 'takeover': // thoughts of one model are not another's
+          for (const choice of choices) choice.reasoningOpen = false;
+          return;
         case 'progress':
-        case 'takeover':
           return;
         default:
           event satisfies never;

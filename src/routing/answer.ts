@@ -6,7 +6,16 @@ import { abortError, throwIfAborted } from '../core/signals.ts';
 import type { Facts } from './facts.ts';
 import { type AnswerOrder, createOpening, type Opened, type OpeningDeps } from './opening.ts';
 import type { Planned } from './plan.ts';
-import { createDelivered, type Delivered, insideToolCall, type Rest, rejoin, restOf, sumUsage } from './takeover.ts';
+import {
+  createDelivered,
+  type Delivered,
+  insideToolCall,
+  isBrokenJson,
+  type Rest,
+  rejoin,
+  restOf,
+  sumUsage,
+} from './takeover.ts';
 
 /** What the bytes of a broken pass-through answer said; given by the composition root, because routing knows no wire. */
 export type DecodeWire = (dialect: Dialect, bytes: Uint8Array) => readonly CompletionEvent[] | undefined;
@@ -62,19 +71,21 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
     const parts: { target: string; usage: Usage }[] = [];
     /** What the current call is for; undefined while it makes the answer as a whole. */
     let rest: Rest | undefined;
-    let place = (event: CompletionEvent): CompletionEvent | undefined => event;
+    let place: ((event: CompletionEvent) => readonly CompletionEvent[]) | undefined;
     /** The client is getting bytes that nobody has read. */
     let unread = false;
     /** What those bytes said, to be told to the encoder with the takeover. */
     let said: readonly CompletionEvent[] | undefined;
+    let sent: Uint8Array | undefined;
     let changes = 0;
     let usage: Usage | undefined;
     let usageSent = false;
     let tokensBefore = 0;
     const takeoverOf = (target: string): CompletionEvent => {
-      const event = { type: 'takeover', target, attempts: attempts.length, ...(said && { delivered: said }) } as const;
+      const bytes = said && { delivered: said, ...(sent && { sent }) };
       said = undefined;
-      return event;
+      sent = undefined;
+      return { type: 'takeover', target, attempts: attempts.length, ...bytes };
     };
     try {
       for (;;) {
@@ -84,18 +95,26 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
           for (;;) {
             const result = await current.call.next();
             if (result.done) break;
-            const event = place(result.value);
-            if (!event) continue;
-            if (event.type === 'usage') {
-              usage = event.usage;
-              if (!unread) continue; // goes out last, with what others may add
-              usageSent = true;
-            } else if (event.type === 'wire') {
-              unread = true;
-              wire.push(event.bytes);
-            } else delivered.push(event);
-            deps.watch?.(event);
-            yield event;
+            for (const event of place ? place(result.value) : [result.value]) {
+              if (event.type === 'usage') {
+                usage = event.usage;
+                if (!unread) continue; // goes out last, with what others may add
+                usageSent = true;
+              } else if (event.type === 'wire') {
+                unread = true;
+                wire.push(event.bytes);
+              } else {
+                if (place && event.type === 'finish' && event.reason !== 'length') {
+                  if (isBrokenJson(request, delivered.choices.get(event.choice))) {
+                    changes = rules.takeover.attempts; // nobody can mend what is delivered
+                    throw brokenJson(target);
+                  }
+                }
+                delivered.push(event);
+              }
+              deps.watch?.(event);
+              yield event;
+            }
           }
           if (!unread && unfinished(request, delivered, rest) > 0) {
             throw new GatewayError('upstream_failed', `${target} ended in the middle of its answer.`);
@@ -109,9 +128,10 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
           if (!failure.retryable && failure.kind !== 'internal') throw failure;
         }
         if (failure && unread) {
-          said = wire.overflowed || !request.wire ? undefined : deps.decodeWire?.(request.wire.dialect, wire.bytes());
+          sent = wire.overflowed ? undefined : wire.bytes();
+          said = sent && request.wire && deps.decodeWire?.(request.wire.dialect, sent);
           if (!said) {
-            decide('takeover', 'impossible', 'what was passed through is not read back');
+            decide('takeover', 'impossible', 'nobody else can finish what was passed through');
             throw failure;
           }
           unread = false;
@@ -151,7 +171,7 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
             throw failure;
           }
           const broken = failure;
-          current = await openFirst(candidates, next.request).catch((error: unknown) => {
+          current = await openFirst(candidates, next.request, true).catch((error: unknown) => {
             throwIfAborted(signal);
             decide('takeover', 'failed', toGatewayError(error).kind);
             throw broken; // the client is told what broke its answer
@@ -160,7 +180,8 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
           decide('takeover', to, `${target}: ${failure.kind} after ${delivered.tokens} tokens`);
           yield takeoverOf(to);
         } else if (next) {
-          current = await openFirst(successors(plan.targets, current.planned, false, next, delivered), next.request);
+          const candidates = successors(plan.targets, current.planned, false, next, delivered);
+          current = await openFirst(candidates, next.request, true);
         } else if (said) yield takeoverOf(target); // only its end is missing, which is the encoder's to write
         for (const { choice } of rests.filter((each) => each.request === undefined)) {
           const finish = { type: 'finish', choice, reason: 'length' } as const;
@@ -246,11 +267,18 @@ function successors(
   if (!rest || rest.fresh) return order;
   const choice = delivered?.choices.get(rest.choice);
   const inCall = choice !== undefined && insideToolCall(choice);
-  return order.filter(({ leaf: { target } }) => {
+  const able = order.filter(({ leaf: { target } }) => {
     const { prefill, tools } = target.provider.capabilities;
     return prefill && (tools || !inCall);
   });
+  if (!inCall && rest.request.responseFormat.type === 'text') return able;
+  // Inside JSON who knows where the schema stands comes first.
+  const exact = ({ leaf: { target } }: Planned) => target.provider.capabilities.constrainedPrefill;
+  return [...able.filter(exact), ...able.filter((planned) => !exact(planned))];
 }
+
+const brokenJson = (target: string) =>
+  new GatewayError('upstream_failed', `${target} went on with a JSON answer so that it is none.`);
 
 const estimate = (facts: Facts, completionTokens: number): Usage => ({
   promptTokens: facts.promptTokens,

@@ -11,6 +11,7 @@ import { hedged } from './hedge.ts';
 import type { RouteRules } from './model.ts';
 import { nobodyLeft, type Plan, type Planned } from './plan.ts';
 import { type TargetStates, unavailable } from './state.ts';
+import { continuationFor } from './takeover.ts';
 import type { Outcome, Version } from './versions.ts';
 
 export interface OpeningDeps {
@@ -47,8 +48,11 @@ export interface Opened {
 
 /** Opens calls for one answer and writes them down. */
 export interface Opening extends Journal {
-  /** The first of the candidates that answers, with retries, back-off and hedge; throws what the last one threw. */
-  openFirst(candidates: readonly Planned[], asked: ChatRequest): Promise<Opened>;
+  /**
+   * The first of the candidates that answers, with retries, back-off and hedge; throws what the last one threw. Who is
+   * `continuing` an answer asks on also when a target refuses the request: the client's own was fine.
+   */
+  openFirst(candidates: readonly Planned[], asked: ChatRequest, continuing?: boolean): Promise<Opened>;
   /** How a call ended, for the trial that chose its target. */
   report(planned: Planned, failure: GatewayError | undefined, ttftMs?: number): void;
 }
@@ -104,7 +108,8 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
     deps.report({ ...planned, trial }, trial.version, { ok: !failure, ...(ttftMs !== undefined && { ttftMs }) });
   };
 
-  const openFirst = async (candidates: readonly Planned[], asked: ChatRequest): Promise<Opened> => {
+  const openFirst: Opening['openFirst'] = async (candidates, asked, continuing = false) => {
+    const askOf = ({ leaf }: Planned) => (continuing ? continuationFor(leaf.target, asked) : asked);
     let last: GatewayError | undefined;
     const used = new Set<Planned>();
     let failedCalls = 0;
@@ -130,13 +135,13 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
           break;
         }
         try {
-          if (!rules.hedge) return await open(planned, asked, signal);
-          return await openHedged(planned, candidates.slice(index + 1), asked, used, rules.hedge.afterMs);
+          if (!rules.hedge) return await open(planned, askOf(planned), signal);
+          return await openHedged(planned, candidates.slice(index + 1), askOf, used, rules.hedge.afterMs);
         } catch (error) {
           throwIfAborted(signal);
           const failure = toGatewayError(error);
           failedCalls += 1;
-          if (!goesOn(failure)) throw failure;
+          if (!continuing && !goesOn(failure)) throw failure;
           last = failure;
           const sameAgain = retriesSame(failure) || (isLast && failure.kind === 'upstream_rate_limited');
           if (!sameAgain || retry >= rules.retry.attempts) break;
@@ -161,19 +166,19 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
   const openHedged = (
     planned: Planned,
     others: readonly Planned[],
-    asked: ChatRequest,
+    askOf: (planned: Planned) => ChatRequest,
     used: Set<Planned>,
     afterMs: number,
   ): Promise<Opened> =>
     hedged(
-      (lost) => open(planned, asked, AbortSignal.any([signal, lost]), true),
+      (lost) => open(planned, askOf(planned), AbortSignal.any([signal, lost]), true),
       (lost) => {
         const state = (other: Planned) => states.of(other.leaf.target.name);
         const other = others.find((each) => !used.has(each) && !unavailable(state(each), clock.now()));
         if (!other || !state(other).breaker.take(clock.now()) || !state(other).retries.withdraw()) return undefined;
         used.add(other);
         decide('hedge', other.leaf.target.name, `no token of ${planned.leaf.target.name} after ${afterMs} ms`);
-        return open(other, asked, AbortSignal.any([signal, lost]), true);
+        return open(other, askOf(other), AbortSignal.any([signal, lost]), true);
       },
       afterMs,
       ({ call }, reason) => call.cancel(reason),

@@ -1,6 +1,7 @@
-import type { CompletionEvent, Usage } from '../core/event.ts';
+import type { CompletionEvent, TokenLogprob, Usage } from '../core/event.ts';
 import { isJsonObject } from '../core/json.ts';
 import { type AssistantMessage, type ChatRequest, readable, type ToolCall } from '../core/request.ts';
+import type { Target } from '../core/route.ts';
 
 /** What the client already has of an answer: as much as is needed to go on from exactly there. Bounded. */
 export interface Delivered {
@@ -19,8 +20,8 @@ export interface DeliveredChoice {
   readonly toolCalls: readonly ToolCall[];
   readonly finished: boolean;
   readonly tokens: number;
-  /** Why this choice can't be continued by another model, where it can't. */
-  readonly stuck: string | undefined;
+  /** The text that came last is a refusal. */
+  readonly refusing: boolean;
 }
 
 interface OpenChoice {
@@ -28,7 +29,7 @@ interface OpenChoice {
   toolCalls: { id: string; kind: 'function' | 'custom'; name: string; arguments: string }[];
   finished: boolean;
   tokens: number;
-  stuck: string | undefined;
+  refusing: boolean;
 }
 
 export function createDelivered(maxCharacters: number): Delivered {
@@ -39,7 +40,7 @@ export function createDelivered(maxCharacters: number): Delivered {
   const open = (index: number): OpenChoice => {
     let choice = choices.get(index);
     if (!choice) {
-      choice = { text: '', toolCalls: [], finished: false, tokens: 0, stuck: undefined };
+      choice = { text: '', toolCalls: [], finished: false, tokens: 0, refusing: false };
       choices.set(index, choice);
     }
     return choice;
@@ -62,15 +63,17 @@ export function createDelivered(maxCharacters: number): Delivered {
   return {
     push(event) {
       switch (event.type) {
-        case 'text-delta': {
+        case 'text-delta':
+        case 'refusal-delta': {
           const choice = open(event.choice);
-          if (count(choice, event.text, event.logprobs?.length ?? 1)) choice.text += event.text;
-          if (choice.stuck === openReasoning) choice.stuck = undefined;
+          const refusing = event.type === 'refusal-delta';
+          if (event.text !== '') choice.refusing = refusing;
+          const tokenCount = refusing ? 1 : (event.logprobs?.length ?? 1);
+          if (count(choice, event.text, tokenCount)) choice.text += event.text;
           return;
         }
         case 'tool-call-start': {
           const choice = open(event.choice);
-          if (choice.stuck === openReasoning) choice.stuck = undefined;
           if (!overflowed) {
             choice.toolCalls[event.index] = { id: event.id, kind: event.kind, name: event.name, arguments: '' };
           }
@@ -83,19 +86,11 @@ export function createDelivered(maxCharacters: number): Delivered {
           if (call) call.arguments += event.arguments;
           return;
         }
-        case 'reasoning-delta': {
-          const choice = open(event.choice);
-          count(choice, event.text);
-          choice.stuck = openReasoning;
+        case 'reasoning-delta': // another model's own: counted, but nobody goes on from it
+          count(open(event.choice), event.text);
           return;
-        }
-        case 'reasoning-end': {
-          const choice = open(event.choice);
-          if (choice.stuck === openReasoning) choice.stuck = undefined;
-          return;
-        }
-        case 'refusal-delta':
-          open(event.choice).stuck = 'it broke inside a refusal';
+        case 'reasoning-end':
+          open(event.choice);
           return;
         case 'finish':
           open(event.choice).finished = true;
@@ -124,11 +119,9 @@ export function createDelivered(maxCharacters: number): Delivered {
   };
 }
 
-/** Thoughts are another model's own: nobody else can finish them. */
-const openReasoning = 'it broke inside its reasoning';
-
 /** What is left to do for one choice. */
 export type Rest =
+  /** `fresh`: nothing but thoughts was delivered, so the answer begins with whoever takes over. */
   | { readonly choice: number; readonly request: ChatRequest; readonly fresh: boolean }
   /** All tokens that were allowed are delivered: only the finish is missing. */
   | { readonly choice: number; readonly request: undefined };
@@ -140,7 +133,6 @@ export function restOf(asked: ChatRequest, delivered: Delivered): readonly Rest[
   for (let choice = 0; choice < asked.choices; choice++) {
     const done = delivered.choices.get(choice);
     if (done?.finished) continue;
-    if (done?.stuck) return done.stuck;
     const maxTokens = asked.maxTokens === undefined ? undefined : asked.maxTokens - (done?.tokens ?? 0);
     if (maxTokens !== undefined && maxTokens <= 0) {
       rests.push({ choice, request: undefined });
@@ -188,34 +180,91 @@ function continued(asked: ChatRequest, { text, toolCalls }: DeliveredChoice): Ch
 /**
  * Puts a continuation's events where the broken answer stopped: its choice, its tool calls' indices, and nothing that
  * would begin the answer anew. Tool calls that it opens count on from those delivered; arguments without a start belong
- * to the call that was open.
+ * to the call that was open; what goes on with a refusal is refusal.
  */
 export function rejoin(rest: { readonly choice: number; readonly fresh: boolean }, delivered: Delivered) {
   const { choice } = rest;
-  const before = delivered.choices.get(choice)?.toolCalls.length ?? 0;
+  const begun = delivered.choices.get(choice);
+  const before = begun?.toolCalls.length ?? 0;
   const moved = new Map<number, number>();
+  const echo = createEchoFilter(rest.fresh ? '' : (begun?.text ?? ''));
+  const textEvent = (text: string, logprobs?: readonly TokenLogprob[]): readonly CompletionEvent[] => {
+    if (text === '' && !logprobs) return [];
+    if (begun?.refusing && !rest.fresh) return [{ type: 'refusal-delta', choice, text }];
+    return [{ type: 'text-delta', choice, text, ...(logprobs && { logprobs }) }];
+  };
   let next = before;
-  return (event: CompletionEvent): CompletionEvent | undefined => {
+  return (event: CompletionEvent): readonly CompletionEvent[] => {
     switch (event.type) {
-      case 'start':
-        return undefined;
-      case 'tool-call-start': {
-        moved.set(event.index, next);
-        return { ...event, choice, index: next++ };
+      case 'text-delta': {
+        const text = echo.take(event.text);
+        return text === '' ? [] : textEvent(text, event.logprobs);
       }
+      case 'start':
+        return [];
+      case 'progress':
+        return [event];
+      case 'tool-call-start':
+        moved.set(event.index, next);
+        return [...textEvent(echo.rest()), { ...event, choice, index: next++ }];
       case 'tool-call-delta':
-        return { ...event, choice, index: moved.get(event.index) ?? Math.max(0, before - 1) };
-      case 'text-delta':
+        return [{ ...event, choice, index: moved.get(event.index) ?? Math.max(0, before - 1) }];
       case 'reasoning-delta':
       case 'reasoning-end':
       case 'refusal-delta':
       case 'annotation':
       case 'finish':
-        return { ...event, choice };
+        return [...textEvent(echo.rest()), { ...event, choice }];
       default:
-        return event;
+        return [...textEvent(echo.rest()), event];
     }
   };
+}
+
+/** A shorter beginning may well be said twice. */
+const leastEcho = 16;
+
+/** An upstream that repeats the given beginning (Mistral does) is not heard twice; what may still be a repetition waits. */
+function createEchoFilter(beginning: string) {
+  let echo = beginning.length >= leastEcho ? beginning : '';
+  let held = '';
+  const rest = (): string => {
+    const text = held;
+    held = '';
+    echo = '';
+    return text;
+  };
+  return {
+    rest,
+    take(text: string): string {
+      if (echo === '') return text;
+      held += text;
+      if (held.length < echo.length && echo.startsWith(held)) return '';
+      if (held.startsWith(echo)) held = held.slice(echo.length);
+      return rest();
+    },
+  };
+}
+
+/**
+ * A continuation as one target can give it. Who can't advance a schema over a beginning would begin the JSON anew: it is
+ * asked for plain text, and `isBrokenJson` tells whether the two fit.
+ */
+export function continuationFor({ provider: { capabilities } }: Target, request: ChatRequest): ChatRequest {
+  const free = request.responseFormat.type === 'text' || capabilities.constrainedPrefill;
+  return free || !request.continueFinalMessage ? request : { ...request, responseFormat: { type: 'text' } };
+}
+
+/** True where a choice was to be JSON, began as such, ended by itself, and is none. */
+export function isBrokenJson({ responseFormat, tools }: ChatRequest, choice: DeliveredChoice | undefined): boolean {
+  if (!choice || !responseFormat.type.startsWith('json') || choice.refusing) return false;
+  if ((tools.length > 0 && choice.toolCalls.length > 0) || !/^\s*[[{]/.test(choice.text)) return false;
+  try {
+    JSON.parse(choice.text);
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 /** True when the choice's last tool call is not whole: only who advances the schema over it may go on. */

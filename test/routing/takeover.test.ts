@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, Usage } from '../../src/core/event.ts';
 import { type AssistantMessage, type ChatRequest, textOf } from '../../src/core/request.ts';
@@ -71,8 +71,6 @@ test.each(whole.map((_, k) => ({ k })))('goes on from exactly the text of $k del
 
 test.each<{ name: string; script: Step[]; request?: Partial<ChatRequest>; targets?: 'unable'; takeover?: object }>([
   { name: 'no target continues a given beginning', script: [text('The'), reset], targets: 'unable' },
-  { name: 'the model was thinking', script: [{ type: 'reasoning-delta', choice: 0, text: 'hm' }, reset] },
-  { name: 'the model was refusing', script: [{ type: 'refusal-delta', choice: 0, text: 'I' }, reset] },
   { name: 'more was delivered than is kept', script: [text('x'.repeat(100)), reset], takeover: { maxBytes: 50 } },
   { name: 'takeover is switched off', script: [text('The'), reset], takeover: { attempts: 0 } },
   {
@@ -95,6 +93,80 @@ test.each<{ name: string; script: Step[]; request?: Partial<ChatRequest>; target
 test('thoughts that are over are left behind: the answer is continued', async () => {
   const script: Step[] = [{ type: 'reasoning-delta', choice: 0, text: 'hm' }, text('The moon'), reset];
   const { events, error } = await drink(await send(routingOf([upstream('a', [script]), knows(whole)])));
+  expect(error).toBeUndefined();
+  expect(textsOf(events)).toBe(whole.join(''));
+});
+
+test('nobody finishes another model’s thoughts: who takes over begins the answer, whether it continues beginnings or not', async () => {
+  const script: Step[] = [{ type: 'reasoning-delta', choice: 0, text: 'hm' }, reset];
+  const b = upstream('b', [[{ type: 'reasoning-delta', choice: 0, text: 'well' }, ...says('whole')]]);
+  const { events, error } = await drink(await send(routingOf([upstream('a', [script]), b]), { maxTokens: 9 }));
+  expect(error).toBeUndefined();
+  expect(b.requests[0]).toMatchObject({ continueFinalMessage: false, maxTokens: 8 });
+  const collector = createCollector();
+  for (const event of events) collector.push(event);
+  expect(collector.result().choices[0]).toMatchObject({
+    text: 'whole',
+    reasoning: [{ text: 'hm' }, { text: 'well' }],
+    finishReason: 'stop',
+  });
+});
+
+test('a refusal is continued as a refusal', async () => {
+  const script: Step[] = [{ type: 'refusal-delta', choice: 0, text: 'I will' }, reset];
+  const b = upstream('b', [[text(' not'), text(' help.'), finish()]], able);
+  const { events, error } = await drink(await send(routingOf([upstream('a', [script]), b])));
+  expect(error).toBeUndefined();
+  expect(begunIn(b.requests[0] ?? ask())?.content).toEqual([{ type: 'text', text: 'I will' }]);
+  const collector = createCollector();
+  for (const event of events) collector.push(event);
+  expect(collector.result().choices[0]).toMatchObject({ text: '', refusal: 'I will not help.' });
+});
+
+test.each([
+  { name: 'repeats it', pieces: ['The moon pulls the water, twice a day.'], joined: ', twice a day.' },
+  {
+    name: 'repeats it in pieces',
+    pieces: ['The', ' moon pulls the', ' water, twice', ' a day.'],
+    joined: ', twice a day.',
+  },
+  { name: 'goes on', pieces: [',', ' twice a day.'], joined: ', twice a day.' },
+  { name: 'only begins to sound like it', pieces: ['The moon', ' again'], joined: 'The moon again' },
+])('a given beginning is not heard twice from an upstream that $name', async ({ pieces, joined }) => {
+  const a = upstream('a', [[text('The moon pulls'), text(' the water'), reset]], able);
+  const b = upstream('b', [[...pieces.map((piece) => text(piece)), finish()]], able);
+  const { events } = await drink(await send(routingOf([a, b])));
+  expect(textsOf(events)).toBe(`The moon pulls the water${joined}`);
+});
+
+describe('inside JSON', () => {
+  const json: Partial<ChatRequest> = {
+    responseFormat: { type: 'json-schema', name: 'x', schema: { type: 'object' }, strict: true },
+  };
+  const schema = { ...able, jsonSchema: true };
+  const half = () => upstream('a', [[text('{"a":'), reset]], schema);
+
+  test('who knows where the schema stands is asked first; who does not is asked without it', async () => {
+    const free = upstream('free', [[text('1}'), finish()]], schema);
+    const exact = upstream('exact', [[text('2}'), finish()]], { ...schema, constrainedPrefill: true });
+    expect(textsOf((await drink(await send(routingOf([half(), free, exact]), json))).events)).toBe('{"a":2}');
+    expect(exact.requests[0]?.responseFormat).toEqual(json.responseFormat);
+    expect(textsOf((await drink(await send(routingOf([half(), free]), json))).events)).toBe('{"a":1}');
+    expect(free.requests[0]?.responseFormat).toEqual({ type: 'text' });
+  });
+
+  test('two parts that are no JSON together end in the error, not as an answer', async () => {
+    const anew = upstream('anew', [[text('{"a":1}'), finish()]], schema);
+    const { error, events } = await drink(await send(routingOf([half(), anew]), json));
+    expect(error).toMatchObject({ kind: 'upstream_failed', message: expect.stringContaining('JSON') });
+    expect(events.some(({ type }) => type === 'finish')).toBe(false);
+  });
+});
+
+test('a target that refuses the continuation is no refusal of the client: the next one is asked', async () => {
+  const a = upstream('a', [[text(whole[0] ?? ''), reset]], able);
+  const picky = upstream('picky', [[new GatewayError('upstream_rejected', 'no prefix, please')]], able);
+  const { events, error } = await drink(await send(routingOf([a, picky, knows(whole)])));
   expect(error).toBeUndefined();
   expect(textsOf(events)).toBe(whole.join(''));
 });

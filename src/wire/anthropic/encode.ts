@@ -3,7 +3,9 @@ import type { CompletionEvent, FinishReason, Usage } from '../../core/event.ts';
 import type { Json } from '../../core/json.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
+import { encodeParts } from '../openai/usage.ts';
 import { encodeNamedSse } from '../sse.ts';
+import { readSentMessage } from './sent.ts';
 
 export interface MessageAnswer {
   /** `msg_…` */
@@ -35,6 +37,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
   let promptTokens = 0;
   let finish: Extract<CompletionEvent, { type: 'finish' }> | undefined;
   let usage: Usage | undefined;
+  let stopTold = false;
 
   const send = (type: string, fields: object): string => encodeNamedSse(type, JSON.stringify({ type, ...fields }));
 
@@ -123,9 +126,10 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
       case 'usage':
         usage = event.usage;
         return '';
+      case 'takeover': // the next one thinks for itself, and signs only that
+        return open?.type === 'thinking' || open?.type === 'redacted_thinking' ? close() : '';
       case 'start':
       case 'annotation':
-      case 'takeover':
       case 'wire':
         return '';
       default:
@@ -133,13 +137,26 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
     }
   };
 
+  /** The upstream's own events went out: what they said is remembered, not sent; blocks are counted on from theirs. */
+  const resume = (delivered: readonly CompletionEvent[], sent: Uint8Array = new Uint8Array()) => {
+    begun = true;
+    for (const said of delivered) encoder.push(said);
+    const message = readSentMessage(sent);
+    const call = calls.at(-1);
+    index = message.index;
+    stopTold = message.stopped;
+    for (const one of calls) one.state = 'closed';
+    if (message.open === 'text' || message.open === 'thinking' || message.open === 'redacted_thinking')
+      open = { type: message.open };
+    else if (message.open === 'tool_use' && call) {
+      call.state = 'open';
+      open = { type: 'tool_use', call };
+    } else open = undefined;
+  };
+
   const encoder: StreamEncoder = {
     push(event) {
-      if (event.type === 'takeover' && event.delivered) {
-        begun = true; // the upstream's own events went out: what they said is remembered, not sent
-        for (const said of event.delivered) encoder.push(said);
-        return '';
-      }
+      if (event.type === 'takeover' && event.delivered) resume(event.delivered, event.sent);
       if ('choice' in event && event.choice !== 0) return '';
       // `message_start` tells the prompt's size where the first events say it
       if (event.type === 'progress' || event.type === 'start') return handle(event);
@@ -147,6 +164,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
     },
     end() {
       const counts = usage ?? { promptTokens, completionTokens: 0 };
+      if (stopTold) return send('message_stop', {});
       return (
         begin() +
         close() +
@@ -205,6 +223,7 @@ function encodeUsage(usage: Usage) {
     output_tokens: completionTokens,
     cache_creation_input_tokens: cacheWriteTokens,
     cache_read_input_tokens: cachedTokens,
+    ...encodeParts(usage),
   };
 }
 

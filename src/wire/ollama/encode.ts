@@ -5,6 +5,7 @@ import type { ToolCall } from '../../core/request.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { AnswerMeta, StreamEncoder } from '../format.ts';
 import { encodeLogprobs } from '../openai/encode.ts';
+import { encodeParts } from '../openai/usage.ts';
 
 export const ndjson = 'application/x-ndjson';
 const line = (value: object): string => `${JSON.stringify(value)}\n`;
@@ -123,6 +124,7 @@ function last(
     prompt_eval_count: usage?.promptTokens ?? 0,
     prompt_eval_duration: ns(prefillMs),
     eval_count: usage?.completionTokens ?? 0,
+    ...(usage ? encodeParts(usage) : {}),
     eval_duration: ns(usage?.decodeMs ?? Math.max(0, durationMs - (prefillMs ?? 0))),
   };
 }

@@ -17,15 +17,18 @@ export function encodeUsage(usage: Usage) {
       accepted_prediction_tokens: usage.acceptedPredictionTokens ?? 0,
       rejected_prediction_tokens: usage.rejectedPredictionTokens ?? 0,
     },
-    // Ours: an answer that changed hands says who spent what.
-    ...(usage.parts === undefined
-      ? {}
-      : {
-          tidegate_parts: usage.parts.map(({ target, promptTokens, completionTokens }) => ({
-            target,
-            prompt_tokens: promptTokens,
-            completion_tokens: completionTokens,
-          })),
-        }),
+    ...encodeParts(usage),
+  };
+}
+
+/** Ours, in every dialect's usage: an answer that changed hands says who spent what. */
+export function encodeParts({ parts }: Usage): object {
+  if (parts === undefined) return {};
+  return {
+    tidegate_parts: parts.map(({ target, promptTokens, completionTokens }) => ({
+      target,
+      prompt_tokens: promptTokens,
+      completion_tokens: completionTokens,
+    })),
   };
 }

@@ -5,7 +5,20 @@ import type { JsonObject } from '../../core/json.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
 import { encodeLogprobs } from '../openai/encode.ts';
+import { encodeParts } from '../openai/usage.ts';
 import { encodeNamedSse } from '../sse.ts';
+import {
+  type CallItem,
+  encodeItem,
+  encodePart,
+  type Item,
+  type MessageItem,
+  type ReasoningItem,
+  reasoningPart,
+  type TextPart,
+  wasCut,
+} from './output.ts';
+import { readSentResponse } from './sent.ts';
 
 export interface ResponseAnswer {
   /** `resp_…` */
@@ -30,48 +43,17 @@ export interface ResponseEncoder extends StreamEncoder {
 
 type Status = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled';
 
-interface TextPart {
-  readonly type: 'output_text' | 'refusal';
-  text: string;
-  readonly annotations: unknown[];
-  readonly logprobs: ReturnType<typeof encodeLogprobs>['content'];
-}
-interface MessageItem {
-  readonly kind: 'message';
-  readonly id: string;
-  readonly index: number;
-  readonly parts: TextPart[];
-  done: boolean;
-}
-interface ReasoningItem {
-  readonly kind: 'reasoning';
-  readonly id: string;
-  readonly index: number;
-  text: string;
-  encrypted: string | undefined;
-  done: boolean;
-}
-interface CallItem {
-  readonly kind: 'function' | 'custom';
-  readonly id: string;
-  readonly index: number;
-  readonly callId: string;
-  readonly name: string;
-  text: string;
-  done: boolean;
-}
-type Item = MessageItem | ReasoningItem | CallItem;
-
 /**
  * The events of a Response, numbered from 0, in the order that openai-node's and the AI SDK's readers demand: items are
  * opened without gaps in their index, filled, closed, and the last event carries the whole Response.
  */
-export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
+export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
+  let answer = given;
   const items: Item[] = [];
   const calls = new Map<number, CallItem>();
   let sequence = 0;
   let begun = false;
-  let status: Status = answer.queued ? 'queued' : 'in_progress';
+  let status: Status = given.queued ? 'queued' : 'in_progress';
   let finish: FinishReason | undefined;
   let usage: Usage | undefined;
   let failure: GatewayError | undefined;
@@ -90,7 +72,7 @@ export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
       error: failure ? { code: failureCode(failure), message: failure.message } : null,
       incomplete_details: status === 'incomplete' ? { reason: incompleteReason(finish) } : null,
       model: answer.model,
-      output: items.map((item) => encodeItem(item, item.done ? undefined : 'in_progress')),
+      output: items.map((item) => itemNow(item, item.done ? undefined : 'in_progress')),
       usage: usage ? encodeResponseUsage(usage) : null,
       ...answer.echo,
     }) as JsonObject; // plain data
@@ -107,71 +89,35 @@ export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
     return created + send('response.in_progress', { response: response() });
   };
 
-  const encodeItem = (item: Item, state?: 'in_progress') => {
-    const cut = finish === 'length' || finish === 'content-filter' || failure !== undefined;
-    const itemStatus = state ?? (cut && item === items.at(-1) ? 'incomplete' : 'completed');
-    switch (item.kind) {
-      case 'message':
-        return {
-          id: item.id,
-          type: 'message',
-          status: itemStatus,
-          role: 'assistant',
-          content: item.parts.map(encodePart),
-        };
-      case 'reasoning':
-        return {
-          id: item.id,
-          type: 'reasoning',
-          summary: answer.summarise && item.text !== '' ? [{ type: 'summary_text', text: item.text }] : [],
-          ...(answer.summarise
-            ? {}
-            : { content: item.text === '' ? [] : [{ type: 'reasoning_text', text: item.text }] }),
-          ...(item.encrypted === undefined ? {} : { encrypted_content: item.encrypted }),
-          status: itemStatus,
-        };
-      case 'function':
-        return {
-          id: item.id,
-          type: 'function_call',
-          status: itemStatus,
-          call_id: item.callId,
-          name: item.name,
-          arguments: item.text,
-          ...namespaceOf(item.name),
-        };
-      case 'custom':
-        return {
-          id: item.id,
-          type: 'custom_tool_call',
-          status: itemStatus,
-          call_id: item.callId,
-          name: item.name,
-          input: item.text,
-          ...namespaceOf(item.name),
-        };
-      default:
-        return item satisfies never;
-    }
-  };
   const namespaceOf = (name: string) => {
     const namespace = answer.namespaces && Object.hasOwn(answer.namespaces, name) ? answer.namespaces[name] : undefined;
     return namespace === undefined ? {} : { namespace };
   };
+  const itemNow = (item: Item, state?: 'in_progress') => {
+    const cut = wasCut(finish, failure !== undefined) && item === items.at(-1);
+    return encodeItem(item, {
+      summarise: answer.summarise === true,
+      namespaceOf,
+      status: state ?? (cut ? 'incomplete' : 'completed'),
+    });
+  };
+  const nextIndex = () => (items.at(-1)?.index ?? -1) + 1;
 
   const added = (item: Item): string => {
     items.push(item);
-    return send('response.output_item.added', { output_index: item.index, item: encodeItem(item, 'in_progress') });
+    return send('response.output_item.added', { output_index: item.index, item: itemNow(item, 'in_progress') });
   };
 
   const closePart = (item: MessageItem): string => {
     const part = item.parts.at(-1);
-    if (!part) return '';
+    if (!part || part.closed === 'part') return '';
     const place = { item_id: item.id, output_index: item.index, content_index: item.parts.length - 1 };
-    const done =
-      part.type === 'refusal'
+    const done = part.closed
+      ? ''
+      : part.type === 'refusal'
         ? send('response.refusal.done', { ...place, refusal: part.text })
         : send('response.output_text.done', { ...place, text: part.text, logprobs: part.logprobs });
+    part.closed = 'part';
     return done + send('response.content_part.done', { ...place, part: encodePart(part) });
   };
 
@@ -180,28 +126,23 @@ export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
     let out = '';
     const place = { item_id: item.id, output_index: item.index };
     if (item.kind === 'message') out = closePart(item);
-    else if (item.kind === 'reasoning' && item.text !== '') out = closeReasoning(item);
-    else if (item.kind === 'function') {
+    else if (item.kind === 'reasoning') out = closeReasoning(item);
+    else if (item.kind === 'function' && !item.closed) {
       out = send('response.function_call_arguments.done', { ...place, name: item.name, arguments: item.text });
-    } else if (item.kind === 'custom')
+    } else if (item.kind === 'custom' && !item.closed)
       out = send('response.custom_tool_call_input.done', { ...place, input: item.text });
     item.done = true;
-    return out + send('response.output_item.done', { output_index: item.index, item: encodeItem(item) });
+    return out + send('response.output_item.done', { output_index: item.index, item: itemNow(item) });
   };
   const closeReasoning = (item: ReasoningItem): string => {
-    const place = { item_id: item.id, output_index: item.index };
-    if (answer.summarise) {
-      const part = { type: 'summary_text', text: item.text };
-      return (
-        send('response.reasoning_summary_text.done', { ...place, summary_index: 0, text: item.text }) +
-        send('response.reasoning_summary_part.done', { ...place, summary_index: 0, part })
-      );
-    }
-    const part = { type: 'reasoning_text', text: item.text };
-    return (
-      send('response.reasoning_text.done', { ...place, content_index: 0, text: item.text }) +
-      send('response.content_part.done', { ...place, content_index: 0, part })
-    );
+    if (!item.opened) return '';
+    const { summarise = false } = answer;
+    const at = item.before.length;
+    const place = { item_id: item.id, output_index: item.index, [summarise ? 'summary_index' : 'content_index']: at };
+    const part = reasoningPart(item.text, summarise);
+    const textDone = summarise ? 'response.reasoning_summary_text.done' : 'response.reasoning_text.done';
+    const partDone = summarise ? 'response.reasoning_summary_part.done' : 'response.content_part.done';
+    return (item.closed ? '' : send(textDone, { ...place, text: item.text })) + send(partDone, { ...place, part });
   };
   const closeAll = (): string => items.map(closeItem).join('');
   /** Calls may grow side by side; all else is closed before the next item begins. */
@@ -212,14 +153,14 @@ export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
     const last = items.at(-1);
     if (last?.kind === 'message' && !last.done) return { item: last, out: '' };
     const out = closeAll();
-    const item: MessageItem = { kind: 'message', id: randomId('msg_'), index: items.length, parts: [], done: false };
+    const item: MessageItem = { kind: 'message', id: randomId('msg_'), index: nextIndex(), parts: [], done: false };
     return { item, out: out + added(item) };
   };
   const openPart = (type: TextPart['type']): { item: MessageItem; part: TextPart; out: string } => {
     const { item, out } = openMessage();
     const last = item.parts.at(-1);
-    if (last?.type === type) return { item, part: last, out };
-    const closed = last ? closePart(item) : '';
+    if (last?.type === type && !last.closed) return { item, part: last, out };
+    const closed = closePart(item);
     const part: TextPart = { type, text: '', annotations: [], logprobs: [] };
     item.parts.push(part);
     const place = { item_id: item.id, output_index: item.index, content_index: item.parts.length - 1 };
@@ -236,9 +177,10 @@ export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
     const item: ReasoningItem = {
       kind: 'reasoning',
       id: randomId('rs_'),
-      index: items.length,
+      index: nextIndex(),
+      before: [],
+      opened: false,
       text: '',
-      encrypted: undefined,
       done: false,
     };
     return { item, out: out + added(item) };
@@ -257,7 +199,8 @@ export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
   const reasoningDelta = (text: string): string => {
     const { item, out } = openReasoning();
     const place = { item_id: item.id, output_index: item.index };
-    const first = item.text === '';
+    const first = !item.opened;
+    item.opened = true;
     item.text += text;
     if (answer.summarise) {
       const part = { type: 'summary_text', text: '' };
@@ -278,7 +221,8 @@ export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
       case 'reasoning-end': {
         if (event.redacted === undefined && event.signature === undefined) return '';
         const { item, out } = openReasoning();
-        item.encrypted = event.redacted ?? event.signature;
+        const encrypted = event.redacted ?? event.signature;
+        if (encrypted !== undefined) item.encrypted = encrypted;
         return out + closeItem(item);
       }
       case 'refusal-delta': {
@@ -306,7 +250,7 @@ export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
         const item: CallItem = {
           kind: event.kind,
           id: randomId(event.kind === 'custom' ? 'ctc_' : 'fc_'),
-          index: items.length,
+          index: nextIndex(),
           callId: event.id,
           name: event.name,
           text: '',
@@ -329,9 +273,12 @@ export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
       case 'usage':
         usage = event.usage;
         return '';
+      case 'takeover': {
+        const last = items.at(-1);
+        return last?.kind === 'reasoning' ? closeItem(last) : ''; // the next one thinks for itself
+      }
       case 'start':
       case 'progress':
-      case 'takeover':
       case 'wire':
         return '';
       default:
@@ -339,10 +286,31 @@ export function createResponseEncoder(answer: ResponseAnswer): ResponseEncoder {
     }
   };
 
+  /** The client has an upstream's own events so far: ids, indices, numbers and the Response itself go on from them. */
+  const resume = (bytes: Uint8Array) => {
+    const sent = readSentResponse(bytes);
+    const { id, created_at, model, output: _, usage: __, status: ___, ...echo } = sent.response;
+    answer = {
+      ...answer,
+      id: typeof id === 'string' ? id : answer.id,
+      createdAt: typeof created_at === 'number' ? created_at : answer.createdAt,
+      model: typeof model === 'string' ? model : answer.model,
+      echo: withoutEnd(echo),
+    };
+    begun = true;
+    status = 'in_progress';
+    sequence = sent.nextSequence;
+    items.push(...sent.items);
+    let call = 0;
+    for (const item of sent.items) if (item.kind === 'function' || item.kind === 'custom') calls.set(call++, item);
+  };
+
   return {
     response,
     push(event) {
       if ('choice' in event && event.choice !== 0) return '';
+      if (event.type === 'start' && !answer.queued) return ''; // an upstream's own events may follow
+      if (event.type === 'takeover' && event.sent) resume(event.sent);
       return begin() + handle(event);
     },
     end() {
@@ -403,9 +371,9 @@ export function* eventsOf(collected: Collected): Generator<CompletionEvent> {
   if (collected.usage) yield { type: 'usage', usage: collected.usage };
 }
 
-function encodePart(part: TextPart): object {
-  if (part.type === 'refusal') return { type: 'refusal', refusal: part.text };
-  return { type: 'output_text', text: part.text, annotations: [...part.annotations], logprobs: [...part.logprobs] };
+/** What a Response says of its end is ours to say. */
+function withoutEnd({ object: _, completed_at: __, error: ___, incomplete_details: ____, ...echo }: JsonObject) {
+  return echo;
 }
 
 const incompleteReason = (finish: FinishReason | undefined) =>
@@ -426,5 +394,6 @@ export function encodeResponseUsage(usage: Usage) {
     output_tokens: usage.completionTokens,
     output_tokens_details: { reasoning_tokens: usage.reasoningTokens ?? 0 },
     total_tokens: usage.promptTokens + usage.completionTokens,
+    ...encodeParts(usage),
   };
 }
