@@ -189,6 +189,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     policy,
     active,
     observe: observers.observeHttp,
+    onFault: (err, request_id) => observers.log.error({ err, request_id }, 'a request failed in the gateway itself'),
     options: {
       maxBodyBytes: config.server.maxBodyBytes,
       traceRatio: config.observability.traces?.sampled ?? 1,

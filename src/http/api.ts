@@ -35,6 +35,7 @@ import {
   ollamaEmbed,
   ollamaGeneration,
   ollamaPull,
+  ollamaRefusal,
   ollamaRunning,
   ollamaShow,
   ollamaTags,
@@ -59,6 +60,14 @@ export const forwarded = [
   '/images/generations',
   '/images/edits',
   '/images/variations',
+] as const;
+
+/** What only Ollama itself does, and where to go instead. */
+const ollamaOnly = [
+  ['DELETE', '/api/delete', 'Models are not deleted over HTTP; use `tidegate models rm NAME` on the machine.'],
+  ['POST', '/api/copy', 'Models are not copied; give one a second name under `models` in tidegate.yaml.'],
+  ['POST', '/api/create', 'Models are not created here; describe one under `models` and `prompts` in tidegate.yaml.'],
+  ['POST', '/api/push', 'Models are not pushed to a registry from here.'],
 ] as const;
 
 /** The API surface besides models: every dialect, what is kept, whole calls, the engine's own. */
@@ -112,6 +121,7 @@ export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
     ['POST', '/api/embeddings', ollamaEmbed(deps, true)],
     ['POST', '/api/pull', ollamaPull(deps, pullModel)],
     ['GET', '/api/version', ollamaVersion(deps)],
+    ...ollamaOnly.map(([method, path, what]): RouteEntry => [method, path, ollamaRefusal(deps, what)]),
     ['POST', '/v1/models/load', controlModel(deps, app.modelControl, 'load')],
     ['POST', '/v1/models/unload', controlModel(deps, app.modelControl, 'unload')],
     ...forwarded.map((path): RouteEntry => ['POST', `/v1${path}`, forward(deps, path)]),

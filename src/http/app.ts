@@ -1,11 +1,12 @@
 import { Hono } from 'hono';
+import { getPath } from 'hono/utils/url';
 import { GatewayError } from '../core/errors.ts';
-import { encodeError } from '../wire/openai/errors.ts';
 import { apiRoutes } from './api.ts';
 import { preflightHeaders } from './cors.ts';
 import type { AppDeps, Handler, RouteEntry } from './deps.ts';
 import { endpoint } from './endpoint.ts';
 import { type AppContext, type AppEnv, headersOf } from './env.ts';
+import { envelopeOf } from './envelope.ts';
 import { live, ready } from './routes/health.ts';
 import { getModel, listModels } from './routes/models.ts';
 import { createStreamLogs } from './stream-log.ts';
@@ -27,7 +28,7 @@ function routes(deps: AppDeps): readonly RouteEntry[] {
 
 export function createApp(given: AppDeps): Hono<AppEnv> {
   const deps = { ...given, streams: given.streams ?? createStreamLogs() };
-  const app = new Hono<AppEnv>();
+  const app = new Hono<AppEnv>({ getPath: plainPath });
   const methods = new Map<string, string[]>();
   for (const [method, path, handler] of routes(deps)) {
     for (const alias of path.startsWith('/v1/') ? [path, path.slice('/v1'.length)] : [path]) {
@@ -38,8 +39,15 @@ export function createApp(given: AppDeps): Hono<AppEnv> {
   const { origins } = deps.options;
   app.options('*', (c) => new Response(null, { status: 204, headers: preflightHeaders(headersOf(c), origins) }));
   for (const [path, allowed] of methods) app.all(path, methodNotAllowed(deps, allowed));
-  app.notFound(endpoint(deps, encodeError, (c) => Promise.reject(unknownUrl(c)), { authenticated: false }));
+  app.notFound((c) => endpoint(deps, envelopeOf(c), () => Promise.reject(unknownUrl(c)), { authenticated: false })(c));
   return app;
+}
+
+/** People's base URLs end in a slash, or don't: `//` means `/`, and one at the end means nothing. */
+function plainPath(request: Request): string {
+  const path = getPath(request);
+  if (path.length < 2 || (!path.includes('//') && !path.endsWith('/'))) return path;
+  return path.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '');
 }
 
 function unknownUrl(c: AppContext): GatewayError {
@@ -49,13 +57,7 @@ function unknownUrl(c: AppContext): GatewayError {
 
 function methodNotAllowed(deps: AppDeps, allowed: readonly string[]): Handler {
   const allow = allowed.join(', ');
-  return endpoint(
-    deps,
-    encodeError,
-    async (c, { json }) => {
-      const error = new GatewayError('method_not_allowed', `${c.req.method} is not allowed here; use ${allow}.`);
-      json(encodeError(error), error.status, { allow });
-    },
-    { authenticated: false },
-  );
+  const refuse = ({ req }: AppContext) =>
+    new GatewayError('method_not_allowed', `${req.method} is not allowed here; use ${allow}.`, { headers: { allow } });
+  return (c) => endpoint(deps, envelopeOf(c), () => Promise.reject(refuse(c)), { authenticated: false })(c);
 }

@@ -30,9 +30,42 @@ async function readBytes(c: AppContext, maxBytes: number): Promise<Uint8Array> {
       code: 'request_too_large',
     });
   if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
-  if (headers['content-encoding'] && headers['content-encoding'] !== 'identity') {
-    throw new GatewayError('unsupported_media_type', 'Send the request body without content-encoding.');
+  const encoding = headers['content-encoding']?.toLowerCase() ?? 'identity';
+  if (encoding === 'identity') return readPlain(c, maxBytes, tooLarge);
+  const format = encoding === 'x-gzip' ? 'gzip' : encoding;
+  if (format !== 'gzip' && format !== 'deflate') {
+    throw new GatewayError('unsupported_media_type', 'Send the body with content-encoding gzip, deflate or none.', {
+      headers: { 'accept-encoding': 'gzip, deflate, identity' },
+    });
   }
+  return inflate(await readPlain(c, maxBytes, tooLarge), format, maxBytes, tooLarge);
+}
+
+/** What a compressed body holds; a few bytes may hold gigabytes, so it is cut off at the limit too. */
+async function inflate(
+  bytes: Uint8Array,
+  format: 'gzip' | 'deflate',
+  maxBytes: number,
+  tooLarge: () => GatewayError,
+): Promise<Uint8Array> {
+  const reader = new Blob([bytes.slice().buffer]).stream().pipeThrough(new DecompressionStream(format)).getReader();
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for (let { done, value } = await reader.read(); !done && value; { done, value } = await reader.read()) {
+      length += value.length;
+      if (length > maxBytes) throw tooLarge();
+      pieces.push(value);
+    }
+  } catch (error) {
+    void reader.cancel().catch(() => {});
+    if (error instanceof GatewayError) throw error;
+    throw new GatewayError('invalid_request', `The request body is not valid ${format}.`, { code: 'invalid_encoding' });
+  }
+  return concatBytes(pieces);
+}
+
+async function readPlain(c: AppContext, maxBytes: number, tooLarge: () => GatewayError): Promise<Uint8Array> {
   const incoming = c.env?.incoming;
   if (incoming?.on) return readIncoming(incoming, maxBytes, tooLarge);
   const source: AsyncIterable<Uint8Array> | null = incoming ?? c.req.raw.body;

@@ -78,7 +78,7 @@ export function endpoint(
         const error = toGatewayError(thrown);
         if (sink.started || sink.gone) sink.destroy();
         else json(errorBody(error, requestId), error.status, errorHeaders(error));
-        if (error.kind === 'internal') throw thrown;
+        if (error.kind === 'internal') reportFault(deps, thrown, requestId);
       } finally {
         deadline.clear();
         deps.active.delete(sink);
@@ -87,6 +87,10 @@ export function endpoint(
     });
   };
 }
+
+/** A fault of ours is for whoever runs the gateway; the client was told all that it may know. */
+export const reportFault = ({ onFault = console.error }: HttpDeps, fault: unknown, requestId: string): void =>
+  onFault(fault, requestId);
 
 /** Who asks where nobody needs a key: may do nothing that is asked of a caller. */
 const nobody: Caller = { id: 'nobody', role: 'caller', tags: [], tenant: 'nobody' };

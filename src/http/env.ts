@@ -47,6 +47,8 @@ export interface HttpDeps {
   /** Streams that outlive their reader; absent: none do. */
   readonly streams?: StreamLogs;
   readonly options: HttpOptions;
+  /** Told of what should not have happened: a fault that no client caused. On the console if absent. */
+  readonly onFault?: (fault: unknown, requestId: string) => void;
   /** Told of every answered request, for the metrics. */
   readonly observe?: (request: HttpSample) => void;
 }

@@ -5,7 +5,7 @@ import type { RequestContext, Run } from '../core/run.ts';
 import { collect } from '../core/streams.ts';
 import type { AnswerMeta, WireFormat } from '../wire/format.ts';
 import { parseJsonObject, readBody } from './body.ts';
-import { type Exchange, endpoint } from './endpoint.ts';
+import { type Exchange, endpoint, reportFault } from './endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from './env.ts';
 import { resumePoint, sendLog, sendResumable, wantsResumable } from './resume.ts';
 
@@ -120,7 +120,7 @@ async function sendStream(
     const error = toGatewayError(thrown);
     if (sink.gone) sink.destroy();
     else sink.end((encoder ?? format.encodeStream(metaOf(request, undefined, context))).error(error));
-    if (error.kind === 'internal') throw thrown;
+    if (error.kind === 'internal') reportFault(deps, thrown, context.requestId);
   } finally {
     clearTimeout(waiting);
   }

@@ -76,7 +76,9 @@ function describeUnion(
     );
   }
   const fitting = issue.errors.filter((branch) => !(branch[0]?.path.length === 0 && branch[0].code === 'invalid_type'));
-  const best = fitting.toSorted((a, b) => (b[0]?.path.length ?? 0) - (a[0]?.path.length ?? 0))[0]?.[0];
+  // A bound that is broken says more than a type that differs, and of two types the deeper one.
+  const rank = ([first]: readonly Issue[]) => (first?.code === 'invalid_type' ? first.path.length : 1000);
+  const best = fitting.toSorted((a, b) => rank(b) - rank(a))[0]?.[0];
   if (best) return describe(best, path, body);
   const expected = issue.errors.flatMap((branch) => (branch[0]?.code === 'invalid_type' ? [branch[0].expected] : []));
   return invalidType(

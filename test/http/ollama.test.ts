@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
+import { anonymous } from '../../src/core/run.ts';
+import { openPolicy } from '../../src/policy/admit.ts';
 import { appWith } from '../app.ts';
 import { scripted } from '../scripted.ts';
 import { lines, post } from './post.ts';
@@ -122,4 +124,37 @@ test('tags, show, ps and version tell what apps ask before they chat', async () 
     model_info: { 'general.architecture': 'llama', 'llama.context_length': 2048 },
     capabilities: ['completion'],
   });
+});
+
+test.each([
+  ['DELETE', '/api/delete'],
+  ['POST', '/api/copy'],
+  ['POST', '/api/create'],
+  ['POST', '/api/push'],
+])('%s %s says that it is not done here, and what is', async (method, path) => {
+  const body = JSON.stringify({ model: 'test' });
+  const response = await appWith(scripted([])).request(path, { method, body });
+  expect([response.status, await response.json()]).toEqual([400, { error: expect.stringMatching(/not/) }]);
+  const policy = openPolicy({ ...anonymous, role: 'caller' });
+  expect((await appWith(scripted([]), { policy }).request(path, { method, body })).status).toBe(403);
+});
+
+test('an administrator’s pull tells its progress line by line, whoever else gets what is there already', async () => {
+  async function* pullModel(name: string) {
+    if (name === 'gone') throw new GatewayError('model_not_found', 'No such model.');
+    yield { status: 'pulling manifest' };
+    yield { status: `downloading ${name}`, digest: name, completed: 5, total: 10 };
+  }
+  const pull = (parts: object, body: object) => post(appWith(scripted([]), { pullModel, ...parts }), '/api/pull', body);
+  expect(await lines(await pull({}, { model: 'tiny:latest' }))).toEqual([
+    { status: 'pulling manifest' },
+    { status: 'downloading tiny', digest: 'tiny', completed: 5, total: 10 },
+    { status: 'success' },
+  ]);
+  expect(await (await pull({}, { model: 'tiny', stream: false })).json()).toEqual({ status: 'success' });
+  const gone = await pull({}, { model: 'gone' });
+  expect([gone.status, await gone.json()]).toEqual([404, { error: 'No such model.' }]);
+  const caller = { policy: openPolicy({ ...anonymous, role: 'caller' as const }) };
+  expect(await lines(await pull(caller, { name: 'test:latest' }))).toEqual([{ status: 'success' }]);
+  expect((await pull(caller, { model: 'tiny' })).status).toBe(404);
 });

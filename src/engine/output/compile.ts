@@ -1,4 +1,5 @@
 import { GatewayError } from '../../core/errors.ts';
+import { isJsonObject } from '../../core/json.ts';
 import type { ChatRequest, Tool, ToolChoice } from '../../core/request.ts';
 import type { GrammarOptions } from '../protocol.ts';
 import { promptOf, type RequestAdditions } from '../request.ts';
@@ -133,12 +134,26 @@ function argumentsRule(
   schema: Parameters<typeof addSchema>[1],
   index: number,
 ): string {
+  if (takesNothing(schema)) return literal('{}');
   try {
     return addSchema(builder, schema, `tools[${index}].function.parameters`);
   } catch (error) {
     if (tool.strict || !(error instanceof GatewayError)) throw error;
     return 'object';
   }
+}
+
+/** Whether a schema names no property and asks for none: to OpenAI such a function has no parameters, not any. */
+function takesNothing(schema: unknown): boolean {
+  if (!isJsonObject(schema) || schema['type'] !== 'object') return false;
+  const { properties, additionalProperties = false } = schema;
+  const annotations = ['type', 'properties', 'required', 'additionalProperties', 'title', 'description', '$schema'];
+  return (
+    isJsonObject(properties) &&
+    Object.keys(properties).length === 0 &&
+    additionalProperties === false &&
+    Object.keys(schema).every((key) => annotations.includes(key))
+  );
 }
 
 /** `marked` false: the text begins behind the first open mark, which the model has written by itself. */

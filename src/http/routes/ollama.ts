@@ -20,7 +20,12 @@ import type { DescribeModel } from './models.ts';
 export type PullModel = (
   name: string,
   signal: AbortSignal,
-) => AsyncIterable<{ readonly status: string; readonly completed?: number; readonly total?: number }>;
+) => AsyncIterable<{
+  readonly status: string;
+  readonly digest?: string;
+  readonly completed?: number;
+  readonly total?: number;
+}>;
 
 /** `/api/chat` and `/api/generate`; without anything to answer they only load the model. */
 export function ollamaGeneration(
@@ -138,28 +143,37 @@ export const ollamaEmbed = (deps: HttpDeps, old: boolean) =>
     encodeOllamaError,
   );
 
+/** What Ollama can and a gateway of configured models does not; said openly, so that an app tells its user. */
+export const ollamaRefusal = (deps: HttpDeps, what: string) =>
+  endpoint(deps, encodeOllamaError, async (_c, { context }) => {
+    if (context.caller.role !== 'admin') throw new GatewayError('forbidden', 'Only an administrator changes models.');
+    throw new GatewayError('unsupported', what);
+  });
+
+/** Fetches for an administrator; for others a model is served already, or it is not there. */
 export const ollamaPull = (deps: HttpDeps, pull: PullModel | undefined) =>
   jsonRoute(
     deps,
     async (body, { context, json, sink, headers }) => {
       const { stream } = parseBody(ollamaPullSchema, body);
       const name = ollamaModel(modelName(body));
-      if (!pull || context.caller.role !== 'admin') {
-        deps.gateway.model(name, context); // known already, or model_not_found
-        json({ status: 'success' });
-        return;
-      }
-      const progress = pull(name, context.signal);
+      const mayFetch = pull && context.caller.role === 'admin';
+      if (!mayFetch) deps.gateway.model(name, context); // known already, or model_not_found
+      const progress = mayFetch ? pull(name, context.signal) : [];
       if (stream === false) {
         for await (const _ of progress); // the end is all that is asked for
         json({ status: 'success' });
         return;
       }
-      sink.start(200, { ...headers, 'content-type': ndjson });
       try {
-        for await (const step of progress) await sink.write(`${JSON.stringify(step)}\n`);
+        for await (const step of progress) {
+          if (!sink.started) sink.start(200, { ...headers, 'content-type': ndjson });
+          await sink.write(`${JSON.stringify(step)}\n`);
+        }
+        if (!sink.started) sink.start(200, { ...headers, 'content-type': ndjson });
         sink.end('{"status":"success"}\n');
       } catch (error) {
+        if (!sink.started) throw error;
         sink.end(`${JSON.stringify(encodeOllamaError(toGatewayError(error)))}\n`);
       }
     },

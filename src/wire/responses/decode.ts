@@ -158,7 +158,8 @@ function decodeTools(
   return { tools, namespaces };
 }
 
-function decodeToolChoice({ tool_choice: choice }: ResponseBody, tools: readonly Tool[]): ToolChoice {
+function decodeToolChoice({ tool_choice: choice, tools: bodies }: ResponseBody, tools: readonly Tool[]): ToolChoice {
+  if (choice === 'required' && (bodies ?? []).length === 0) return checkToolChoice(choice, tools, 'tool_choice');
   // A choice among tools that were all left out can't be kept.
   if (choice == null || tools.length === 0) return tools.length === 0 ? 'none' : 'auto';
   if (typeof choice === 'string') return choice;
