@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, rename, writeFile } from 'node:fs/promises';
+import { renameSync, writeFileSync } from 'node:fs';
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -220,13 +221,13 @@ describe.skipIf(path === null)('an engine', () => {
     await mkdir(join(powercap, 'intel-rapl:0'));
     await writeFile(join(powercap, 'intel-rapl:0', 'max_energy_range_uj'), '1000000000000');
     let microjoules = 0;
-    const count = async () => {
+    const count = () => {
       microjoules += 20_000;
-      await writeFile(join(powercap, 'next'), String(microjoules));
-      await rename(join(powercap, 'next'), join(powercap, 'intel-rapl:0', 'energy_uj')); // never half a number
+      writeFileSync(join(powercap, 'next'), String(microjoules));
+      renameSync(join(powercap, 'next'), join(powercap, 'intel-rapl:0', 'energy_uj')); // never half a number
     };
-    await count();
-    const counting = setInterval(() => void count(), 5);
+    count();
+    const counting = setInterval(count, 5);
     const metered = createEngineHost({ modelPath: path ?? '', slots: 2, contextTokens: 512, threads: 1, powercap });
     const answers = await Promise.all([run(metered, text('One')), run(metered, text('Two'))]);
     clearInterval(counting);
