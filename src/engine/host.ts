@@ -56,6 +56,13 @@ interface PendingCall {
   reject(error: GatewayError): void;
 }
 
+/**
+ * llama.cpp's first compute thread is the libuv worker that took the call, and it starts the others anew for every step.
+ * With several workers each step begins on another of them, on a core chosen anew, and often two compute threads spin on
+ * one core until the kernel moves one: steps of 8 ms took 30. Calls never overlap, so one worker is enough.
+ */
+const oneNativeThread = { UV_THREADPOOL_SIZE: '1' };
+
 const defaultHangMs = 60_000;
 const defaultSilenceMs = 15_000;
 
@@ -98,7 +105,11 @@ export function createEngineHost(options: HostOptions): EngineHost {
   async function start(): Promise<EngineModelInfo> {
     const path = await engineEntry();
     if (closed) throw new GatewayError('model_unavailable', 'The engine is shutting down.');
-    const started = fork(path, [], { execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    const started = fork(path, [], {
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: { ...process.env, ...oneNativeThread },
+    });
     // llama.cpp writes what it reads there (grammars, for one): only an assertion's own line is kept, for the reason.
     let assertion = '';
     started.stderr?.setEncoding('utf8').on('data', (text: string) => {
