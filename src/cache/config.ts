@@ -44,8 +44,8 @@ export const cacheConfig = z
         keep: duration.default(86_400_000).describe('How long the answer to an Idempotency-Key is kept.'),
         inFlight: z
           .enum(['conflict', 'wait'])
-          .default('conflict')
-          .describe('A second request with the key while the first is under way: 409, or the same answer.'),
+          .default('wait')
+          .describe('A second request with the key while the first is under way: the same answer, or 409.'),
       })
       .prefault({})
       .describe('Requests with an Idempotency-Key.'),

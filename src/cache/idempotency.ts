@@ -3,13 +3,14 @@ import { type Digest, webDigest } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';
 import { type ChatRequest, readable } from '../core/request.ts';
 import type { RequestContext, Run } from '../core/run.ts';
+import { sleep } from '../core/signals.ts';
 import { createFlight, type Flight } from './flight.ts';
-import { canonicalJson } from './key.ts';
-import type { AnswerStore } from './store.ts';
+import { canonicalJson, ownUpstream } from './key.ts';
+import type { AnswerStore, StoredAnswer } from './store.ts';
 
 /** Requests with an `Idempotency-Key`: the same key and body get the same answer, made and paid for once. */
 export interface Idempotency {
-  /** Throws conflict where the key came with another body, or its first request is under way and nobody may wait. */
+  /** Throws conflict where the key came with another body, or where its first request is under way and nobody may wait. */
   through(
     request: ChatRequest,
     context: RequestContext,
@@ -29,16 +30,33 @@ export interface IdempotencyOptions {
 }
 
 const leaseMs = 30_000;
+const pollMs = 100;
 
 export function createIdempotency({
   store,
   digest = webDigest(),
   keepMs = 86_400_000,
-  inFlight = 'conflict',
+  inFlight = 'wait',
   maxAnswerBytes = 4 * 1024 * 1024,
   clock = systemClock,
 }: IdempotencyOptions): Idempotency {
   const running = new Map<string, { readonly fingerprint: string; readonly flight: Flight }>();
+
+  const look = async (key: string): Promise<StoredAnswer | undefined> => {
+    try {
+      return await store.get(key);
+    } catch {
+      return undefined; // a store that is away costs the promise over a restart, not the answer
+    }
+  };
+  const lock = async (key: string): Promise<(() => void) | undefined> => {
+    if (!store.lock) return () => {};
+    try {
+      return await store.lock(key, leaseMs);
+    } catch {
+      return () => {};
+    }
+  };
 
   const begin = (
     key: string,
@@ -46,17 +64,23 @@ export function createIdempotency({
     release: () => void,
     make: (signal: AbortSignal) => Promise<Run>,
   ): Flight => {
+    let storing: Promise<void> | undefined;
     const flight = createFlight({
       maxBytes: maxAnswerBytes,
       produce: make,
       complete: ({ target }, events) => {
         const storedAt = clock.wall();
         const answer = { target, events: [...events], storedAt, freshUntil: storedAt + keepMs, fingerprint };
-        void (async () => store.set(key, answer, keepMs))().catch(() => {}); // a retry is answered anew
+        storing = (async () => store.set(key, answer, keepMs))().catch(() => {}); // a retry is answered anew
       },
       closed: () => {
-        if (running.get(key)?.flight === flight) running.delete(key);
-        release();
+        // `complete` follows in the same step. Only what is stored may be looked for: until then the key stays taken.
+        queueMicrotask(() => {
+          void (storing ?? Promise.resolve()).then(() => {
+            if (running.get(key)?.flight === flight) running.delete(key);
+            release();
+          });
+        });
       },
     });
     running.set(key, { fingerprint, flight });
@@ -73,17 +97,16 @@ export function createIdempotency({
         });
       }
       const request = readable(asked);
-      const key = `idempotent:${await digest(`${context.caller.id}\n${context.endpoint}\n${given}`)}`;
-      const fingerprint = await digest(canonicalJson(request));
+      const { id, tenant } = context.caller;
+      const key = `${idempotentPrefix(id)}${await digest(JSON.stringify([id, tenant, context.endpoint, given]))}`;
+      const fingerprint = await digest(`${canonicalJson(request)}${ownUpstream(context.headers)}`);
       const check = (other: string | undefined) => {
         if (other !== fingerprint)
           throw conflict('This Idempotency-Key was used with another request body.', 'idempotency_key_reused');
       };
 
-      const answer = await store.get(key);
-      if (answer) {
-        check(answer.fingerprint);
-        const { target, events } = answer;
+      const replayed = ({ target, events, fingerprint: other }: StoredAnswer): Run => {
+        check(other);
         return {
           target,
           attempts: [],
@@ -91,19 +114,32 @@ export function createIdempotency({
           headers: { 'idempotent-replayed': 'true' },
           events: replay(events),
         };
-      }
-      const other = running.get(key);
-      if (other) {
-        check(other.fingerprint);
-        const joined = inFlight === 'wait' ? other.flight.join(context.signal) : undefined;
-        if (joined) return { ...(await joined), cache: 'coalesced', attempts: [] };
-        throw busy();
-      }
-      let release: (() => void) | undefined = () => {};
-      if (store.lock) {
-        release = await store.lock(key, leaseMs); // another gateway may be at it
-        if (!release) throw busy();
-        if (running.has(key)) throw busy();
+      };
+
+      let release = () => {};
+      for (;;) {
+        const stored = await look(key);
+        if (stored) return replayed(stored);
+        const other = running.get(key);
+        if (other) {
+          check(other.fingerprint);
+          const joined = inFlight === 'wait' ? other.flight.join(context.signal) : undefined;
+          if (joined) return { ...(await joined), cache: 'coalesced', attempts: [] };
+          if (inFlight === 'conflict') throw busy();
+        } else {
+          const taken = await lock(key); // another gateway may be at it
+          if (taken && running.has(key)) taken();
+          else if (taken) {
+            const meanwhile = await look(key);
+            if (!meanwhile && !running.has(key)) {
+              release = taken;
+              break;
+            }
+            taken();
+            if (meanwhile) return replayed(meanwhile);
+          } else if (inFlight === 'conflict') throw busy();
+        }
+        await sleep(pollMs, context.signal);
       }
       // No wait from here to `begin`: two requests of one moment must not both lead.
       const flight = begin(key, fingerprint, release, (signal) => produce(request, { ...context, signal }));
@@ -113,6 +149,9 @@ export function createIdempotency({
     },
   };
 }
+
+/** How the names of one caller's answers begin, so that they can be forgotten with it. */
+export const idempotentPrefix = (callerId: string): string => `idempotent:${callerId}:`;
 
 async function* replay<T>(events: readonly T[]): AsyncGenerator<T> {
   yield* events;

@@ -6,7 +6,7 @@ import { type ChatRequest, readable } from '../core/request.ts';
 import type { CacheRule, Route } from '../core/route.ts';
 import type { CacheStatus, RequestContext, Run } from '../core/run.ts';
 import { createFlight, type Flight } from './flight.ts';
-import { canonicalRequest, scopeOf } from './key.ts';
+import { canonicalRequest, ownUpstream, scopeOf } from './key.ts';
 import { createSemanticIndex, type Embed, semanticQuestion } from './semantic.ts';
 import { makeShared } from './shared.ts';
 import type { AnswerStore, StoredAnswer } from './store.ts';
@@ -164,7 +164,9 @@ export function createResponseCache({
       const wish = readCacheWish(context.headers);
       if (!rule || wish.noStore) return produce(asked, context.signal);
       const request = readable(asked);
-      const scope = `${scopeOf(rule, context.caller)} ${route.name}`;
+      const account = ownUpstream(context.headers);
+      // Digested: what is compared by meaning keeps its scope in memory.
+      const scope = `${scopeOf(rule, context.caller)} ${route.name}${account && ` ${await digest(account)}`}`;
       const key = await digest(`${scope} ${canonicalRequest(request)}`);
       let remember = () => {};
       const visit: Visit = { request, rule, wish, key, context, produce, kept: () => remember() };

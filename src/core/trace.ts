@@ -43,7 +43,7 @@ export function attemptSpanId({ spanId }: TraceContext, attempt: number): string
 }
 
 /** By these a request brings a key or an address of its own for its upstream; providers judge whether it may. */
-const ownCredentials = ['x-tidegate-upstream-key', 'x-tidegate-upstream-url'] as const;
+export const ownCredentials = ['x-tidegate-upstream-key', 'x-tidegate-upstream-url'] as const;
 
 /** Headers that an upstream gets with call number `attempt`, so that its spans hang below ours. */
 export function upstreamHeaders(

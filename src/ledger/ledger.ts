@@ -1,6 +1,7 @@
 import { randomId } from '../core/clock.ts';
 import { type Digest, webDigest } from '../core/digest.ts';
 import type { ObjectStore } from '../core/objects.ts';
+import { type AnswerTable, answerTable } from './answers.ts';
 import { type AuditTable, auditTable } from './audit.ts';
 import { contentTable } from './contents.ts';
 import type { Db } from './db.ts';
@@ -17,6 +18,8 @@ export interface Ledger {
   readonly usage: UsageTable;
   readonly audit: AuditTable;
   readonly objects: ObjectStore;
+  /** Answers to an Idempotency-Key, over a restart and between gateways. */
+  readonly answers: AnswerTable;
   readonly feedback: ReturnType<typeof feedbackTable>;
   readonly contents: ReturnType<typeof contentTable>;
   /** Deletes expired objects, and what is older than these. */
@@ -36,16 +39,20 @@ export async function openTables(
   const usage = usageTable(db);
   const audit = auditTable(db, auditDigest);
   const contents = contentTable(db);
+  const objects = objectTable(db, now);
+  const answers = answerTable(db, objects, now);
   return {
     db,
     usage,
     keys: keyTable(db),
     audit,
-    objects: objectTable(db, now),
+    objects,
+    answers,
     feedback: feedbackTable(db),
     contents,
     async prune({ usageMs, contentMs, auditMs }) {
       await pruneObjects(db, now);
+      await answers.prune();
       if (usageMs !== undefined) await usage.prune(now() - usageMs);
       if (contentMs !== undefined) await contents.prune(now() - contentMs);
       if (auditMs === undefined) return;

@@ -41,6 +41,10 @@ const migrations: readonly (readonly string[])[] = [
     'CREATE INDEX feedback_at ON feedback (at)',
   ],
   ['CREATE TABLE leases (work TEXT PRIMARY KEY, holder TEXT NOT NULL, ends_at BIGINT NOT NULL)'],
+  [
+    'CREATE TABLE answers (id TEXT PRIMARY KEY, answer TEXT NOT NULL, expires_at BIGINT NOT NULL)',
+    'CREATE INDEX answers_expiry ON answers (expires_at)',
+  ],
 ];
 
 /**

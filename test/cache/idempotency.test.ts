@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createIdempotency, type IdempotencyOptions } from '../../src/cache/idempotency.ts';
 import { memoryStore } from '../../src/cache/memory.ts';
+import { textStore } from '../../src/cache/text-store.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { noCapabilities, type Provider } from '../../src/core/provider.ts';
@@ -8,6 +10,10 @@ import type { RequestRecord } from '../../src/core/record.ts';
 import type { ChatRequest } from '../../src/core/request.ts';
 import { anonymous, type Caller } from '../../src/core/run.ts';
 import { sleep } from '../../src/core/signals.ts';
+import { forgetCaller } from '../../src/ledger/forget.ts';
+import { openTables } from '../../src/ledger/ledger.ts';
+import { openSqlite } from '../../src/ledger/sqlite.node.ts';
+import { scratch } from '../ledger/databases.ts';
 import { ask, contextOf, drain, gatewayWith } from '../observability/harness.ts';
 
 function gateway(options: Partial<IdempotencyOptions> = {}) {
@@ -68,14 +74,40 @@ describe('Idempotency-Key', () => {
     await expect(send('k', { maxTokens: 3 })).rejects.toMatchObject({ status: 409, code: 'idempotency_key_reused' });
   });
 
+  test('over one store two gateways make one answer, also while the first is under way, and after a restart', async () => {
+    const folder = scratch();
+    const ledger = await openTables(openSqlite(join(folder.path, 'ledger.db')));
+    const [one, two] = [gateway({ store: textStore(ledger.answers) }), gateway({ store: textStore(ledger.answers) })];
+    expect(await Promise.all([one.send('k'), two.send('k'), one.send('k')])).toEqual(Array(3).fill('answer 1'));
+    expect(one.state.calls + two.state.calls).toBe(1);
+    expect(await gateway({ store: textStore(ledger.answers) }).send('k')).toBe('answer 1');
+    await expect(two.send('k', { maxTokens: 5 })).rejects.toMatchObject({ code: 'idempotency_key_reused' });
+    await forgetCaller(ledger.db, ledger.audit, anonymous.id, 'test');
+    expect(await two.send('k')).toMatch(/^answer/);
+    expect(one.state.calls + two.state.calls).toBe(2); // made anew: nothing of the caller is left
+    await ledger.db.close();
+    folder.remove();
+  });
+
+  test('a store that is away costs the promise over a restart, not the answer', async () => {
+    const gone = async () => {
+      throw new Error('connection refused');
+    };
+    const { send, state } = gateway({ store: { get: gone, set: gone, lock: gone } });
+    expect(await Promise.all([send('k'), send('k')])).toEqual(['answer 1', 'answer 1']);
+    expect(state.calls).toBe(1);
+  });
+
   test('keys belong to their callers', async () => {
     const { send } = gateway();
     await send('k');
     expect(await send('k', { maxTokens: 3 }, { ...anonymous, id: 'other' })).toBe('answer 2');
+    // One id, but callers that a gateway at the edge tells apart.
+    expect(await send('k', { maxTokens: 3 }, { ...anonymous, tenant: 'edge:2' })).toBe('answer 3');
   });
 
   test('while the first is under way the second is a 409 with a retry-after, or waits for the same answer', async () => {
-    const strict = gateway();
+    const strict = gateway({ inFlight: 'conflict' });
     const first = strict.send('k');
     await expect(strict.send('k')).rejects.toMatchObject({
       status: 409,
@@ -83,7 +115,7 @@ describe('Idempotency-Key', () => {
       retryAfterMs: 1000,
     });
     expect(await first).toBe('answer 1');
-    const patient = gateway({ inFlight: 'wait' });
+    const patient = gateway();
     expect(await Promise.all([patient.send('k'), patient.send('k'), patient.send('k')])).toEqual(
       Array(3).fill('answer 1'),
     );

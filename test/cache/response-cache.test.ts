@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { canonicalRequest } from '../../src/cache/key.ts';
 import { memoryStore } from '../../src/cache/memory.ts';
 import { createResponseCache, type ResponseCacheOptions } from '../../src/cache/response-cache.ts';
 import { GatewayError } from '../../src/core/errors.ts';
@@ -10,6 +11,7 @@ import type { CacheRule } from '../../src/core/route.ts';
 import { anonymous, type Caller, type Run } from '../../src/core/run.ts';
 import { sleep } from '../../src/core/signals.ts';
 import { createRouting, rulesOf } from '../../src/routing/attempt.ts';
+import { decodeChatRequest } from '../../src/wire/openai/decode.ts';
 import { ask, contextOf, drain, gatewayWith, steppedClock } from '../observability/harness.ts';
 
 /** A provider that counts its calls, answers word by word with its call's number, and can be told to wait or fail. */
@@ -178,7 +180,7 @@ describe('the response cache', () => {
 describe('single flight', () => {
   test('fifty equal misses are one call, and all get the whole answer', async () => {
     const { say, state } = cached();
-    state.waitMs = 5;
+    state.waitMs = 30;
     const answers = await Promise.all(Array.from({ length: 50 }, () => say()));
     expect(state.calls).toBe(1);
     expect(new Set(answers.map(([, text]) => text))).toEqual(new Set(['answer 1']));
@@ -276,10 +278,86 @@ describe('nearness in meaning', () => {
   });
 });
 
+const body = {
+  model: 'demo',
+  messages: [
+    { role: 'system', content: 'Be brief.' },
+    { role: 'user', content: [{ type: 'text', text: 'What is the tide?' }] },
+  ],
+  temperature: 0.2,
+  seed: 7,
+  stop: ['x'],
+  logit_bias: { 5: 1, 3: -1 },
+  response_format: { type: 'json_object' },
+  unknown: { b: [{ d: 1, c: 2 }], a: null },
+};
+const keyOfBody = (changed: object) => canonicalRequest(decodeChatRequest({ ...body, ...changed }, { headers: {} }));
+
+test('a request has one key in whatever order its fields came, at every depth', () => {
+  const shuffled = (value: unknown): fc.Arbitrary<unknown> => {
+    if (Array.isArray(value)) return value.length === 0 ? fc.constant([]) : fc.tuple(...value.map(shuffled));
+    if (typeof value !== 'object' || value === null) return fc.constant(value);
+    const fields = Object.entries(value).map(([name, field]) => shuffled(field).map((one) => [name, one] as const));
+    return fc
+      .tuple(fc.tuple(...fields), fc.shuffledSubarray([...fields.keys()], { minLength: fields.length }))
+      .map(([pairs, order]) => Object.fromEntries(order.map((i) => pairs[i] ?? ['', undefined])));
+  };
+  const key = keyOfBody({});
+  fc.assert(
+    fc.property(shuffled(body), (other) => {
+      expect(canonicalRequest(decodeChatRequest(other as typeof body, { headers: {} }))).toBe(key);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test.each<[string, boolean, object]>([
+  ['what only concerns delivery', true, { stream: true, stream_options: { include_usage: true }, user: 'u' }],
+  ['a field that is null', true, { top_p: null, n: null }],
+  ['the end user by its newer name', true, { safety_identifier: 's', prompt_cache_key: 'p', metadata: { a: 'b' } }],
+  [
+    'a text instead of one text part',
+    true,
+    { messages: [body.messages[0], { role: 'user', content: 'What is the tide?' }] },
+  ],
+  ['another seed', false, { seed: 8 }],
+  ['another penalty', false, { presence_penalty: 0.1 }],
+  ['another bias', false, { logit_bias: { 5: 1, 3: -2 } }],
+  ['an é made of two characters', false, { messages: [{ role: 'user', content: 'e\u0301' }] }],
+  ['turns in another order', false, { messages: body.messages.toReversed() }],
+])('%s: the same key is %s', (_name, same, change) => {
+  expect(keyOfBody(change) === keyOfBody({})).toBe(same);
+});
+
+test('the order of a schema’s properties is part of the key: models write in that order', () => {
+  const format = (properties: object) => ({
+    response_format: { type: 'json_schema', json_schema: { name: 's', schema: { type: 'object', properties } } },
+  });
+  const [a, b] = [{ type: 'string' }, { type: 'number' }];
+  expect(keyOfBody(format({ a, b }))).not.toBe(keyOfBody(format({ b, a })));
+});
+
+test('an account that a request brings for its upstream keeps its answers to itself', async () => {
+  for (const semantic of [{}, { semanticThreshold: 0.1 }]) {
+    const { say } = cached({ scope: 'global', ...semantic }, { embed: async () => [1] });
+    const own = (key: string, url = 'https://a.example') => ({
+      'x-tidegate-upstream-key': key,
+      'x-tidegate-upstream-url': url,
+    });
+    expect((await say())[0]).toBe('miss');
+    expect((await say({}, own('one')))[0]).toBe('miss');
+    expect((await say({}, own('one')))[0]).toBe('hit');
+    expect((await say({}, own('two')))[0]).toBe('miss');
+    expect((await say({}, own('one', 'https://b.example')))[0]).toBe('miss');
+    expect((await say())[0]).toBe('hit');
+  }
+});
+
 test('no answer ever crosses its scope, whatever callers, teams and rules meet', async () => {
   const caller = fc.record({
     id: fc.constantFrom('a', 'b', 'team:x', 'key:a'),
     team: fc.constantFrom(undefined, 'x', 'a', 'key:a'),
+    tenant: fc.constantFrom('a', 'edge:1', 'edge:2'), // callers of one id that a gateway at the edge tells apart
   });
   const rule = fc.constantFrom('key', 'team', 'global');
   await fc.assert(
@@ -289,13 +367,19 @@ test('no answer ever crosses its scope, whatever callers, teams and rules meet',
         { scope: scope as CacheRule['scope'], ...semantic },
         meaning ? { embed: async () => [1] } : {},
       );
-      const who = ({ id, team }: typeof one): Caller => ({ ...anonymous, id, ...(team !== undefined && { team }) });
+      const who = ({ id, team, tenant }: typeof one): Caller => ({
+        ...anonymous,
+        id,
+        tenant,
+        ...(team !== undefined && { team }),
+      });
+      const same = one.id === two.id && one.tenant === two.tenant;
       await say({}, {}, who(one));
       const [status] = await say(meaning ? user('another wording') : {}, {}, who(two));
       const mayShare =
         scope === 'global' ||
-        (one.id === two.id && one.team === two.team) ||
-        (scope === 'key' && one.id === two.id) ||
+        (same && one.team === two.team) ||
+        (scope === 'key' && same) ||
         (scope === 'team' && one.team !== undefined && one.team === two.team);
       expect(status).toBe(mayShare ? 'hit' : 'miss');
     }),
