@@ -63,6 +63,9 @@ async function show(cli: Cli, options: UsageOptions): Promise<void> {
   const total = sums.reduce((sum, { costUsd }) => sum + costUsd, 0);
   const right = head.flatMap((_, column) => (column >= query.groupBy.length ? [column] : []));
   const titles = head.map((name) => cli.paint.bold(name.replaceAll('_', ' ').toUpperCase()));
-  cli.print(formatTable([titles, ...rows], right));
+  cli.print(formatTable([titles, ...rows.map((row) => row.map(printable))], right));
   cli.print(`\nTogether $${total.toFixed(6)}`);
 }
+
+/** End users' names come from clients: what would move the cursor or colour the terminal is shown as a space. */
+const printable = (cell: string): string => cell.replace(/[\p{Cc}\p{Cf}]/gu, ' ');

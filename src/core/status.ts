@@ -66,6 +66,9 @@ export interface BudgetStatus {
   readonly owner: string;
   readonly usedUsd: number;
   readonly limitUsd: number;
+  /** The budget's name, and the highest of its thresholds (0..1) that is reached. */
+  readonly budget?: string;
+  readonly reached?: number;
 }
 
 export interface ResponseCacheStatus {

@@ -134,7 +134,12 @@ export function createAlerts({
         yield alert('TidegateBreakerOpen', 'warning', { target }, summary);
       }
     }
-    for (const { owner, usedUsd, limitUsd } of status.budgets?.() ?? []) {
+    for (const { owner, usedUsd, limitUsd, budget = '', reached = 0 } of status.budgets?.() ?? []) {
+      if (reached > 0) {
+        const summary = `${owner} has spent ${percent(usedUsd / limitUsd)} of the budget '${budget}'`;
+        const labels = { owner, budget, threshold: String(reached) };
+        yield alert('TidegateBudgetThreshold', reached >= 1 ? 'critical' : 'warning', labels, summary);
+      }
       if (limitUsd > 0 && over(usedUsd / limitUsd, limits.budgetShare)) {
         const summary = `${owner} has spent ${percent(usedUsd / limitUsd)} of its budget`;
         yield alert('TidegateBudget', 'warning', { owner }, summary);

@@ -38,7 +38,8 @@ export interface Admission {
 
 export interface TokenAdmission {
   readonly headers: Readonly<Record<string, string>>;
-  settle(tokens: number): void;
+  /** `target`: who answered. */
+  settle(tokens: number, target?: string): void;
 }
 
 /** The policy of a gateway without keys and limits: everybody is `caller`. */

@@ -7,8 +7,11 @@ import {
   type Reservation,
   windowPieces,
 } from './counters.ts';
+import { keptDurations, untilSlotFree } from './slot-wait.ts';
 
 const kept = windowPieces + 1;
+/** So long after the last of them, nobody asks how long answers take. */
+const forgetSlotsMs = 3600_000;
 
 interface Window {
   readonly pieces: Float64Array;
@@ -16,6 +19,14 @@ interface Window {
   /** Number of the newest piece since the clock's beginning. */
   newest: number;
   sum: number;
+}
+
+interface Slots {
+  /** Holders, with the time since when. */
+  readonly since: Map<string, number>;
+  /** How long the last ones held theirs. */
+  readonly took: number[];
+  changedAt: number;
 }
 
 interface Budget {
@@ -27,7 +38,7 @@ interface Budget {
 export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}): Counters {
   const windows = new Map<string, Window>();
   const budgets = new Map<string, Budget>();
-  const slots = new Map<string, Set<string>>();
+  const slots = new Map<string, Slots>();
   let sweptAt = clock.now();
 
   const windowOf = (key: string, pieceMs: number, now: number): Window => {
@@ -88,8 +99,11 @@ export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}):
         };
       }
       case 'slots': {
-        const used = slots.get(claim.key)?.size ?? 0;
-        return { used, waitMs: used < claim.limit ? 0 : 1000, resetMs: 0 };
+        const held = slots.get(claim.key);
+        const used = held?.since.size ?? 0;
+        if (!held || used < claim.limit) return { used, waitMs: 0, resetMs: 0 };
+        const ages = [...held.since.values()].map((since) => now - since);
+        return { used, waitMs: untilSlotFree(ages, held.took), resetMs: 0 };
       }
       default:
         return claim satisfies never;
@@ -103,8 +117,9 @@ export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}):
       window.sum += claim.amount;
     } else if (claim.kind === 'budget') budgetOf(claim, now).spent += claim.amount;
     else {
-      const holders = slots.get(claim.key) ?? new Set();
-      slots.set(claim.key, holders.add(claim.holder));
+      const held: Slots = slots.get(claim.key) ?? { since: new Map(), took: [], changedAt: now };
+      held.since.set(claim.holder, now);
+      slots.set(claim.key, held);
     }
   };
 
@@ -112,6 +127,9 @@ export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}):
     if (now - sweptAt < 60_000) return;
     sweptAt = now;
     for (const [key, budget] of budgets) if (budget.endsAt < now) budgets.delete(key);
+    for (const [key, { since, changedAt }] of slots) {
+      if (since.size === 0 && changedAt < now - forgetSlotsMs) slots.delete(key);
+    }
     for (const [key, { newest, pieceMs }] of windows) if ((newest + kept) * pieceMs < now) windows.delete(key);
   };
 
@@ -136,9 +154,14 @@ export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}):
         return { limit: change.limit, remaining: change.limit - spent, resetMs: (budget?.endsAt ?? now) - now };
       }
       case 'slots': {
-        const holders = slots.get(change.key);
-        holders?.delete(change.holder);
-        if (holders?.size === 0) slots.delete(change.key);
+        const held = slots.get(change.key);
+        const since = held?.since.get(change.holder);
+        if (held && since !== undefined) {
+          held.since.delete(change.holder);
+          held.changedAt = now;
+          held.took.push(now - since);
+          if (held.took.length > keptDurations) held.took.shift();
+        }
         return { limit: 0, remaining: 0, resetMs: 0 };
       }
       default:

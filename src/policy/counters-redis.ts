@@ -1,5 +1,6 @@
 import { type Redis, redisScript } from '../core/redis.ts';
 import type { Change, Claim, CounterState, Counters, Reservation } from './counters.ts';
+import { keptDurations } from './slot-wait.ts';
 
 // Both scripts keep what counters-memory.ts keeps, in the server's own time: rates in a hash of pieces, budgets in an
 // integer that ends with its period, slots in a set ordered by the end of their leases.
@@ -11,6 +12,25 @@ local function whole(n) return string.format('%.0f', n) end
 `;
 
 const reserveScript = `${shared}
+-- The same as slot-wait.ts.
+local function untilSlotFree(sinces, took)
+  if #took == 0 then return 1000 end
+  for i, text in ipairs(took) do took[i] = tonumber(text) end
+  table.sort(took)
+  local earliest
+  for _, since in ipairs(sinces) do
+    local age = now - since
+    local left = age / 4
+    for i, one in ipairs(took) do
+      if one > age then
+        left = took[i + math.floor((#took - i) * 0.75)] - age
+        break
+      end
+    end
+    if not earliest or left < earliest then earliest = left end
+  end
+  return earliest and math.max(1, math.ceil(earliest)) or 1000
+end
 local found, refused, longest = {}, nil, 0
 for i, c in ipairs(asked) do
   local used, wait, reset = 0, 0, 0
@@ -44,9 +64,11 @@ for i, c in ipairs(asked) do
     reset = left > 0 and left or c.endsInMs
     if used + c.amount > c.limit then wait = math.max(1, reset) end
   else
+    local since = KEYS[i] .. ':since'
+    for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now)) do redis.call('HDEL', since, gone) end
     redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now)
     used = redis.call('ZCARD', KEYS[i])
-    if used >= c.limit then wait = 1000 end
+    if used >= c.limit then wait = untilSlotFree(redis.call('HVALS', since), redis.call('LRANGE', KEYS[i] .. ':took', 0, -1)) end
   end
   if wait > longest then refused, longest = i, wait end
   found[i] = { used = used, reset = reset }
@@ -66,6 +88,8 @@ for i, c in ipairs(asked) do
     else
       redis.call('ZADD', KEYS[i], now + c.leaseMs, c.holder)
       redis.call('PEXPIRE', KEYS[i], whole(c.leaseMs * 2))
+      redis.call('HSET', KEYS[i] .. ':since', c.holder, whole(now))
+      redis.call('PEXPIRE', KEYS[i] .. ':since', '86400000')
     end
   end
   states[i] = { whole(math.max(0, c.limit - found[i].used - taken)), whole(found[i].reset) }
@@ -91,6 +115,13 @@ for i, c in ipairs(asked) do
     left[i] = { whole(c.limit - spent), whole(math.max(0, redis.call('PTTL', KEYS[i]))) }
   else
     redis.call('ZREM', KEYS[i], c.holder)
+    local since = redis.call('HGET', KEYS[i] .. ':since', c.holder)
+    if since then
+      redis.call('HDEL', KEYS[i] .. ':since', c.holder)
+      redis.call('LPUSH', KEYS[i] .. ':took', whole(now - since))
+      redis.call('LTRIM', KEYS[i] .. ':took', 0, ${keptDurations - 1})
+      redis.call('PEXPIRE', KEYS[i] .. ':took', '3600000')
+    end
   end
 end
 return cjson.encode(left)

@@ -3,6 +3,12 @@ import { GatewayError } from '../core/errors.ts';
 import type { Caller } from '../core/run.ts';
 import type { KeysConfig } from './config.ts';
 
+/** A key id nobody knows makes the provider's keys be fetched again, at most so often: how long a rotation may take to be seen. */
+const rotationMs = 3000;
+
+/** What jose says when the provider's keys could not be had: a slow, failing or nonsensical answer. */
+const notTheToken = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID', 'ERR_JOSE_GENERIC']);
+
 export type JwtOptions = NonNullable<KeysConfig['jwt']>;
 
 /**
@@ -11,7 +17,10 @@ export type JwtOptions = NonNullable<KeysConfig['jwt']>;
  */
 export function createJwtVerifier(
   { issuer, audience, jwks, algorithms, teamClaim, roleClaim, modelsClaim }: JwtOptions,
-  keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(jwks), { timeoutDuration: 3000 }),
+  keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(jwks), {
+    timeoutDuration: 3000,
+    cooldownDuration: rotationMs,
+  }),
 ): (token: string) => Promise<Caller> {
   return async (token) => {
     try {
@@ -24,7 +33,7 @@ export function createJwtVerifier(
       });
       const id = `jwt:${payload.sub}`;
       const team = payload[teamClaim];
-      const models = payload[modelsClaim];
+      const models = namesOf(payload[modelsClaim]);
       return {
         id,
         role: payload[roleClaim] === 'admin' ? 'admin' : 'caller',
@@ -32,14 +41,14 @@ export function createJwtVerifier(
         tenant: id,
         ...(typeof payload['email'] === 'string' && { name: payload['email'] }),
         ...(typeof team === 'string' && { team }),
-        ...(Array.isArray(models) && { models: models.filter((model) => typeof model === 'string') }),
+        ...(models && { models }),
       };
     } catch (cause) {
       const code = codeOf(cause);
       if (code === 'ERR_JWT_EXPIRED') {
         throw new GatewayError('unauthorized', 'This token has expired.', { cause, code: 'expired_api_key' });
       }
-      if (code === 'ERR_JWKS_TIMEOUT' || code === undefined) {
+      if (code === undefined || notTheToken.has(code)) {
         throw new GatewayError('unavailable', "The identity provider's keys cannot be fetched just now.", {
           cause,
           retryAfterMs: 2000,
@@ -48,6 +57,13 @@ export function createJwtVerifier(
       throw new GatewayError('unauthorized', 'This token is not valid here.', { cause });
     }
   };
+}
+
+/** A list of names, or one text with spaces between them as OAuth writes scopes. A claim of another kind allows nothing. */
+function namesOf(claim: unknown): readonly string[] | undefined {
+  if (claim === undefined) return undefined;
+  if (typeof claim === 'string') return claim.split(' ').filter(Boolean);
+  return Array.isArray(claim) ? claim.filter((name) => typeof name === 'string') : [];
 }
 
 /** jose's own code; undefined where the failure is not about the token (the network). */

@@ -70,6 +70,8 @@ export function createKeyring({
 }: KeyringOptions): Keyring {
   const byDigest = new Map(fixed.map((record) => [record.digest, record]));
   const seen = new LRUCache<string, Seen>({ max: 20_000 });
+  /** Apart from the others, so that who guesses keys cannot push out those that are right. */
+  const unknown = new LRUCache<string, Seen>({ max: 5000 });
   const lookups = new Map<string, Promise<Seen>>();
   let anyKey: { readonly value: boolean; readonly atMs: number } | undefined;
 
@@ -94,7 +96,13 @@ export function createKeyring({
       // Found by digest already; compared again in constant time, so that no index's comparison is what decides.
       const right = record && equalDigests(record.digest, hash) ? record : undefined;
       const entry = { record: right, caller: right && callerOf(right, isolation), atMs };
-      seen.set(hash, entry);
+      if (right) {
+        seen.set(hash, entry);
+        unknown.delete(hash);
+      } else {
+        unknown.set(hash, entry);
+        seen.delete(hash);
+      }
       return entry;
     } catch (error) {
       if (last?.record && atMs - last.atMs < graceMs) return last;
@@ -103,7 +111,7 @@ export function createKeyring({
   };
 
   const find = (hash: string): Seen | Promise<Seen> => {
-    const last = seen.get(hash);
+    const last = seen.get(hash) ?? unknown.get(hash);
     if (last && clock.now() - last.atMs < freshMs) return last;
     const running = lookups.get(hash);
     if (running) return running;
@@ -141,6 +149,7 @@ export function createKeyring({
     },
     forget() {
       seen.clear();
+      unknown.clear();
       anyKey = undefined;
     },
   };

@@ -1,3 +1,4 @@
+import type { Dialect } from '../core/request.ts';
 import type { Caller, CallerLimits } from '../core/run.ts';
 import type { Claim, CounterState } from './counters.ts';
 
@@ -57,8 +58,16 @@ export function limitsTokens(rules: LimitRules, caller: Caller, model: string): 
 const own = <T>(record: Readonly<Record<string, T>> | undefined, key: string): T | undefined =>
   record && Object.hasOwn(record, key) ? record[key] : undefined;
 
-/** OpenAI's `x-ratelimit-*` of the tightest limit of each kind. */
-export function limitHeaders(claims: readonly LimitClaim[], states: readonly CounterState[]): Record<string, string> {
+/**
+ * OpenAI's `x-ratelimit-*` of the tightest limit of each kind; beside them Anthropic's own where its SDKs ask, which
+ * look for no others and want a point in time instead of a duration.
+ */
+export function limitHeaders(
+  claims: readonly LimitClaim[],
+  states: readonly CounterState[],
+  dialect: Dialect | undefined,
+  wallMs: number,
+): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const kind of ['requests', 'tokens'] as const) {
     let tightest: CounterState | undefined;
@@ -70,6 +79,11 @@ export function limitHeaders(claims: readonly LimitClaim[], states: readonly Cou
     headers[`x-ratelimit-limit-${kind}`] = String(tightest.limit);
     headers[`x-ratelimit-remaining-${kind}`] = String(Math.max(0, Math.floor(tightest.remaining)));
     headers[`x-ratelimit-reset-${kind}`] = spokenDuration(tightest.resetMs);
+    if (dialect !== 'anthropic-messages') continue;
+    headers[`anthropic-ratelimit-${kind}-limit`] = String(tightest.limit);
+    headers[`anthropic-ratelimit-${kind}-remaining`] = String(Math.max(0, Math.floor(tightest.remaining)));
+    const reset = new Date(Math.ceil((wallMs + tightest.resetMs) / 1000) * 1000).toISOString();
+    headers[`anthropic-ratelimit-${kind}-reset`] = reset.replace('.000Z', 'Z');
   }
   return headers;
 }

@@ -84,6 +84,7 @@ export function createPolicy({
       promptTokens: counts ? await countPrompt(request, route, context) : 0,
       completionTokens: (request.maxTokens ?? assumedTokens) * request.choices,
       bounded: request.maxTokens !== undefined,
+      dialect: request.dialect,
       holder: randomId(''), // not the request id: a client may send one twice, and both hold a place
     };
   };
@@ -173,10 +174,9 @@ export function createPolicy({
       } catch (error) {
         throw error instanceof BudgetRefusal ? error.error : error;
       }
-      const target = targets[0] ?? wanted.name;
       return {
         headers: reserved.headers,
-        settle: (used) =>
+        settle: (used, target = targets[0] ?? wanted.name) =>
           reserved.settle(used > 0 ? { target, usage: { promptTokens: used, completionTokens: 0 } } : undefined),
       };
     },

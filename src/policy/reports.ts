@@ -92,7 +92,7 @@ export function usageRows(groupBy: readonly string[], sums: readonly UsageSum[])
 /** RFC 4180, and safe to open in a spreadsheet: a cell that would be a formula begins with an apostrophe. */
 export function csv(rows: readonly (readonly string[])[]): string {
   const cell = (text: string) => {
-    const safe = /^[=+\-@\t\r]/.test(text) && !/^-?\d/.test(text) ? `'${text}` : text;
+    const safe = /^[=+\-@\t\r\n＝＋－＠]/.test(text) && !/^-?\d+(\.\d+)?$/.test(text) ? `'${text}` : text;
     return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   return `${rows.map((row) => row.map(cell).join(',')).join('\r\n')}\r\n`;

@@ -1,5 +1,6 @@
 import { GatewayError } from '../core/errors.ts';
 import type { Usage } from '../core/event.ts';
+import type { Dialect } from '../core/request.ts';
 import type { Caller } from '../core/run.ts';
 import type { BudgetStatus } from '../core/status.ts';
 import type { BudgetOwner, BudgetRule } from './budgets.ts';
@@ -44,6 +45,8 @@ export interface Expectation {
   /** Whether the client set the bound itself; else it may be met in part, and the answer is cut where money ends. */
   readonly bounded: boolean;
   readonly holder: string;
+  /** Whose headers tell of the limits. */
+  readonly dialect?: Dialect;
 }
 
 /** What was taken, to be settled exactly once. */
@@ -96,6 +99,8 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
       owner: owner.id || rule.name,
       usedUsd: dollars(usedNano),
       limitUsd: rule.usd,
+      budget: rule.name,
+      reached: rule.warnAt.reduce((most, at) => (usedNano >= at * state.limit ? Math.max(most, at) : most), 0),
     });
     for (const reached of rule.warnAt) {
       const id = `${key}@${reached}`;
@@ -163,7 +168,7 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
     }
     const { first } = taken;
     for (const [i, { rule, owner, key }] of charged.entries()) watch(key, rule, owner, taken.states[first + i]);
-    const headers = limitHeaders(limited, taken.states);
+    const headers = limitHeaders(limited, taken.states, expected.dialect, wall());
     if (taken.refused) {
       const { index, retryAfterMs } = taken.refused;
       const claim = limited[index];

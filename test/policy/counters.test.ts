@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Claim } from '../../src/policy/counters.ts';
 import { memoryCounters } from '../../src/policy/counters-memory.ts';
+import { untilSlotFree } from '../../src/policy/slot-wait.ts';
 
 const at = (ms: number) => ({ now: () => ms, wall: () => ms });
 const rate = (amount: number, limit = 10, key = 'r'): Claim => ({
@@ -84,5 +85,36 @@ describe('counters in memory', () => {
     expect((await counters.reserve([claim('c')])).refused).toBeDefined();
     await counters.settle(0, [{ kind: 'slots', key: 's', holder: 'a' }]);
     expect((await counters.reserve([claim('c')])).refused).toBeUndefined();
+  });
+
+  test('who finds all places taken is told when one is going to be free, as the answers before it took', async () => {
+    let now = 0;
+    const counters = memoryCounters({ clock: { now: () => now, wall: () => now } });
+    const claim = (holder: string): Claim => ({ kind: 'slots', key: 's', limit: 1, holder, leaseMs: 60_000 });
+    const hold = async (holder: string, ms: number) => {
+      const { at } = await counters.reserve([claim(holder)]);
+      now += ms;
+      await counters.settle(at, [{ kind: 'slots', key: 's', holder }]);
+    };
+    for (let i = 0; i < 5; i++) await hold(`h${i}`, 4000);
+    await counters.reserve([claim('running')]);
+    now += 1500;
+    expect((await counters.reserve([claim('late')])).refused?.retryAfterMs).toBe(2500);
+    now += 2499;
+    expect((await counters.reserve([claim('late')])).refused?.retryAfterMs).toBe(1);
+  });
+});
+
+describe('when a place is going to be free', () => {
+  test.each<[string, number[], number[], number]>([
+    ['nothing is known', [500], [], 1000],
+    ['all took equally long', [300], [1000, 1000, 1000], 700],
+    ['three in four had ended by then', [0], [100, 200, 300, 1000], 300],
+    ['only the longer ones still count', [250], [100, 200, 300, 400, 500], 150],
+    ['the one that is furthest counts', [100, 900], [1000, 1000], 100],
+    ['it runs longer than any before it', [4000], [1000, 1000], 1000],
+    ['it ends this very moment', [999.9], [1000], 1],
+  ])('%s', (_name, ages, took, wait) => {
+    expect(untilSlotFree(ages, took)).toBe(wait);
   });
 });

@@ -120,6 +120,14 @@ describe('a keyring', () => {
     await expect(createKeyring({ digest, store: kept.store }).authenticate({})).rejects.toMatchObject({ status: 503 });
   });
 
+  test('however many keys somebody guesses, those that are right stay known while the store is lost', async () => {
+    const { keyring, secret, state } = await ring();
+    await keyring.authenticate({ 'x-api-key': secret });
+    for (let i = 0; i < 25_000; i++) await keyring.authenticate({ 'x-api-key': `guess-${i}` }).catch(() => {});
+    state.lost = true;
+    await expect(keyring.authenticate({ 'x-api-key': secret })).resolves.toMatchObject({ name: 'ada' });
+  });
+
   test('many requests with a new key ask the store once', async () => {
     const { keyring, secret, state } = await ring();
     await Promise.all(Array.from({ length: 50 }, () => keyring.authenticate({ 'x-api-key': secret })));

@@ -84,6 +84,23 @@ describe.runIf(hasServer('redis-server'))('several gateways on one Redis', () =>
     }
   });
 
+  test('tells who finds all places taken when one is going to be free, from what both have seen', async () => {
+    const [one, two] = [redisCounters(await connect()), redisCounters(await connect())];
+    const slot = (holder: string): Claim => ({ kind: 'slots', key: 'wait', limit: 1, holder, leaseMs: 60_000 });
+    const pause = (ms: number) => sleep(ms, new AbortController().signal);
+    for (const holder of ['a', 'b', 'c']) {
+      const { at } = await one.reserve([slot(holder)]);
+      await pause(400);
+      await one.settle(at, [{ kind: 'slots', key: 'wait', holder }]);
+    }
+    await one.reserve([slot('running')]);
+    await pause(100);
+    const wait = (await two.reserve([slot('late')])).refused?.retryAfterMs ?? 0;
+    expect(wait).toBeGreaterThan(50);
+    expect(wait).toBeLessThan(700);
+    expect((await two.reserve([slot('late')])).refused).toBeDefined();
+  });
+
   test('a place of a gateway that crashed is free again when its lease ends', async () => {
     const redis = redisCounters(await connect());
     const slot = (holder: string): Claim => ({ kind: 'slots', key: 'lease', limit: 1, holder, leaseMs: 100 });

@@ -56,8 +56,14 @@ export function createChatEncoder(asked: ChatAnswer): StreamEncoder {
   };
   const padding = (length: number) =>
     answer.includeObfuscation ? `,"obfuscation":"${randomId('', 16 - (length % 16))}"` : '';
-  const chunk = (choice: number, delta: object, logprobs: object | null = null, reason: string | null = null) => {
-    const body = `${JSON.stringify({ index: choice, delta, logprobs, finish_reason: reason })}`;
+  const chunk = (
+    choice: number,
+    delta: object,
+    logprobs: object | null = null,
+    reason: string | null = null,
+    why: object = {},
+  ) => {
+    const body = `${JSON.stringify({ index: choice, delta, logprobs, finish_reason: reason, ...why })}`;
     return encodeSse(`${headOf()}${body}]${noUsage}${padding(body.length)}}`);
   };
 
@@ -139,7 +145,7 @@ export function createChatEncoder(asked: ChatAnswer): StreamEncoder {
           if (choice.finished) return role;
           choice.finished = true;
           const reason = encodeFinishReason(event.reason, choice, answer.legacyFunctions);
-          return role + chunk(event.choice, {}, null, reason);
+          return role + chunk(event.choice, {}, null, reason, finishMessage(event.detail));
         }
         case 'usage':
           usage = event.usage;
@@ -226,12 +232,16 @@ export function encodeChatCompletion(collected: Collected, answer: ChatAnswer) {
         { calls: choice.toolCalls.length, refused: choice.refusal !== undefined },
         answer.legacyFunctions,
       ),
+      ...finishMessage(choice.detail),
     })),
     ...(collected.usage ? { usage: encodeUsage(collected.usage) } : {}),
     ...(answer.serviceTier === undefined ? {} : { service_tier: answer.serviceTier }),
     ...(fingerprint === undefined ? {} : { system_fingerprint: fingerprint }),
   };
 }
+
+/** Why a filter or a limit of the gateway ended the answer, in words; OpenAI's own reasons cannot tell. */
+const finishMessage = (detail: string | undefined) => (detail === undefined ? {} : { finish_message: detail });
 
 function encodeMessage(choice: CollectedChoice, legacyFunctions = false) {
   const reasoning = choice.reasoning.map((block) => block.text).join('');
