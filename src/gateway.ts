@@ -26,7 +26,7 @@ export interface Gateway {
   /** Resolves when the answer has begun (its first event is there); throws GatewayError when none will. */
   stream(request: ChatRequest, context: RequestContext): Promise<Run>;
   /** A call that is answered as a whole: embeddings, rerank, tokens. `use` picks the provider's method. */
-  call<T>(call: WholeCall<T>, context: RequestContext): Promise<{ readonly target: string; readonly value: T }>;
+  call<T>(call: WholeCall<T>, context: RequestContext): Promise<WholeAnswer<T>>;
   /** Public models that this caller may use. */
   models(context: RequestContext): readonly Route[];
   /** One of them; throws model_not_found, also for a name the caller may not use. */
@@ -41,6 +41,13 @@ export interface WholeCall<T> {
   use(target: Target, options: CallOptions): Promise<T> | undefined;
   /** Tokens that it did cost. */
   spent(value: T): number;
+}
+
+export interface WholeAnswer<T> {
+  readonly target: string;
+  readonly value: T;
+  /** `x-ratelimit-…`, as for a stream. */
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 /** The whole product in one function: the way of a request. Cache inside, filters outside. */
@@ -92,8 +99,9 @@ export function createGateway({
         const admitted = await policy.admitTokens(tokens, route, context);
         try {
           const answer = await routing.call(route, context, use);
-          admitted.settle(spent(answer.value));
-          return answer;
+          const usage = { promptTokens: spent(answer.value), completionTokens: 0 };
+          admitted.settle(usage.promptTokens, answer.target);
+          return { ...answer, usage, headers: admitted.headers };
         } catch (error) {
           admitted.settle(0);
           throw error;

@@ -26,6 +26,7 @@ import { createLocal } from './node/local.ts';
 import { createModelsAdmin } from './node/models-admin.ts';
 import { observe } from './node/observe.ts';
 import { createPullProgress } from './node/pull-progress.ts';
+import { restartNeeded } from './node/restart.ts';
 import { listen } from './node/server.ts';
 import { openState, type State } from './node/state.ts';
 import { targetStatus } from './node/status.ts';
@@ -66,9 +67,10 @@ export interface RunningGateway {
   readonly models: readonly string[];
   /**
    * Reads the configuration again: new requests go by it, running answers end under the old one. Throws ConfigError with
-   * everything as it was. Happens by itself when the file changes.
+   * everything as it was. Happens by itself when the file changes. `restart`: changed settings that take effect at the
+   * next start only.
    */
-  reload(): Promise<void>;
+  reload(): Promise<{ readonly restart: readonly string[] }>;
   /** Refuses new work, lets running answers end within `server.drain`, then ends them with an error event. */
   close(): Promise<void>;
 }
@@ -80,6 +82,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const readConfig = () =>
     withLocalModels(file ? loadConfig(resolve(file), env) : configSchema.parse({}), options.localModels);
   let config = readConfig();
+  const started = config;
   const host = options.host ?? config.server.host;
   const startedAt = Math.floor(Date.now() / 1000);
   const version = packageVersion();
@@ -190,14 +193,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     active,
     observe: observers.observeHttp,
     onFault: (err, request_id) => observers.log.error({ err, request_id }, 'a request failed in the gateway itself'),
-    options: {
-      maxBodyBytes: config.server.maxBodyBytes,
-      traceRatio: config.observability.traces?.sampled ?? 1,
-      heartbeatMs: config.server.heartbeat,
-      slowReaderMs: config.server.slowReader,
-      origins: config.server.origins ?? ['loopback'],
-      hosts: config.server.hosts ?? (isLoopbackHost(host) ? ['loopback'] : []),
-    },
+    options: optionsOf(config, host),
   };
   const batches = createBatchRunner({ ...deps, objects });
   const app = createApp({
@@ -236,14 +232,15 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     const next = readConfig();
     const built = build(next);
     await state.reconfigure(next);
-    const restart = (['server', 'engine', 'cache', 'ledger', 'audit'] as const).filter(
-      (section) => JSON.stringify(next[section]) !== JSON.stringify(config[section]),
-    );
+    const restart = restartNeeded(started, next);
     const old = parts;
+    Object.assign(deps.options, optionsOf(next, host));
     config = next;
     parts = built;
     void routing.replace(built.models).then(() => closeProviders(old, local));
     observers.log.info({ models: Object.keys(next.models), restart }, 'the configuration was read again');
+    if (restart.length > 0) observers.log.warn({ restart }, 'these changed settings take effect at the next start');
+    return { restart };
   };
   const unwatch = file
     ? watchFile(resolve(file), () => {
@@ -279,6 +276,16 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     },
   };
 }
+
+/** What the routes read at each request. */
+const optionsOf = ({ server, observability }: Config, host: string) => ({
+  maxBodyBytes: server.maxBodyBytes,
+  traceRatio: observability.traces?.sampled ?? 1,
+  heartbeatMs: server.heartbeat,
+  slowReaderMs: server.slowReader,
+  origins: server.origins ?? ['loopback'],
+  hosts: server.hosts ?? (isLoopbackHost(host) ? ['loopback'] : []),
+});
 
 function withLocalModels(config: Config, further: StartOptions['localModels'] = {}): Config {
   const added = Object.entries(further).map(([name, local]) => [name, modelSchema.parse({ targets: [{ local }] })]);

@@ -22,21 +22,28 @@ export interface AuditRow extends AuditEvent {
   readonly hash: string;
 }
 
+/** The newest link. */
+export interface AuditHead {
+  readonly seq: number;
+  readonly hash: string;
+}
+
 /** How a check of the chain ended. */
 export type AuditVerdict =
-  | { readonly intact: true; readonly rows: number; readonly head: { readonly seq: number; readonly hash: string } }
+  | { readonly intact: true; readonly rows: number; readonly head: AuditHead }
   | { readonly intact: false; readonly rows: number; readonly seq: number; readonly reason: string };
 
 export interface AuditTable {
   /** Adds to the chain, in this order; events that are in it already are left out. */
   append(events: readonly AuditEvent[]): Promise<void>;
+  head(): Promise<AuditHead>;
   list(query: {
     readonly fromMs?: number;
     readonly action?: string;
     readonly limit: number;
   }): Promise<readonly AuditRow[]>;
   /** Recomputes every link. `expected`: a head noted earlier, elsewhere, so that a cut-off end shows too. */
-  verify(expected?: { readonly seq: number; readonly hash: string }): Promise<AuditVerdict>;
+  verify(expected?: AuditHead): Promise<AuditVerdict>;
   /** Deletes what is older, and notes in the chain that it did and what the last deleted link was. */
   prune(beforeMs: number, event: (detail: string) => AuditEvent): Promise<number>;
 }
@@ -50,7 +57,7 @@ export function auditTable(db: Db, digest: Digest): AuditTable {
   const hashOf = (seq: number, previous: string, { id, at, actor, action, subject, detail }: AuditEvent) =>
     digest(JSON.stringify([seq, previous, id, at, actor, action, subject, detail]));
 
-  const head = async (): Promise<{ seq: number; hash: string }> => {
+  const head = async (): Promise<AuditHead> => {
     const [row] = await db.all('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1');
     return { seq: numberOf(row?.['seq']) ?? 0, hash: textOf(row?.['hash']) ?? beginning };
   };
@@ -103,6 +110,7 @@ export function auditTable(db: Db, digest: Digest): AuditTable {
 
   return {
     append,
+    head,
     async list({ fromMs = 0, action, limit }) {
       const rows = await db.all(
         `SELECT * FROM audit WHERE at >= ?${action === undefined ? '' : ' AND action = ?'} ORDER BY seq DESC LIMIT ?`,

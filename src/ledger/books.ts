@@ -40,7 +40,7 @@ export interface BooksOptions {
   readonly audit: AuditTable;
   readonly queue: EntryQueue;
   /** When not even the file can be written: keep entries in memory and go on, or refuse to answer. */
-  readonly whenLost?: 'serve' | 'refuse';
+  readonly whenLost?: () => 'serve' | 'refuse';
   /** Told of each change of the state. */
   readonly alert?: (alert: BooksAlert) => void;
   /** How long entries gather before they go to the database together. */
@@ -65,7 +65,7 @@ export async function openBooks({
   db,
   audit,
   queue,
-  whenLost = 'serve',
+  whenLost = () => 'serve',
   alert = () => {},
   everyMs = 200,
 }: BooksOptions): Promise<Books> {
@@ -146,12 +146,13 @@ export async function openBooks({
   return {
     state: () => now,
     async write(entries) {
+      if (entries.length === 0) return;
       const records = entries.map((entry) => JSON.stringify(entry));
       try {
         await queue.append(records);
       } catch (error) {
         turn('lost', error);
-        if (whenLost === 'refuse' || memory.length >= mostInMemory) {
+        if (whenLost() === 'refuse' || memory.length >= mostInMemory) {
           throw new GatewayError('unavailable', 'The usage of this request could not be recorded.', {
             cause: error,
             retryAfterMs: 5000,

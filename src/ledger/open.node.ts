@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { nodeDigest } from '../core/digest.node.ts';
+import { withNotedHead } from './audit-head.node.ts';
 import { type Books, type BooksAlert, openBooks } from './books.ts';
 import type { AuditConfig, LedgerConfig } from './config.ts';
 import type { Db } from './db.ts';
@@ -24,7 +25,8 @@ export async function openLedger(config: LedgerConfig, audit: AuditConfig, folde
   const file = ledgerFile(config, folder);
   const db: Db = file !== undefined ? openSqlite(file) : await openPostgres(config.url);
   try {
-    return await openTables(db, { auditDigest: nodeDigest(audit.secret) });
+    const ledger = await openTables(db, { auditDigest: nodeDigest(audit.secret) });
+    return { ...ledger, audit: withNotedHead(ledger.audit, resolve(folder, config.spool, 'audit.head')) };
   } catch (error) {
     await db.close().catch(() => {});
     const reason = error instanceof Error ? error.message : String(error);
@@ -39,10 +41,10 @@ export async function openLedgerWithBooks(
   audit: AuditConfig,
   folder: string,
   alert: (alert: BooksAlert) => void,
+  whenLost: () => LedgerConfig['whenLost'] = () => config.whenLost,
 ): Promise<{ readonly ledger: Ledger; readonly books: Books }> {
   const ledger = await openLedger(config, audit, folder);
   const queue = await openSpool({ folder: resolve(folder, config.spool), maxBytes: config.spoolBytes });
-  const { whenLost } = config;
   const books = await openBooks({ db: ledger.db, audit: ledger.audit, queue, whenLost, alert });
   return { ledger, books };
 }

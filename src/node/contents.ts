@@ -15,15 +15,16 @@ const masks = {
 /** Keeps prompts and answers of all requests, masked and cut to `maxCharacters` each, once they have ended. */
 export function contentWatcher(
   table: ReturnType<typeof contentTable>,
-  { maxCharacters, warn }: { readonly maxCharacters: number; readonly warn: (error: unknown) => void },
+  { maxCharacters: most, warn }: { readonly maxCharacters: () => number; readonly warn: (error: unknown) => void },
 ): Watcher {
   const filters = createFilters(filtersSchema.parse(masks));
   const route = { name: 'audit', filters: Object.keys(masks) };
   const mask = async (text: string, context: RequestContext): Promise<string> => {
     const free = { ...context, signal: new AbortController().signal }; // the client may be gone
-    return (await tryFilters(filters, route, { text: text.slice(0, maxCharacters), side: 'input' }, free)).output;
+    return (await tryFilters(filters, route, { text: text.slice(0, most()), side: 'input' }, free)).output;
   };
   return (request, context) => {
+    const maxCharacters = most();
     const prompt = promptOf(request, maxCharacters);
     let answer = '';
     return {

@@ -1,7 +1,4 @@
-import { createIdempotency, type Idempotency } from '../cache/idempotency.ts';
-import { memoryStore } from '../cache/memory.ts';
-import { redisStore } from '../cache/redis.ts';
-import { createResponseCache } from '../cache/response-cache.ts';
+import type { Idempotency } from '../cache/idempotency.ts';
 import type { ResponseCache } from '../cache/through.ts';
 import type { Config } from '../config.ts';
 import { nodeDigest } from '../core/digest.node.ts';
@@ -41,6 +38,7 @@ import { memoryNonces, redisNonces } from '../policy/nonces.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { createPrices } from '../policy/price.ts';
 import { genaiPrices } from '../policy/price-catalogue.ts';
+import { isRedis, openAnswerCaches } from './answer-caches.ts';
 import { contentWatcher } from './contents.ts';
 
 /** What the gateway remembers: keys, limits, budgets, the ledger and the response cache, as the configuration says. */
@@ -60,7 +58,7 @@ export interface State {
   readonly pricePerMillion: (target: string) => { readonly input: number; readonly output: number } | undefined;
   /** Keys, usage and audit over HTTP, where there is a ledger. */
   routes(deps: HttpDeps): readonly RouteEntry[];
-  /** New keys, limits, budgets and prices; what is counted and kept stays. The other sections need a restart. */
+  /** Takes up all that can change while running (`restart.ts` names the rest); what is counted and kept stays. */
   reconfigure(next: Config): Promise<void>;
   /** Of the answers in this process's memory. */
   cacheStatus(): ResponseCacheStatus;
@@ -86,7 +84,8 @@ export interface StateOptions {
 const pruneEveryMs = 3600_000;
 
 export async function openState({ config, folder, host, findRoute, targetsOf, warn }: StateOptions): Promise<State> {
-  const { audit, cache: cacheConfig } = config;
+  /** What is read when it is needed, as the last configuration has it. */
+  let current = { audit: config.audit, ledger: config.ledger ?? ledgerDefaults };
   const ledgerConfig = config.ledger ?? ledgerDefaults;
   const configured = config.ledger !== undefined || ledgerExists(ledgerConfig, folder);
   const tellBooks = ({ state, error }: BooksAlert) =>
@@ -94,7 +93,9 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       { state, error: error instanceof Error ? error.message : error },
       'the books of the ledger changed their state',
     );
-  const opened = configured ? await openLedgerWithBooks(ledgerConfig, audit, folder, tellBooks) : undefined;
+  const opened = configured
+    ? await openLedgerWithBooks(ledgerConfig, config.audit, folder, tellBooks, () => current.ledger.whenLost)
+    : undefined;
   const ledger = opened?.ledger;
   const books = opened?.books;
 
@@ -108,17 +109,14 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
     connections.set(url, redis);
     return redis;
   };
-  const isRedis = (store: string) => /^rediss?:/.test(store);
   const own = memoryCounters();
-  const counters = isRedis(config.limits.store)
-    ? withFallback(redisCounters(await redisAt(config.limits.store)), own)
-    : own;
-  const nonces = isRedis(config.limits.store) ? redisNonces(await redisAt(config.limits.store)) : memoryNonces();
-  const shared = isRedis(cacheConfig.store) ? redisStore(await redisAt(cacheConfig.store)) : undefined;
+  const ownNonces = memoryNonces();
 
   const catalogue = await genaiPrices();
   /** What a changed configuration replaces; counters, ledger and stored answers stay. */
   const build = async ({ keys, limits, budgets, prices: priceConfig, providers }: Config) => {
+    const shared = isRedis(limits.store) ? await redisAt(limits.store) : undefined;
+    const counters = shared ? withFallback(redisCounters(shared), own) : own;
     const digest = nodeDigest(keys.pepper);
     const prices = createPrices({
       overrides: priceConfig.overrides,
@@ -135,7 +133,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       graceMs: keys.grace,
       isolation: keys.isolation,
       gatewaySecret: keys.gatewaySecret,
-      nonces,
+      nonces: shared ? redisNonces(shared, ownNonces) : ownNonces,
       ...(ledger && { store: ledger.keys }),
       ...(keys.jwt && { jwt: createJwtVerifier(keys.jwt) }),
     });
@@ -151,58 +149,46 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       countTokens: createTokenCounter(targetsOf),
       alert: (alert) => warn(alert, 'a budget has reached one of its thresholds'),
       ...(ledger && { spent: ({ per, id, fromMs, toMs }) => ledger.usage.spent(per, id, fromMs, toMs) }),
-      ...(books && { closed: closedBy(books, ledgerConfig.whenLost) }),
+      ...(books && { closed: closedBy(books, () => current.ledger.whenLost) }),
     });
     return { digest, prices, fixed, keyring, policy };
   };
   let rules = await build(config);
+  let cacheConfig = config.cache;
+  let answers = await openAnswerCaches({ config: config.cache, redisAt, ledger, targetsOf });
   const policy: Policy = {
     authenticate: (headers, asked) => rules.policy.authenticate(headers, asked),
     // Kept text has to be read on its way.
     admit: (request, route, context) =>
-      rules.policy.admit(audit.content.keep ? readable(request) : request, route, context),
+      rules.policy.admit(ledger && current.audit.content.keep ? readable(request) : request, route, context),
     admitTokens: (tokens, route, context) => rules.policy.admitTokens(tokens, route, context),
     mayUse: (route, caller) => rules.policy.mayUse(route, caller),
   };
 
-  const { embeddings, idempotency } = cacheConfig;
-  const answers = memoryStore({ maxBytes: cacheConfig.maxBytes });
-  const cache = createResponseCache({
-    store: shared ?? answers,
-    digest: nodeDigest(),
-    maxAnswerBytes: cacheConfig.maxAnswerBytes,
-    ...(embeddings !== undefined && { embed: (text, signal) => embedWith(targetsOf(embeddings), text, signal) }),
-  });
-
-  const pruning = setInterval(() => {
+  const prune = () => {
+    const { audit, ledger: kept } = current;
     ledger
-      ?.prune({
-        usageMs: ledgerConfig.usageRetention,
-        auditMs: audit.retention,
-        contentMs: audit.content.retention,
-      })
+      ?.prune({ usageMs: kept.usageRetention, auditMs: audit.retention, contentMs: audit.content.retention })
       .catch((error: unknown) => warn({ error }, 'old usage could not be deleted'));
-  }, pruneEveryMs);
+  };
+  prune();
+  const pruning = setInterval(prune, pruneEveryMs);
   pruning.unref();
+
+  const watchContents: Watcher | undefined =
+    ledger &&
+    contentWatcher(ledger.contents, {
+      maxCharacters: () => current.audit.content.maxCharacters,
+      warn: (error) => warn({ err: error }, 'a prompt and its answer could not be kept'),
+    });
 
   return {
     policy,
-    cache,
-    idempotency: createIdempotency({
-      store: shared ?? memoryStore({ maxBytes: cacheConfig.maxBytes }),
-      digest: nodeDigest(),
-      keepMs: idempotency.keep,
-      inFlight: idempotency.inFlight,
-    }),
-    watchers:
-      ledger && audit.content.keep
-        ? [
-            contentWatcher(ledger.contents, {
-              maxCharacters: audit.content.maxCharacters,
-              warn: (error) => warn({ err: error }, 'a prompt and its answer could not be kept'),
-            }),
-          ]
-        : [],
+    cache: { through: (...call) => answers.cache.through(...call) },
+    idempotency: { through: (...call) => answers.idempotency.through(...call) },
+    watchers: watchContents
+      ? [(request, context) => (current.audit.content.keep ? watchContents(request, context) : undefined)]
+      : [],
     open: await rules.keyring.open(),
     priceOf: (target, usage) => rules.prices.usd(target, usage),
     pricePerMillion: (target) => {
@@ -213,13 +199,18 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       const built = await build(next);
       const refusal = refuseOpenBind(host, await built.keyring.open());
       if (refusal) throw new Error(refusal);
+      const { cache } = next;
+      const kept = await openAnswerCaches({ config: cache, redisAt, ledger, targetsOf, memory: answers.memory });
       rules = built;
+      if (JSON.stringify(cache) !== JSON.stringify(cacheConfig)) answers = kept;
+      cacheConfig = cache;
+      current = { audit: next.audit, ledger: next.ledger ?? ledgerDefaults };
     },
-    ...(books && { durable: (record) => books.write(entriesOf(record, audit.requests)) }),
+    ...(books && { durable: (record) => books.write(entriesOf(record, current.audit.requests)) }),
     ...(ledger && { objects: ledger.objects, feedback: ledger.feedback }),
     routes: (deps) => (ledger && books ? adminRoutes(deps, ledger, books, () => rules) : []),
     budgets: () => rules.policy.budgets(),
-    cacheStatus: () => answers.status?.() ?? { entries: 0, bytes: 0, maxBytes: cacheConfig.maxBytes },
+    cacheStatus: () => answers.status(),
     health: () => (books && books.state() !== 'ok' ? { ledger: books.state() } : {}),
     async close() {
       clearInterval(pruning);
@@ -228,16 +219,6 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       await Promise.all([...connections.values()].map((redis) => redis.close()));
     },
   };
-}
-
-/** The vector of a text, from the first target that makes any. */
-async function embedWith(targets: readonly Target[], text: string, signal: AbortSignal) {
-  for (const { provider, model } of targets) {
-    const answer = await provider.embed?.({ model, inputs: [text], extensions: {} }, { signal });
-    const vector = answer?.vectors[0];
-    if (vector) return vector;
-  }
-  throw new GatewayError('unsupported', 'The model under cache.embeddings makes no embeddings.');
 }
 
 const ledgerDefaults = ledgerConfigSchema.parse({});
@@ -274,17 +255,29 @@ function adminRoutes(
 }
 
 /** The books cannot be written: callers with a budget wait, as their spending could not be held to it; by policy all do. */
-function closedBy(books: Books, whenLost: 'serve' | 'refuse') {
+function closedBy(books: Books, whenLost: () => 'serve' | 'refuse') {
   return (budgeted: boolean): GatewayError | undefined =>
-    books.state() === 'lost' && (budgeted || whenLost === 'refuse')
+    books.state() === 'lost' && (budgeted || whenLost() === 'refuse')
       ? new GatewayError('unavailable', 'Usage cannot be recorded just now, so nothing may be spent.', {
           retryAfterMs: 5000,
         })
       : undefined;
 }
 
+/**
+ * Answers, attempts at one, and what was decided against somebody. Not the rest of what was refused (limits, mistakes in
+ * a body): it cost nothing, and whoever is over a limit must not be able to fill the disk.
+ */
+const isBooked = ({ outcome, target, attempts, decisions }: RequestRecord): boolean =>
+  target !== undefined ||
+  attempts.length > 0 ||
+  decisions.length > 0 ||
+  outcome === 'forbidden' ||
+  outcome === 'content_blocked';
+
 /** What is booked of a request: its usage, and for the audit who asked what of whom, and what was decided. */
 function entriesOf(record: RequestRecord, audited: boolean): readonly Entry[] {
+  if (!isBooked(record)) return [];
   const row = usageOf(record);
   const usage: Entry = { kind: 'usage', row };
   if (!audited) return [usage];

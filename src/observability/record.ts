@@ -12,7 +12,7 @@ export interface Recorder {
     context: RequestContext,
     run: (stage: Timed, revise: Revise) => Promise<Run>,
   ): Promise<Run>;
-  call<T extends { readonly target: string }>(
+  call<T extends { readonly target: string; readonly usage?: Usage }>(
     model: string,
     context: RequestContext,
     run: () => Promise<T>,
@@ -35,7 +35,7 @@ export interface RecorderOptions {
 /**
  * Writes the record of an answered request where a crash cannot take it (the ledger's write-ahead file). Awaited before
  * the last of the answer is given out, so that what a client got whole is never missing from the books; a rejection
- * ends the answer as an error instead. Of an answer that broke or was left it is told too, but nobody waits.
+ * ends the answer as an error instead. Of an answer that broke, was left or never began it is told too, but nobody waits.
  */
 export type DurableSink = (record: RequestRecord) => Promise<void>;
 
@@ -111,7 +111,9 @@ export function createRecorder(
         const durationMs = clock.now() - context.startedMs;
         const overheadMs = durationMs - spentIn(attempts);
         const rest = { attempts, decisions, durationMs, overheadMs, cache: 'bypass' as const, finishReasons: [] };
-        emit({ ...base, ...told, ...rest, ...failed(error) }, watches);
+        const record = { ...base, ...told, ...rest, ...failed(error) };
+        emit(record, watches);
+        durable?.(record).catch(() => {}); // nobody waits; the sink itself tells of its trouble
         throw error;
       }
 
@@ -173,7 +175,7 @@ export function createRecorder(
       };
     },
 
-    async call<T extends { readonly target: string }>(
+    async call<T extends { readonly target: string; readonly usage?: Usage }>(
       model: string,
       context: RequestContext,
       produce: () => Promise<T>,
@@ -191,10 +193,21 @@ export function createRecorder(
       try {
         answer = await produce();
       } catch (error) {
-        emit({ ...base, durationMs: clock.now() - context.startedMs, ...failed(error) });
+        const record = { ...base, durationMs: clock.now() - context.startedMs, ...failed(error) };
+        emit(record);
+        durable?.(record).catch(() => {}); // nobody waits; the sink itself tells of its trouble
         throw error;
       }
-      const record = { ...base, target: answer.target, durationMs: clock.now() - context.startedMs, ...done };
+      const { target, usage } = answer;
+      const costUsd = usage && priceOf?.(target, usage);
+      const record: RequestRecord = {
+        ...base,
+        target,
+        durationMs: clock.now() - context.startedMs,
+        ...(usage && { usage }),
+        ...(costUsd !== undefined && { costUsd }),
+        ...done,
+      };
       emit(record);
       await durable?.(record);
       return answer;

@@ -191,7 +191,7 @@ describe('the books', () => {
 
   test('where the policy is to refuse, a full disk makes a request fail instead of going unbooked', async () => {
     const queue = await openSpool({ folder: folder(), maxBytes: 10 });
-    const { books } = await booksIn(folder(), { queue, whenLost: 'refuse' });
+    const { books } = await booksIn(folder(), { queue, whenLost: () => 'refuse' });
     await expect(books.write([entry('r1')])).rejects.toMatchObject({ kind: 'unavailable', status: 503 });
   });
 

@@ -62,6 +62,7 @@ export function reportRoutes(
   const trail = adminEndpoint(deps, async (c, { json }) => {
     const limit = Math.min(1000, Math.max(1, Number(c.req.query('limit') ?? 100) || 100));
     const action = c.req.query('action');
+    await settled().catch(() => {}); // as above
     json({ object: 'list', data: await audit.list({ limit, ...(action !== undefined && { action }) }) });
   });
   const verify = adminEndpoint(deps, async (_c, { json }) => {

@@ -20,7 +20,7 @@ const targetHeader = (target: string) => ({ 'x-tidegate-target': target });
 export const embeddings = (deps: HttpDeps) =>
   jsonRoute(deps, async (body, { context, json }) => {
     const { request, encoding } = decodeEmbeddingRequest(body);
-    const { target, value } = await deps.gateway.call(
+    const { target, value, headers } = await deps.gateway.call(
       {
         model: request.model,
         tokens: estimate(request.inputs),
@@ -29,13 +29,13 @@ export const embeddings = (deps: HttpDeps) =>
       },
       context,
     );
-    json(encodeEmbeddings(value, request.model, encoding), 200, targetHeader(target));
+    json(encodeEmbeddings(value, request.model, encoding), 200, { ...headers, ...targetHeader(target) });
   });
 
 export const rerank = (deps: HttpDeps) =>
   jsonRoute(deps, async (body, { context, json }) => {
     const { request, returnDocuments } = decodeRerankRequest(body);
-    const { target, value } = await deps.gateway.call(
+    const { target, value, headers } = await deps.gateway.call(
       {
         model: request.model,
         tokens: estimate([request.query, ...request.documents]),
@@ -44,7 +44,7 @@ export const rerank = (deps: HttpDeps) =>
       },
       context,
     );
-    json(encodeRerank(value, request, randomId(''), returnDocuments), 200, targetHeader(target));
+    json(encodeRerank(value, request, randomId(''), returnDocuments), 200, { ...headers, ...targetHeader(target) });
   });
 
 /** Without a model of its own a request goes to the first model here that can moderate. */
@@ -55,7 +55,7 @@ export const moderations = (deps: HttpDeps) =>
     const candidates = request.model !== undefined && names.includes(request.model) ? [request.model] : names;
     for (const name of candidates) {
       try {
-        const { target, value } = await deps.gateway.call(
+        const { target, value, headers } = await deps.gateway.call(
           {
             model: name,
             tokens: estimate(request.inputs),
@@ -64,7 +64,7 @@ export const moderations = (deps: HttpDeps) =>
           },
           context,
         );
-        json(encodeModeration(value, randomId('')), 200, targetHeader(target));
+        json(encodeModeration(value, randomId('')), 200, { ...headers, ...targetHeader(target) });
         return;
       } catch (error) {
         if (!(error instanceof GatewayError && error.kind === 'unsupported')) throw error;

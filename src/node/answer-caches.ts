@@ -1,0 +1,72 @@
+import { createIdempotency, type Idempotency } from '../cache/idempotency.ts';
+import { memoryStore } from '../cache/memory.ts';
+import { redisStore } from '../cache/redis.ts';
+import { createResponseCache } from '../cache/response-cache.ts';
+import type { AnswerStore } from '../cache/store.ts';
+import { textStore } from '../cache/text-store.ts';
+import type { ResponseCache } from '../cache/through.ts';
+import type { Config } from '../config.ts';
+import { nodeDigest } from '../core/digest.node.ts';
+import { GatewayError } from '../core/errors.ts';
+import type { Redis } from '../core/redis.ts';
+import type { Target } from '../core/route.ts';
+import type { ResponseCacheStatus } from '../core/status.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+
+/** Stored answers as `cache:` of the configuration says. */
+export interface AnswerCaches {
+  readonly cache: ResponseCache;
+  readonly idempotency: Idempotency;
+  /** Of the answers in this process's memory. */
+  status(): ResponseCacheStatus;
+}
+
+export interface AnswerCachesOptions {
+  readonly config: Config['cache'];
+  readonly redisAt: (url: string) => Promise<Redis>;
+  /** Keeps the answers to an Idempotency-Key over a restart. */
+  readonly ledger: Ledger | undefined;
+  readonly targetsOf: (model: string) => readonly Target[];
+  /** Of the configuration before: the answers in memory stay where their room does. */
+  readonly memory?: { readonly maxBytes: number; readonly store: AnswerStore };
+}
+
+export const isRedis = (store: string): boolean => /^rediss?:/.test(store);
+
+export async function openAnswerCaches({
+  config: { store, maxBytes, maxAnswerBytes, embeddings, idempotency },
+  redisAt,
+  ledger,
+  targetsOf,
+  memory,
+}: AnswerCachesOptions): Promise<AnswerCaches & Required<Pick<AnswerCachesOptions, 'memory'>>> {
+  const answers = memory?.maxBytes === maxBytes ? memory.store : memoryStore({ maxBytes });
+  const shared = isRedis(store) ? redisStore(await redisAt(store)) : undefined;
+  const lasting = shared ?? (ledger ? textStore(ledger.answers) : memoryStore({ maxBytes }));
+  return {
+    memory: { maxBytes, store: answers },
+    cache: createResponseCache({
+      store: shared ?? answers,
+      digest: nodeDigest(),
+      maxAnswerBytes,
+      ...(embeddings !== undefined && { embed: (text, signal) => embedWith(targetsOf(embeddings), text, signal) }),
+    }),
+    idempotency: createIdempotency({
+      store: lasting,
+      digest: nodeDigest(),
+      keepMs: idempotency.keep,
+      inFlight: idempotency.inFlight,
+    }),
+    status: () => answers.status?.() ?? { entries: 0, bytes: 0, maxBytes },
+  };
+}
+
+/** The vector of a text, from the first target that makes any. */
+async function embedWith(targets: readonly Target[], text: string, signal: AbortSignal) {
+  for (const { provider, model } of targets) {
+    const answer = await provider.embed?.({ model, inputs: [text], extensions: {} }, { signal });
+    const vector = answer?.vectors[0];
+    if (vector) return vector;
+  }
+  throw new GatewayError('unsupported', 'The model under cache.embeddings makes no embeddings.');
+}
