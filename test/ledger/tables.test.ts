@@ -3,10 +3,12 @@ import { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { webDigest } from '../../src/core/digest.ts';
 import type { AuditEvent } from '../../src/ledger/audit.ts';
+import { auditConfig, ledgerConfig } from '../../src/ledger/config.ts';
 import { d1 } from '../../src/ledger/d1.ts';
 import type { Db } from '../../src/ledger/db.ts';
 import type { KeyRecord } from '../../src/ledger/key-record.ts';
 import { type Ledger, openTables } from '../../src/ledger/ledger.ts';
+import { openLedger } from '../../src/ledger/open.node.ts';
 import { openPostgres } from '../../src/ledger/postgres.node.ts';
 import { openSqlite } from '../../src/ledger/sqlite.node.ts';
 import { insertUsage, type UsageRow } from '../../src/ledger/usage.ts';
@@ -47,6 +49,9 @@ const event = (id: string, change: Partial<AuditEvent> = {}): AuditEvent => ({
   detail: '{}',
   ...change,
 });
+
+/** Undefined on a Node without `node:sqlite` (before 22.13), where the package libsql takes its place. */
+const sqliteVersion = process.versions['sqlite'];
 
 interface Engine {
   readonly name: string;
@@ -135,9 +140,17 @@ describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engi
     await engine.stop();
   });
 
+  test.runIf(engine.name === 'SQLite' && sqliteVersion !== undefined)(
+    'is kept by Node’s own SQLite where Node has one',
+    async () => {
+      expect(await ledger.db.all('SELECT sqlite_version() AS version')).toEqual([{ version: sqliteVersion }]);
+      expect(process.getBuiltinModule('node:sqlite')).toBeDefined();
+    },
+  );
+
   test('migrations that meet are applied once', async () => {
     const rows = await ledger.db.all('SELECT version FROM migrations');
-    expect(rows).toEqual([{ version: 1 }, { version: 2 }]);
+    expect(rows).toEqual([{ version: 1 }, { version: 2 }, { version: 3 }]);
   });
 
   test('a transaction happens as a whole or not at all', async () => {
@@ -314,6 +327,23 @@ describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engi
       expect(await chain.audit.verify()).toMatchObject({ intact: true });
       expect(await chain.audit.verify(before.head)).toMatchObject({ intact: false, seq: 5 });
     });
+
+    test.runIf(engine.name === 'SQLite')(
+      'shows a cut-off end by itself where the head was noted beside it',
+      async () => {
+        const folder = scratch();
+        const open = () => openLedger(ledgerConfig.parse({}), auditConfig.parse({}), folder.path);
+        const first = await open();
+        for (let i = 0; i < 3; i++) await first.audit.append([event(`e${i}`)]);
+        await first.db.close();
+        const second = await open();
+        expect(await second.audit.verify()).toMatchObject({ intact: true, rows: 3 });
+        await second.db.run('DELETE FROM audit WHERE seq = 3');
+        expect(await second.audit.verify()).toMatchObject({ intact: false, seq: 3 });
+        await second.db.close();
+        folder.remove();
+      },
+    );
 
     test('a secret keeps who can write to the database from forging it', async () => {
       const [one, two] = await fresh();
