@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { readPromptFiles } from '../../src/prompts/files.node.ts';
-import { bundleWorker } from './bundle.ts';
+import { bundleWorker, compatibility } from './bundle.ts';
 
 test('the worker bundles without anything of Node, under 1 MiB compressed', async () => {
   const { gzipBytes, inputs, imports } = await bundleWorker();
@@ -18,4 +18,10 @@ test('every packaged prompt is in the worker too', () => {
   const paths = Object.keys(readPromptFiles('prompts')).filter((path) => !/README/.test(path));
   expect(imported.map(([, , path]) => path).sort()).toEqual(paths.sort());
   for (const [, name, path] of imported) expect(source).toContain(`  '${path}': ${name},`);
+});
+
+test('what the tests run with is what wrangler.toml says', () => {
+  const toml = readFileSync('wrangler.toml', 'utf8');
+  expect(toml).toContain(`compatibility_date = "${compatibility.compatibilityDate}"`);
+  expect(toml).toContain(`compatibility_flags = ${JSON.stringify(compatibility.compatibilityFlags)}`);
 });

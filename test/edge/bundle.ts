@@ -1,10 +1,16 @@
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
-/** Bundles the worker as wrangler does; `imports` are the names that stayed outside the bundle. */
-export async function bundleWorker() {
+/** As in wrangler.toml. */
+export const compatibility = {
+  compatibilityDate: '2026-04-21',
+  compatibilityFlags: ['enable_request_signal'],
+};
+
+/** Bundles the worker (or another entry) as wrangler does; `imports` are the names that stayed outside the bundle. */
+export async function bundleWorker(entry = 'src/worker.ts') {
   const { outputFiles, metafile } = await build({
-    entryPoints: ['src/worker.ts'],
+    entryPoints: [entry],
     bundle: true,
     write: false,
     metafile: true,

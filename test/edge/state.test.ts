@@ -1,7 +1,7 @@
 import { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chatAnswer, chatJson, type FaultyUpstream, faultyUpstream, openaiServer } from '../faulty-upstream.ts';
-import { bundleWorker } from './bundle.ts';
+import { bundleWorker, compatibility } from './bundle.ts';
 
 const key = 'tg-edge-test-key-0123456789';
 const secret = 'a-secret-of-two-gateways-0123456789';
@@ -27,7 +27,7 @@ describe('a worker with KV, D1 and a Durable Object', () => {
     const { code } = await bundleWorker();
     mf = new Miniflare({
       modules: [{ type: 'ESModule', path: 'worker.mjs', contents: new TextDecoder().decode(code) }],
-      compatibilityDate: '2026-04-21',
+      ...compatibility,
       cf: false,
       bindings: { TIDEGATE_CONFIG: config, UP_URL: upstream.baseUrl, NODE_URL: node.baseUrl },
       kvNamespaces: ['TIDEGATE_KV'],

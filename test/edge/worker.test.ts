@@ -1,7 +1,8 @@
 import { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { chatAnswer, chunk, type FaultyUpstream, faultyUpstream, sse } from '../faulty-upstream.ts';
-import { bundleWorker } from './bundle.ts';
+import { type Answer, chatAnswer, chunk, type FaultyUpstream, faultyUpstream, sse } from '../faulty-upstream.ts';
+import { bundleWorker, compatibility } from './bundle.ts';
+import { leavable } from './leavable.ts';
 
 const config = `
 providers:
@@ -20,7 +21,7 @@ describe('the worker, in workerd', () => {
     const { code } = await bundleWorker();
     mf = new Miniflare({
       modules: [{ type: 'ESModule', path: 'worker.mjs', contents: new TextDecoder().decode(code) }],
-      compatibilityDate: '2026-04-21',
+      ...compatibility,
       cf: false,
       bindings: { TIDEGATE_CONFIG: config, UP_URL: upstream.baseUrl, UP_KEY: 'sk-secret' },
       handleRuntimeStdio: () => {},
@@ -62,14 +63,34 @@ describe('the worker, in workerd', () => {
     expect(text).not.toContain('[DONE]');
   });
 
-  test('sends what it has at once, and leaves the upstream when its client leaves', async () => {
+  test('sends what it has at once', async () => {
     upstream.answer({ body: [sse(chunk({ role: 'assistant', content: 'first' })), 'stall'] });
-    const client = new AbortController();
-    const response = await chat({ stream: true }, { signal: client.signal });
+    const response = await chat({ stream: true });
     const reader = response.body?.getReader();
     expect(new TextDecoder().decode((await reader?.read())?.value)).toContain('first');
+    await reader?.cancel();
+  });
+
+  const beginning = sse(chunk({ role: 'assistant', content: 'first' }));
+  test.each<{ readonly when: string; readonly answer: Answer }>([
+    { when: 'before the upstream has answered', answer: { beforeHead: [{ wait: 5000 }] } },
+    { when: 'before the first event', answer: { body: ['stall'] } },
+    { when: 'in a silence', answer: { body: [beginning, 'stall'] } },
+    { when: 'while text flows', answer: { body: [{ repeat: beginning, everyMs: 20 }] } },
+  ])('leaves the upstream at once when its client leaves $when', async ({ answer }) => {
+    upstream.answer(answer);
+    const before = upstream.requests.length;
+    const client = new AbortController();
+    const body = JSON.stringify({ model: 'm', stream: true, messages: [{ role: 'user', content: 'Hi' }] });
+    leavable(new URL('/v1/chat/completions', url), body, client.signal).then(
+      (response) => response.on('error', () => {}).resume(),
+      () => {}, // left before it was answered
+    );
+    await upstream.received(before + 1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const leftAt = performance.now();
     client.abort();
-    await upstream.requests.at(-1)?.closed;
+    expect(((await upstream.requests[before]?.closed) ?? Number.POSITIVE_INFINITY) - leftAt).toBeLessThan(250);
   });
 
   test('refuses bad bodies and unknown models in the client’s envelope', async () => {

@@ -23,11 +23,14 @@ export interface Heard {
 }
 
 /** Everything a provider says to a request, and how it failed. */
-export async function hear(provider: Provider, request: ChatRequest, signal: AbortSignal = never): Promise<Heard> {
+export const hear = (provider: Provider, request: ChatRequest, signal: AbortSignal = never): Promise<Heard> =>
+  heardOf(provider.stream(request, { signal }));
+
+export async function heardOf(said: AsyncIterable<CompletionEvent>): Promise<Heard> {
   const events: CompletionEvent[] = [];
   let error: GatewayError | undefined;
   try {
-    for await (const event of provider.stream(request, { signal })) events.push(event);
+    for await (const event of said) events.push(event);
   } catch (thrown) {
     if (!(thrown instanceof GatewayError)) throw thrown;
     error = thrown;
