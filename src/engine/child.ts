@@ -150,9 +150,6 @@ async function perform(call: EngineCall, loaded: LlamaModel, running: Runner, em
       return running.prompts.render(call.prompt);
     case 'count':
       return running.prompts.read(call.prompt).length;
-    case 'check-grammar':
-      loaded.createGrammarState(call.gbnf);
-      return true;
     case 'embed':
       return embeddings.embed(call.inputs);
     case 'rerank':

@@ -1,5 +1,8 @@
+import { LRUCache } from 'lru-cache';
 import { startGrammarState } from './chooser.ts';
 import type { LlamaModel } from './llama.ts';
+import { GrammarSyntaxError, readGrammar } from './output/gbnf-reader.ts';
+import { grammarProblem } from './output/grammar-cost.ts';
 import type { EngineError, GenerateRequest, LoadOptions } from './protocol.ts';
 import { PromptError, type PromptReader } from './tokenize.ts';
 
@@ -17,6 +20,10 @@ export function readRequest(
     return { kind: 'invalid_request', message, param: error instanceof PromptError ? error.param : param };
   }
   if (prompt.length === 0) return { kind: 'invalid_request', message: 'The prompt is empty.', param };
+  if (request.overflow === 'shift' && prompt.length >= contextTokens) {
+    // Its beginning (who the model is) and its end stay, as when the context fills up while writing.
+    prompt = [...prompt.slice(0, keptTokens), ...prompt.slice(keptTokens - Math.floor(contextTokens / 2))];
+  }
   if (prompt.length >= contextTokens) {
     return {
       kind: 'context_length_exceeded',
@@ -28,10 +35,16 @@ export function readRequest(
   if (unknown) {
     return { kind: 'invalid_request', message: `There is no LoRA adapter "${unknown.name}".`, param: 'lora' };
   }
-  try {
-    if (request.grammar) model.createGrammarState(request.grammar.gbnf);
-  } catch {
-    return { kind: 'invalid_request', message: 'The grammar does not parse as GBNF.', param: 'grammar' };
+  if (request.grammar) {
+    const problem = checkGrammar(request.grammar.gbnf, model);
+    const { param: field = 'grammar' } = request.grammar;
+    if (problem !== undefined) return { kind: 'invalid_request', message: problem, param: field };
+  }
+  const size = model.info.vocabularySize;
+  const unknownToken = Object.keys(request.sampling.logitBias ?? {}).find((token) => Number(token) >= size);
+  if (unknownToken !== undefined) {
+    const message = `There is no token ${unknownToken}: this model has ${size}.`;
+    return { kind: 'invalid_request', message, param: `logit_bias.${unknownToken}` };
   }
   try {
     if (request.grammar?.consumed) startGrammarState(model, request.grammar);
@@ -39,6 +52,27 @@ export function readRequest(
     return { kind: 'unsupported', message: 'The beginning of the answer does not fit its format.', param };
   }
   return prompt;
+}
+
+/** First tokens of a prompt that outlive a shift of the context. */
+export const keptTokens = 32;
+
+const judged = new LRUCache<string, { readonly problem: string | undefined }>({ max: 64 });
+
+/** Reads the grammar before native code does: what is wrong with it, in words. */
+function checkGrammar(gbnf: string, model: LlamaModel): string | undefined {
+  let known = judged.get(gbnf);
+  if (!known) {
+    try {
+      known = { problem: grammarProblem(readGrammar(gbnf)) };
+      if (known.problem === undefined) model.createGrammarState(gbnf);
+    } catch (error) {
+      const reason = error instanceof GrammarSyntaxError ? `: ${error.message}` : '';
+      known = { problem: `it does not parse as GBNF${reason}` };
+    }
+    judged.set(gbnf, known);
+  }
+  return known.problem === undefined ? undefined : `The grammar can’t be used: ${known.problem}.`;
 }
 
 export interface Intake {

@@ -186,6 +186,8 @@ export interface GrammarOptions {
   readonly triggers?: readonly string[];
   /** Text of the grammar's language that the prompt ends with: the grammar goes on behind it. */
   readonly consumed?: string;
+  /** The request's field that it was made from; `grammar` if absent. */
+  readonly param?: string;
 }
 
 /** llama.cpp's samplers under its own names, in camel case. */
@@ -297,8 +299,7 @@ export type EngineCall =
   | { readonly method: 'render'; readonly prompt: EnginePrompt }
   | { readonly method: 'count'; readonly prompt: EnginePrompt }
   | { readonly method: 'embed'; readonly inputs: readonly (string | readonly number[])[] }
-  | { readonly method: 'rerank'; readonly query: string; readonly documents: readonly string[] }
-  | { readonly method: 'check-grammar'; readonly gbnf: string };
+  | { readonly method: 'rerank'; readonly query: string; readonly documents: readonly string[] };
 
 /** Answer of `embed`: vectors of unit length as base64 of little-endian 32-bit floats. */
 export interface EmbedResult {

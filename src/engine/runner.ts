@@ -2,7 +2,7 @@ import { createChooser } from './chooser.ts';
 import { lookUpDraft } from './draft.ts';
 import { createDrafter, type DraftWish } from './drafter.ts';
 import { createEnergyMeter } from './energy.ts';
-import { readRequest } from './intake.ts';
+import { keptTokens, readRequest } from './intake.ts';
 import { type ActiveRequest, createTextWriter, isDecoding, type Job, textOutput, usageOf } from './job.ts';
 import { hashOf, openKvStore } from './kv-store.ts';
 import type { LlamaContext, LlamaModel } from './llama.ts';
@@ -523,7 +523,7 @@ export async function createRunner(
   /** Forgets the older half of the context behind its first tokens, where the request asked for that. */
   function makeRoom(job: Job): boolean {
     if (job.active.request.overflow !== 'shift' || job.slot === undefined) return false;
-    const keep = Math.min(32, job.promptLength);
+    const keep = Math.min(keptTokens, job.promptLength);
     const discard = Math.floor((job.processed - keep) / 2);
     if (discard <= 0 || !context.shift(job.slot, keep, keep + discard)) return false;
     job.tokens.splice(keep, discard);

@@ -9,7 +9,7 @@ import { modelPath } from '../engine/model.ts';
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 const path = await modelPath();
 
-describe.skipIf(path === null)('settings of one local model', () => {
+describe.skipIf(path === null)('a local model behind the gateway', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-local-'));
   let gateway: RunningGateway;
   beforeAll(async () => {
@@ -72,5 +72,74 @@ models: { tiny: { targets: [{ local: "${path}" }] } }
     expect(odd.status).toBe(200);
     expect(odd.body.choices[0].text).not.toBe(plain.body.choices[0].text);
     expect(none).toMatchObject({ status: 400, body: { error: { param: 'lora' } } });
+  });
+
+  const bomb = {
+    $ref: '#/$defs/l11',
+    $defs: Object.fromEntries(
+      Array.from({ length: 12 }, (_, i) => [
+        `l${i}`,
+        i === 0 ? { type: 'string' } : { anyOf: Array.from({ length: 10 }, () => ({ $ref: `#/$defs/l${i - 1}` })) },
+      ]),
+    ),
+  };
+  const format = (schema: object) => ({ response_format: { type: 'json_schema', json_schema: { name: 'x', schema } } });
+  const twoWays = 'root ::= "a" root "b" | "a" root "c" | "x"';
+  const loop = { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } } };
+  const part = (one: object) => ({ messages: [{ role: 'user', content: [{ type: 'text', text: 'See:' }, one] }] });
+  test.each([
+    { name: 'a schema that multiplies', body: format(bomb), param: 'response_format', says: /too many ways/ },
+    { name: 'a grammar with two meanings a letter', body: { grammar: twoWays }, param: 'grammar', says: /too many/ },
+    { name: 'a grammar with an error', body: { grammar: 'root ::= "a' }, param: 'grammar', says: /line 1/ },
+    { name: 'references in a circle', body: format(loop), param: /^response_format/, says: /points to itself/ },
+    { name: 'a keyword that has no grammar', body: format({ not: {} }), param: /^response_format/, says: /'not'/ },
+    {
+      name: 'audio as answer',
+      body: { modalities: ['text', 'audio'], audio: {} },
+      param: 'modalities',
+      says: /text only/,
+    },
+    { name: 'a voice', body: { audio: { voice: 'a', format: 'wav' } }, param: 'audio', says: /text only/ },
+    { name: 'a search of the web', body: { web_search_options: {} }, param: 'web_search_options', says: /text only/ },
+    {
+      name: 'a picture',
+      body: part({ type: 'image_url', image_url: { url: 'data:image/png;base64,AA' } }),
+      param: 'messages[0].content[1]',
+      says: /image/,
+    },
+    {
+      name: 'a sound',
+      body: part({ type: 'input_audio', input_audio: { data: 'AA', format: 'wav' } }),
+      param: 'messages[0].content[1]',
+      says: /audio/,
+    },
+    {
+      name: 'a file',
+      body: part({ type: 'file', file: { file_id: 'f' } }),
+      param: 'messages[0].content[1]',
+      says: /file/,
+    },
+    {
+      name: 'a bias for no token',
+      body: { logit_bias: { 99999999: 1 } },
+      param: 'logit_bias.99999999',
+      says: /no token/,
+    },
+  ])('$name is refused, naming the field, and soon', async ({ body, param, says }) => {
+    const startedMs = performance.now();
+    const answer = await post('/v1/chat/completions', { messages, ...body });
+    expect(answer.status).toBe(400);
+    expect(answer.body.error.param).toMatch(param);
+    expect(answer.body.error.message).toMatch(says);
+    expect(performance.now() - startedMs).toBeLessThan(1000);
+  });
+
+  test('a prompt over the context is refused, or cut in its middle where the request wants that', async () => {
+    const prompt = 'word '.repeat(2000);
+    const refused = await post('/v1/completions', { prompt });
+    expect(refused).toMatchObject({ status: 400, body: { error: { code: 'context_length_exceeded' } } });
+    const cut = await post('/v1/completions', { prompt, context_shift: true });
+    expect(cut.status).toBe(200);
+    expect(cut.body.usage.prompt_tokens).toBe(256);
   });
 });

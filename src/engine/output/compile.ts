@@ -54,9 +54,10 @@ export function compileOutput(request: ChatRequest, model: OutputModel): Compile
     ? toolGrammar(request, syntax, thinks, begun)
     : formatGrammar(request, thinks, begun).grammar;
   const consumed = continuation(request, syntax);
+  const param = usesTools ? 'tools' : 'response_format';
   const additions: RequestAdditions = {
     ...(prompt ? { prompt } : {}),
-    ...(grammar ? { grammar: consumed === '' ? grammar : { ...grammar, consumed } } : {}),
+    ...(grammar ? { grammar: { ...grammar, param, ...(consumed === '' ? {} : { consumed }) } } : {}),
     ...(usesTools || thinks ? { specialTokens: true } : {}),
   };
   if (!usesTools && !thinks) return { additions };
@@ -193,7 +194,18 @@ function thinking(thinks: boolean, begun: boolean): string {
   return begun ? `${body} ` : `( "<think>" ${body} )? `;
 }
 
-function refuseMedia({ messages }: ChatRequest): void {
+/** What OpenAI's API knows and a text model on this machine can't do; silence would be taken for consent. */
+function refuseMedia({ messages, extensions }: ChatRequest): void {
+  const { modalities } = extensions;
+  const refused = [
+    ...(Array.isArray(modalities) && modalities.some((kind) => kind !== 'text') ? ['modalities'] : []),
+    ...['audio', 'web_search_options'].filter((field) => extensions[field] !== undefined),
+  ];
+  if (refused[0] !== undefined) {
+    throw new GatewayError('unsupported', `This model reads and writes text only; it can't do '${refused[0]}'.`, {
+      param: refused[0],
+    });
+  }
   for (const [i, message] of messages.entries()) {
     for (const [j, part] of message.content.entries()) {
       if (part.type === 'text') continue;

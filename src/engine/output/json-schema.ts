@@ -1,6 +1,6 @@
 import { GatewayError } from '../../core/errors.ts';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.ts';
-import { createGrammar, type GrammarBuilder, literal, repeat } from './gbnf.ts';
+import { createGrammar, type GrammarBuilder, literal, oneOfTexts, repeat } from './gbnf.ts';
 import { integerRange, numberRange } from './number-range.ts';
 import { patternGrammar } from './pattern.ts';
 import { formats } from './string-formats.ts';
@@ -128,6 +128,14 @@ function createConverter(builder: GrammarBuilder, root: Json, param: string) {
     }
   }
 
+  /** References that are nothing but other references, by the rule that stands for them. */
+  const aliases = new Map<string, string>();
+  function leadsTo(body: string, name: string): boolean {
+    aliases.set(name, body);
+    for (let at: string | undefined = body; at !== undefined; at = aliases.get(at)) if (at === name) return true;
+    return false;
+  }
+
   function visitReference(schema: JsonObject, path: string, depth: number): string {
     const { $ref, ...siblings } = schema;
     if (typeof $ref !== 'string' || !$ref.startsWith('#'))
@@ -142,7 +150,7 @@ function createConverter(builder: GrammarBuilder, root: Json, param: string) {
     const reserved = builder.reserve($ref.split('/').at(-1) || 'root');
     references.set($ref, reserved);
     const body = visit(target, path, depth + 1);
-    if (body === reserved.name) refuse(path, '$ref', 'points to itself');
+    if (leadsTo(body, reserved.name)) refuse(path, '$ref', 'points to itself');
     reserved.define(body);
     return reserved.name;
   }
@@ -194,12 +202,14 @@ function createConverter(builder: GrammarBuilder, root: Json, param: string) {
     return common.length > 0 ? common : refuse(path, 'type', 'leaves nothing when combined');
   }
 
-  function constant(value: Json, path: string): string {
+  const constant = (value: Json, path: string): string => literal(constantText(value, path));
+
+  function constantText(value: Json, path: string): string {
     const text = JSON.stringify(value);
     enumCharacters += text.length;
     if (enumCharacters > limits.enumCharacters)
       refuse(path, 'enum', `is longer than ${limits.enumCharacters} characters`);
-    return literal(text);
+    return text;
   }
 
   function enumeration(schema: JsonObject, path: string): string {
@@ -208,7 +218,10 @@ function createConverter(builder: GrammarBuilder, root: Json, param: string) {
     const types = schema['type'] === undefined ? undefined : [schema['type']].flat();
     const fitting = types ? values.filter((value: Json) => types.some((type) => hasType(value, type ?? null))) : values;
     if (fitting.length === 0) return refuse(path, 'enum', 'has no value of its type');
-    return rule(path, fitting.map((value: Json) => constant(value, path)).join(' | '));
+    return oneOfTexts(
+      builder,
+      fitting.map((value: Json) => constantText(value, path)),
+    );
   }
 
   function objectRule(schema: JsonObject, path: string, depth: number): string {
