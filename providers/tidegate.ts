@@ -19,7 +19,14 @@ export interface TidegateOptions {
 }
 
 /** What a gateway is able to do for another one; which of its models can is its own affair. */
-export const tidegateCapabilities = { ...compatible, grammar: true, images: false, prefill: true, local: true };
+export const tidegateCapabilities = {
+  ...compatible,
+  grammar: true,
+  images: false,
+  prefill: true,
+  constrainedPrefill: true,
+  local: true,
+};
 
 /**
  * Another gateway of our own, one with an engine: what `local` means at the edge. Each call is signed anew (a retry
