@@ -4,14 +4,18 @@ import { type Cli, CliError, processCli } from './cli.ts';
 import { commandGroups } from './commands.ts';
 import { answerCompletion } from './completion.ts';
 
+/** Under `npm start` one Ctrl-C comes twice, from the terminal and from npm. */
+const sameSignalMs = 200;
+
 /** Runs the command line; resolves with the exit code: 0 done, 1 failed, 2 wrongly called, 130 interrupted. */
 export async function main(args: readonly string[]): Promise<number> {
   const interrupt = new AbortController();
-  let interrupts = 0;
+  let firstMs: number | undefined;
   const onSignal = (name: NodeJS.Signals) => {
-    interrupts++;
-    if (interrupts > 1) process.exit(name === 'SIGTERM' ? 143 : 130);
-    interrupt.abort(name);
+    const now = performance.now();
+    firstMs ??= now;
+    if (!interrupt.signal.aborted) interrupt.abort(name);
+    else if (now - firstMs > sameSignalMs) process.exit(name === 'SIGTERM' ? 143 : 130);
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   const cli = processCli(interrupt.signal);
