@@ -21,7 +21,9 @@ import { loadConfig } from './node/config-file.ts';
 import { dashboardParts } from './node/dashboard.ts';
 import { createDescribeModel } from './node/describe-model.ts';
 import { docsAsset } from './node/docs-assets.ts';
+import { embedWith } from './node/embed.ts';
 import { filterParts, moderationModels } from './node/filters.ts';
+import { keepQuality } from './node/keep-quality.ts';
 import { createLocal } from './node/local.ts';
 import { createModelsAdmin } from './node/models-admin.ts';
 import { observe } from './node/observe.ts';
@@ -95,6 +97,9 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     knowsModel: (model) => Object.hasOwn(config.models, model),
     version,
     config: config.observability,
+    embed: (model, text) =>
+      embedWith(parts.models.find(({ name }) => name === model)?.targets ?? [], text, AbortSignal.timeout(30_000)),
+    decodeWire: decodeDelivered,
     status: {
       engines: () => local.status(),
       targets: () => targetStatus(states),
@@ -171,6 +176,11 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     throw new ConfigError(file ?? 'the configuration', [refusal]);
   }
   const { policy } = state;
+  const quality =
+    state.objects &&
+    (await keepQuality(observers.quality, state.objects, (err) =>
+      observers.log.warn({ err }, 'the distributions of answers could not be kept'),
+    ));
   const stopHealthChecks = routing.startHealthChecks();
   const active = createActiveRequests();
   const gateway = createGateway({
@@ -271,6 +281,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       await routing.drain(0); // what has no client of its own: shadows, background answers
       await closeProviders(parts);
       await Promise.all([transport.close?.(), publicTransport.close?.()]);
+      await quality?.close();
       await state.close();
       await observers.close();
     },

@@ -26,7 +26,7 @@ export interface ObjectStore {
   release(work: string, holder: string): Promise<void>;
 }
 
-/** `batch-line` is the result of one line of a batch: its id is `<batch>:<line>`. `batch-progress` counts them. */
+/** `quality` is the gateway's own: how answers were distributed. `batch-line` is the result of one line of a batch: its id is `<batch>:<line>`. `batch-progress` counts them. */
 export type ObjectKind =
   | 'response'
   | 'conversation'
@@ -34,7 +34,8 @@ export type ObjectKind =
   | 'file'
   | 'batch'
   | 'batch-line'
-  | 'batch-progress';
+  | 'batch-progress'
+  | 'quality';
 
 export interface StoredObject {
   readonly kind: ObjectKind;

@@ -7,11 +7,11 @@ import { textStore } from '../cache/text-store.ts';
 import type { ResponseCache } from '../cache/through.ts';
 import type { Config } from '../config.ts';
 import { nodeDigest } from '../core/digest.node.ts';
-import { GatewayError } from '../core/errors.ts';
 import type { Redis } from '../core/redis.ts';
 import type { Target } from '../core/route.ts';
 import type { ResponseCacheStatus } from '../core/status.ts';
 import type { Ledger } from '../ledger/ledger.ts';
+import { embedWith } from './embed.ts';
 
 /** Stored answers as `cache:` of the configuration says. */
 export interface AnswerCaches {
@@ -59,14 +59,4 @@ export async function openAnswerCaches({
     }),
     status: () => answers.status?.() ?? { entries: 0, bytes: 0, maxBytes },
   };
-}
-
-/** The vector of a text, from the first target that makes any. */
-async function embedWith(targets: readonly Target[], text: string, signal: AbortSignal) {
-  for (const { provider, model } of targets) {
-    const answer = await provider.embed?.({ model, inputs: [text], extensions: {} }, { signal });
-    const vector = answer?.vectors[0];
-    if (vector) return vector;
-  }
-  throw new GatewayError('unsupported', 'The model under cache.embeddings makes no embeddings.');
 }

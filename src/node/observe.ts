@@ -10,7 +10,7 @@ import { createLive, type Live } from '../observability/live.ts';
 import { createLog, type LogOptions } from '../observability/log.node.ts';
 import { prometheusMeter } from '../observability/metrics.node.ts';
 import { createMetrics, type HttpSample } from '../observability/metrics.ts';
-import { createQuality, type Quality } from '../observability/quality.ts';
+import { createQuality, type Quality, type QualityOptions } from '../observability/quality.ts';
 import { otlpExporter } from '../observability/traces.node.ts';
 import { traceRequests } from '../observability/traces.ts';
 
@@ -34,6 +34,9 @@ export interface ObserveOptions {
   readonly status: Status;
   readonly version: string;
   readonly config: ObservabilityConfig;
+  /** A text's vector from a public embedding model. */
+  readonly embed: (model: string, text: string) => Promise<readonly number[] | Float32Array>;
+  readonly decodeWire: NonNullable<QualityOptions['decodeWire']>;
 }
 
 /** Log and metrics always, traces where OpenTelemetry's usual variables name a collector. */
@@ -44,12 +47,19 @@ export async function observe({
   status,
   version,
   config,
+  embed,
+  decodeWire,
 }: ObserveOptions): Promise<Observers> {
   const { log, record } = await createLog({ level: config.log.level, ...logOptions });
   const meter = prometheusMeter();
+  const { embeddings } = config.quality;
   const quality = createQuality({
     referenceSize: config.quality.reference,
     currentSize: config.quality.current,
+    readShare: config.quality.passedThrough,
+    embedShare: config.quality.embedded,
+    decodeWire,
+    ...(embeddings !== undefined && { embed: (text) => embed(embeddings, text) }),
   });
   const metrics = createMetrics(meter, { knowsModel, status, quality, version });
   const history = createHistory({ size: config.history });

@@ -11,6 +11,7 @@ import { connectRedis } from '../core/redis.node.ts';
 import type { Redis } from '../core/redis.ts';
 import { readable } from '../core/request.ts';
 import type { Route, Target } from '../core/route.ts';
+import type { RequestContext } from '../core/run.ts';
 import type { BudgetStatus, ResponseCacheStatus } from '../core/status.ts';
 import type { RouteEntry } from '../http/deps.ts';
 import type { HttpDeps } from '../http/env.ts';
@@ -156,11 +157,15 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
   let rules = await build(config);
   let cacheConfig = config.cache;
   let answers = await openAnswerCaches({ config: config.cache, redisAt, ledger, targetsOf });
+  /** Text that is kept, traced or explained cannot pass through unread. */
+  const mustRead = ({ headers }: RequestContext) =>
+    (ledger && current.audit.content.keep) ||
+    config.observability.traces?.content ||
+    headers['x-tidegate-explain'] !== undefined;
   const policy: Policy = {
     authenticate: (headers, asked) => rules.policy.authenticate(headers, asked),
-    // Kept text has to be read on its way.
     admit: (request, route, context) =>
-      rules.policy.admit(ledger && current.audit.content.keep ? readable(request) : request, route, context),
+      rules.policy.admit(mustRead(context) ? readable(request) : request, route, context),
     admitTokens: (tokens, route, context) => rules.policy.admitTokens(tokens, route, context),
     mayUse: (route, caller) => rules.policy.mayUse(route, caller),
   };

@@ -41,6 +41,14 @@ export const observabilityConfig = z
       .strictObject({
         reference: z.int().min(10).default(200).describe('The first so many answers of a version are its reference.'),
         current: z.int().min(10).default(200).describe('So many last answers are compared with it.'),
+        passedThrough: share
+          .default(0.1)
+          .describe('Share of the answers that pass through unread whose copy is read when they have ended.'),
+        embeddings: z
+          .string()
+          .optional()
+          .describe('A public embedding model: how far answers are from the usual ones in meaning is watched too.'),
+        embedded: share.default(0.05).describe('Share of the answers that are embedded.'),
       })
       .prefault({})
       .describe('Distributions and drift per version.'),

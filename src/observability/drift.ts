@@ -30,13 +30,19 @@ function smoothed(counts: Counts): number[] {
   return shares(filled);
 }
 
+/** What a window has seen, for keeping it over a restart: bins of the reference, and the last observations, oldest first. */
+export interface WindowState {
+  readonly reference: Counts;
+  readonly last: readonly number[];
+}
+
 /** A signal's first observations, and its last ones. */
-export function createWindow(bins: number, referenceSize: number, currentSize: number) {
+export function createWindow(bins: number, referenceSize: number, currentSize: number, before?: WindowState) {
   const reference = new Array<number>(bins).fill(0);
   const current = new Array<number>(bins).fill(0);
   const ring: number[] = [];
   let [seen, next] = [0, 0];
-  return {
+  const window = {
     reference: reference as Counts,
     current: current as Counts,
     /** Observations in each. */
@@ -53,5 +59,11 @@ export function createWindow(bins: number, referenceSize: number, currentSize: n
       next = (next + 1) % currentSize;
       current[bin] = (current[bin] ?? 0) + 1;
     },
+    state: (): WindowState => ({ reference, last: [...ring.slice(next), ...ring.slice(0, next)] }),
   };
+  before?.reference.forEach((count, bin) => {
+    for (let i = 0; i < count && bin < bins; i++) window.add(bin);
+  });
+  if (seen >= referenceSize) for (const bin of before?.last ?? []) if (bin < bins) window.add(bin);
+  return window;
 }

@@ -1,4 +1,8 @@
+import { z } from 'zod';
+import type { CompletionEvent } from '../core/event.ts';
 import type { RequestRecord, Watcher } from '../core/record.ts';
+import type { Dialect } from '../core/request.ts';
+import { concatBytes } from '../core/streams.ts';
 import { createWindow, jensenShannon, populationStability, shares } from './drift.ts';
 import type { Feedback } from './feedback.ts';
 import { isJson, languageOf, languages, looksRefusing } from './text-signals.ts';
@@ -11,6 +15,11 @@ export interface QualityOptions {
   readonly embed?: (text: string) => Promise<readonly number[] | Float32Array | undefined>;
   /** Share of answers that are embedded. */
   readonly embedShare?: number;
+  /** What the bytes of an answer that passed through unread said; absent: only their lengths and finishes are known. */
+  readonly decodeWire?: (dialect: Dialect, bytes: Uint8Array) => readonly CompletionEvent[] | undefined;
+  /** Share of the answers that passed through whose copy is read, after they have ended. */
+  readonly readShare?: number;
+  readonly random?: () => number;
 }
 
 export interface SignalReport {
@@ -36,10 +45,32 @@ export interface Quality {
   readonly watch: Watcher;
   feedback(given: Pick<Feedback, 'model' | 'target' | 'score'>): void;
   report(): { readonly versions: readonly VersionReport[] };
+  /** Everything that is known, as plain JSON: distributions, no texts. */
+  state(): QualityState;
+  /** Takes over what an earlier process knew; what is not such a state is ignored. */
+  restore(state: unknown): void;
 }
+
+const qualityState = z.object({
+  versions: z.array(
+    z.object({
+      model: z.string(),
+      target: z.string(),
+      samples: z.number(),
+      errors: z.number(),
+      scores: z.number(),
+      scoreSum: z.number(),
+      windows: z.record(z.string(), z.object({ reference: z.array(z.number()), last: z.array(z.number()) })),
+      centroid: z.array(z.number()),
+      embedded: z.number(),
+    }),
+  ),
+});
+export type QualityState = z.infer<typeof qualityState>;
 
 const maxVersions = 200;
 const maxChars = 4000;
+const maxWireBytes = 64 * 1024;
 /** Fewer observations say nothing yet. */
 const enough = 30;
 
@@ -78,6 +109,9 @@ export function createQuality({
   currentSize = 200,
   embed,
   embedShare = 0.05,
+  decodeWire,
+  readShare = 0.1,
+  random = Math.random,
 }: QualityOptions = {}): Quality {
   const versions = new Map<string, Version>();
 
@@ -147,7 +181,7 @@ export function createQuality({
     note(version, 'language', languages.indexOf(languageOf(text)));
     note(version, 'refusal', Number(looksRefusing(text) || record.finishReasons.includes('refusal')));
     if (wantsJson && text.length < maxChars) note(version, 'JSON validity', Number(!isJson(text)));
-    if (embed && Math.random() < embedShare) void noteEmbedding(version, text);
+    if (embed && random() < embedShare) void noteEmbedding(version, text);
   };
 
   return {
@@ -155,16 +189,27 @@ export function createQuality({
       let text = '';
       const logprobs = { sum: 0, count: 0 };
       const { type } = request.responseFormat;
+      const dialect = request.wire?.dialect;
+      const copies: Uint8Array[] = [];
+      let room = dialect && decodeWire && random() < readShare ? maxWireBytes : 0;
+      const see = (event: CompletionEvent) => {
+        if (event.type === 'wire' && room > 0) {
+          copies.push(event.bytes);
+          room -= event.bytes.length;
+        }
+        if (event.type !== 'text-delta' || event.choice !== 0) return;
+        if (text.length < maxChars) text += event.text;
+        for (const { logprob } of event.logprobs ?? []) {
+          logprobs.sum += Math.max(logprob, -50);
+          logprobs.count++;
+        }
+      };
       return {
-        event(event) {
-          if (event.type !== 'text-delta' || event.choice !== 0) return;
-          if (text.length < maxChars) text += event.text;
-          for (const { logprob } of event.logprobs ?? []) {
-            logprobs.sum += Math.max(logprob, -50);
-            logprobs.count++;
-          }
+        event: see,
+        ended(record) {
+          if (dialect && copies.length > 0) readCopy(() => decodeWire?.(dialect, concatBytes(copies))?.forEach(see));
+          observe(record, text, logprobs, type === 'json-object' || type === 'json-schema');
         },
-        ended: (record) => observe(record, text, logprobs, type === 'json-object' || type === 'json-schema'),
       };
     },
     feedback({ model, target, score }) {
@@ -174,7 +219,36 @@ export function createQuality({
       version.scoreSum += score;
     },
     report: () => ({ versions: [...versions.values()].map(reportOf) }),
+    state: () => ({
+      versions: [...versions.values()].map(({ windows, ...version }) => ({
+        ...version,
+        windows: Object.fromEntries([...windows].map(([name, window]) => [name, window.state()])),
+      })) as QualityState['versions'], // the parsed type knows no readonly arrays
+    }),
+    restore(state) {
+      const parsed = qualityState.safeParse(state);
+      for (const { model, target, windows, ...counts } of parsed.data?.versions ?? []) {
+        const version = versionOf(model, target);
+        if (!version || version.samples > 0) continue;
+        Object.assign(version, counts);
+        for (const [name, bins] of Object.entries<readonly string[]>(signals)) {
+          const before = windows[name];
+          // A key of `signals`, by what was just iterated.
+          if (before)
+            version.windows.set(name as SignalName, createWindow(bins.length, referenceSize, currentSize, before));
+        }
+      }
+    },
   };
+}
+
+/** What cannot be read leaves its signals out. */
+function readCopy(read: () => void): void {
+  try {
+    read();
+  } catch {
+    // an upstream's own framing
+  }
 }
 
 function reportOf({ model, target, samples, errors, scores, scoreSum, windows }: Version): VersionReport {
@@ -184,7 +258,10 @@ function reportOf({ model, target, samples, errors, scores, scoreSum, windows }:
     samples,
     errors,
     feedback: { count: scores, mean: scores > 0 ? scoreSum / scores : null },
-    signals: [...windows].map(([name, window]) => {
+    // In the order of `signals`, whatever was seen first.
+    signals: (Object.keys(signals) as SignalName[]).flatMap((name) => {
+      const window = windows.get(name);
+      if (!window) return [];
       const [reference, current] = [shares(window.reference), shares(window.current)];
       const [, seen] = window.sizes();
       const psi = seen >= enough ? populationStability(window.reference, window.current) : null;

@@ -125,3 +125,65 @@ observability:
     .poll(() => alerts.flatMap((message) => message.alerts.map(({ labels }) => labels.alertname)), { timeout: 10_000 })
     .toContain('TidegateErrors');
 });
+
+test('how answers are distributed is read from a copy of what passes through, and outlives a restart', {
+  timeout: 60_000,
+}, async () => {
+  const chunk = (delta: object, finish: string | null) =>
+    `data: ${JSON.stringify({ id: 'up-1', object: 'chat.completion.chunk', created: 1, model: 'm', odd: 1, choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`;
+  const upstream = await serve(({ url }) =>
+    url?.endsWith('/embeddings')
+      ? [
+          200,
+          'application/json',
+          '{"object":"list","model":"e","data":[{"index":0,"embedding":[1,0]}],"usage":{"prompt_tokens":1,"total_tokens":1}}',
+        ]
+      : [
+          200,
+          'text/event-stream',
+          `${chunk({ content: 'The tide is in and the harbour is full.' }, null)}${chunk({}, 'stop')}data: [DONE]\n\n`,
+        ],
+  );
+  const folder = mkdtempSync(join(tmpdir(), 'tidegate-quality-'));
+  const configFile = join(folder, 'tidegate.yaml');
+  writeFileSync(
+    configFile,
+    `ledger: { url: "file:${join(folder, 'ledger.db')}" }
+providers: { up: { type: openai-compatible, baseUrl: "${upstream}/v1" } }
+models: { tide: { targets: [{ provider: up, model: m }] }, near: { targets: [{ provider: up, model: e }] } }
+observability: { quality: { passedThrough: 1, embeddings: near, embedded: 1 } }
+`,
+  );
+  const start = async () => {
+    const gateway = await startGateway({ configFile, env: {}, port: 0, log: { level: 'silent' } });
+    closing.push(() => gateway.close().catch(() => {}));
+    return gateway;
+  };
+  const versions = async (url: string) =>
+    (
+      (await (await fetch(`${url}/admin/quality`)).json()) as {
+        versions: { samples: number; signals: { name: string }[] }[];
+      }
+    ).versions;
+  const body = JSON.stringify({ model: 'tide', stream: true, messages: [{ role: 'user', content: 'Tide?' }] });
+
+  const first = await start();
+  for (let i = 0; i < 8; i++) {
+    const answer = await fetch(`${first.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+    });
+    expect(await answer.text()).toContain('"odd":1'); // the upstream's own bytes
+  }
+  const signals = async () => (await versions(first.url))[0]?.signals.map(({ name }) => name);
+  await expect
+    .poll(signals, { timeout: 10_000 })
+    .toEqual(expect.arrayContaining(['language', 'refusal', 'distance from usual']));
+  const before = await versions(first.url);
+  await first.close();
+
+  const second = await start();
+  expect(await versions(second.url)).toEqual(before);
+  expect(before[0]?.samples).toBe(8);
+});
