@@ -12,20 +12,35 @@ function remainder(digits: string, modulus: number): number {
   return rest;
 }
 
+/** ISO/IEC 7812: from the right, each second digit counts twice. */
 export function luhn(text: string): boolean {
-  const digits = digitsOf(text).reverse();
-  const sum = digits.reduce((total, digit, index) => {
-    if (index % 2 === 0) return total + digit;
-    return total + (digit > 4 ? digit * 2 - 9 : digit * 2);
-  }, 0);
-  return digits.length > 1 && sum % 10 === 0;
+  let sum = 0;
+  let count = 0;
+  for (let i = text.length - 1; i >= 0; i--) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) continue;
+    sum += count % 2 === 0 ? digit : digit > 4 ? digit * 2 - 9 : digit * 2;
+    count++;
+  }
+  return count > 1 && sum % 10 === 0;
 }
 
 /** Payment card: an issuer's prefix, 13 to 19 digits, Luhn, and not one digit repeated. */
 export function isCard(text: string): boolean {
-  const digits = digitsOf(text);
-  const number = digits.join('');
-  return /^(?:4|5[0-8]|6|3[0-9]|2[2-7])/.test(number) && new Set(digits).size > 1 && luhn(number);
+  return luhn(text) && /^(?:4|5[0-8]|6|3[0-9]|2[2-7])/.test(text) && variety(text) > 1;
+}
+
+/** How many different digits a text has. */
+function variety(text: string): number {
+  let seen = 0;
+  let count = 0;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9 || (seen & (1 << digit)) !== 0) continue;
+    seen |= 1 << digit;
+    count++;
+  }
+  return count;
 }
 
 const ibanLengths: Readonly<Record<string, number>> = Object.fromEntries(
@@ -41,19 +56,27 @@ const ibanLengths: Readonly<Record<string, number>> = Object.fromEntries(
 
 /** ISO 13616: the country's length and mod 97. */
 export function isIban(text: string): boolean {
+  const length = ibanLengths[text.slice(0, 2).toUpperCase()];
+  if (length === undefined || text.length < length) return false;
   const iban = bare(text);
-  if (ibanLengths[iban.slice(0, 2)] !== iban.length) return false;
+  if (iban.length !== length) return false;
   const numeric = [...iban.slice(4), ...iban.slice(0, 4)].map((char) => Number.parseInt(char, 36)).join('');
   return remainder(numeric, 97) === 1;
 }
 
-/** ITU-T E.164: 8 to 15 digits; national numbers have 9 to 11. */
+/** ITU-T E.164: 8 to 15 digits; national numbers have 9 to 11. A date with a time is none. */
 export function isPhone(text: string): boolean {
-  const { length } = digitsOf(text);
-  const digits = digitsOf(text).join('');
-  if (new Set(digits).size < 3) return false;
-  return text.startsWith('+') || text.startsWith('00') ? length >= 8 && length <= 17 : length >= 9 && length <= 11;
+  let count = 0;
+  for (let i = 0; i < text.length; i++) if (isDigit(text.charCodeAt(i))) count++;
+  const international = text.startsWith('+') || text.startsWith('00');
+  if (international ? count < 8 || count > 17 : count < 9 || count > 11) return false;
+  return variety(text) > 2 && (international || !date.test(text));
 }
+const isDigit = (unit: number): boolean => unit >= 48 && unit <= 57;
+const date = /^(?:[0-3]?\d([./-])[0-3]?\d\1(?:19|20)\d\d|(?:19|20)\d\d([./-])[01]\d\2[0-3]\d)/;
+
+/** IEEE 802; pairs of digits with hyphens are more often numbers of other things. */
+export const isMac = (text: string): boolean => /[a-f]/i.test(text) || text.includes(':');
 
 export function isIpv6(text: string): boolean {
   const halves = text.split('::');
@@ -68,6 +91,9 @@ export function isSsn(text: string): boolean {
   const digits = digitsOf(text).join('');
   return !/^(?:000|666|9)/.test(digits) && digits.slice(3, 5) !== '00' && digits.slice(5) !== '0000';
 }
+
+/** United Kingdom: prefixes that are not used. */
+export const isNino = (text: string): boolean => !/^(?:BG|GB|NK|KN|TN|NT|ZZ)/i.test(text);
 
 /** Germany, Steuer-ID: ISO 7064 mod 11,10; one digit of the first ten comes twice or three times. */
 export function isGermanTaxId(text: string): boolean {
@@ -183,8 +209,12 @@ const verhoeffPermutation = [
 /** India, Aadhaar: Verhoeff. */
 export function isAadhaar(text: string): boolean {
   let check = 0;
-  for (const [index, digit] of digitsOf(text).reverse().entries()) {
-    check = Number(verhoeffTable[check]?.[Number(verhoeffPermutation[index % 8]?.[digit])]);
+  let count = 0;
+  for (let i = text.length - 1; i >= 0; i--) {
+    const unit = text.charCodeAt(i);
+    if (!isDigit(unit)) continue;
+    const permuted = (verhoeffPermutation[count++ % 8] ?? '').charCodeAt(unit - 48) - 48;
+    check = (verhoeffTable[check] ?? '').charCodeAt(permuted) - 48;
   }
   return check === 0;
 }

@@ -1,5 +1,5 @@
 import type { FilterConfig } from './config.ts';
-import { type Detector, piiDetectors, piiKinds, secretDetectors } from './detectors.ts';
+import { type Detector, piiDetectors, piiKinds, readTogether, secretDetectors } from './detectors.ts';
 import { profanity } from './profanity.ts';
 import type { Rule } from './rules.ts';
 
@@ -40,7 +40,12 @@ export function rulesOf(name: string, config: FilterConfig): readonly Rule[] {
     }));
   }
   if (config.kind !== 'patterns' && config.kind !== 'pii') return [];
-  const rule = (label: string, match: Rule['match'], wholeWords: boolean, check?: Rule['check']): Rule => ({
+  const rule = (
+    label: string,
+    match: Rule['match'],
+    wholeWords: boolean,
+    { check, group }: Pick<Rule, 'check' | 'group'> = {},
+  ): Rule => ({
     filter: name,
     label,
     action: config.action,
@@ -49,17 +54,20 @@ export function rulesOf(name: string, config: FilterConfig): readonly Rule[] {
     shadow: config.shadow,
     replacement: () => config.replacement ?? `[${label}]`,
     ...(check && { check }),
+    ...(group !== undefined && { group }),
     ...(config.message !== undefined && { message: config.message }),
     ...(config.kind === 'pii' && config.restore && { restorable: true }),
   });
-  const detected = ({ label, regex, ignoreCase, check }: Detector): Rule =>
-    rule(label, { regex, ignoreCase: ignoreCase ?? false }, true, check);
+  const detected = ({ label, regex, ignoreCase, check }: Detector, group: string): Rule =>
+    rule(label, { regex, ignoreCase: ignoreCase ?? false }, true, { ...(check && { check }), group });
 
   if (config.kind === 'pii')
-    return piiKinds.filter((kind) => config.kinds.includes(kind)).flatMap((kind) => piiDetectors[kind].map(detected));
+    return piiKinds
+      .filter((kind) => config.kinds.includes(kind))
+      .flatMap((kind) => piiDetectors[kind].map((found) => detected(found, readTogether[kind])));
   const presets = typeof config.preset === 'string' ? [config.preset] : (config.preset ?? []);
   return [
-    ...(presets.includes('secrets') ? secretDetectors.map(detected) : []),
+    ...(presets.includes('secrets') ? secretDetectors.map((found) => detected(found, found.group ?? 'keys')) : []),
     ...(presets.includes('profanity')
       ? profanity.map((phrase) => rule('profanity', { phrase, wholeWords: true }, true))
       : []),

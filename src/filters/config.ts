@@ -56,7 +56,9 @@ const patterns = z.strictObject({
       ]),
     )
     .optional()
-    .describe('Regular expressions of bounded length (no `*`, `+`, `{n,}`, lookaround or back-references).'),
+    .describe(
+      'Regular expressions of bounded length: no `*`, `+`, `{n,}`, lookahead, back-reference or long lookbehind.',
+    ),
   action: textAction,
   replacement,
 });

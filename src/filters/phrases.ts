@@ -20,13 +20,13 @@ export interface PhraseMachine {
   /** 0 where no phrase wants whole words. */
   readonly boundary: number;
   symbolOf(folded: number): number;
-  /** Where nodes below `rows` lead: node × width + symbol. */
-  readonly table: Int32Array;
+  /** Where nodes below `rows` lead: node × width + symbol; from `closer` on, `step` and `ends` tell. */
+  readonly table: Uint16Array;
   readonly rows: number;
   readonly width: number;
   /** Where any node leads. */
   step(node: number, symbol: number): number;
-  /** 1 where patterns end: asked at every symbol. */
+  /** 1 where patterns end. */
   readonly ends: Uint8Array;
   /** Patterns that end at a node, longest first; undefined for none. */
   matches(node: number): readonly { readonly pattern: number; readonly depth: number }[] | undefined;
@@ -39,10 +39,15 @@ export interface PhraseMachine {
 
 /**
  * Cells of the table. Nodes are numbered breadth first, so it holds the shallow ones, where text nearly always is; deeper
- * ones search their few children and follow failure links. 1 MiB stays in a processor's cache, all nodes would not.
+ * ones search their few children and follow failure links. 1 MiB of two-byte cells stays in a processor's cache; all
+ * nodes of ten thousand phrases would take seven times that.
  */
-const maxCells = 262_144;
+const maxCells = 524_288;
 const root = 0;
+/** Entries of the table from here on need a closer look: patterns end there, or the node has no row. */
+export const closer = 0x8000;
+const noRow = 0xffff;
+const maxRows = closer - 1;
 
 export function createPhrases(phrases: readonly Phrase[], cells = maxCells): PhraseMachine {
   const ids = new Map<number, number>();
@@ -62,8 +67,8 @@ export function createPhrases(phrases: readonly Phrase[], cells = maxCells): Phr
   const fail = new Int32Array(size);
   const depth = new Int32Array(size);
   const level = new Int32Array(size);
-  const rows = Math.max(1, Math.min(size, Math.floor(cells / width)));
-  const table = new Int32Array(rows * width);
+  const rows = Math.max(1, Math.min(size, maxRows, Math.floor(cells / width)));
+  const table = new Uint16Array(rows * width);
   const childOf = (node: number, symbol: number): number => {
     let low = firstChild[node] as number;
     let high = firstChild[node + 1] as number; // children lie together, by symbol
@@ -76,7 +81,10 @@ export function createPhrases(phrases: readonly Phrase[], cells = maxCells): Phr
   };
   const step = (node: number, symbol: number): number => {
     for (let at = node; ; at = fail[at] as number) {
-      if (at < rows) return table[at * width + symbol] as number; // nodes and symbols come from here
+      if (at < rows) {
+        const entry = table[at * width + symbol] as number; // nodes and symbols come from here
+        if (entry !== noRow) return entry & ~closer;
+      }
       const child = childOf(at, symbol);
       if (child !== root) return child;
     }
@@ -90,7 +98,7 @@ export function createPhrases(phrases: readonly Phrase[], cells = maxCells): Phr
       level[next] = (level[node] as number) + 1;
       depth[next] = (depth[node] as number) + (boundary > 0 && symbol === boundary ? 0 : 1);
       fail[next] = node === root ? root : step(shorter, symbol);
-      if (node < rows) table[node * width + symbol] = next;
+      if (node < rows) table[node * width + symbol] = next < rows ? next : noRow;
     }
   }
 
@@ -121,6 +129,10 @@ export function createPhrases(phrases: readonly Phrase[], cells = maxCells): Phr
     const both = mine && inherited ? [...mine, ...inherited] : (mine ?? inherited);
     if (both) all.set(node, both);
     if (both) ends[node] = 1;
+  }
+  for (let cell = 0; cell < table.length; cell++) {
+    const next = table[cell] as number; // cell is in range
+    if (next < closer && ends[next] === 1) table[cell] = next | closer;
   }
 
   const child = (node: number, symbol: number): number | undefined => {

@@ -6,7 +6,9 @@ export type RegexNode =
   | { readonly type: 'sequence'; readonly items: readonly RegexNode[] }
   | { readonly type: 'choice'; readonly options: readonly RegexNode[] }
   | { readonly type: 'repeat'; readonly item: RegexNode; readonly min: number; readonly max: number }
-  | { readonly type: 'boundary' | 'start' | 'end' };
+  | { readonly type: 'boundary' | 'start' | 'end' }
+  /** Lookbehind: what stands in front is (or is none) of these, each of one or two symbols. */
+  | { readonly type: 'behind'; readonly negative: boolean; readonly options: readonly (readonly SymbolSet[])[] };
 
 /** Equal keys are equal sets. */
 export interface SymbolSet {
@@ -26,8 +28,9 @@ export class RegexError extends Error {
 }
 
 /**
- * Reads JavaScript's syntax (flag `u`; a leading `(?i)` ignores case) without back-references, lookaround and anything
- * whose match has no greatest length. Throws RegexError with the reason. `\b` is the Unicode-aware boundary of fold.ts.
+ * Reads JavaScript's syntax (flag `u`; a leading `(?i)` ignores case) without back-references, lookahead and anything
+ * whose match has no greatest length; lookbehind of one or two characters is possible. Throws RegexError with the
+ * reason. `\b` is the Unicode-aware boundary of fold.ts.
  */
 export function parseRegex(source: string, ignoreCase = false): RegexNode {
   const insensitive = ignoreCase || source.startsWith('(?i)');
@@ -69,12 +72,15 @@ export function parseRegex(source: string, ignoreCase = false): RegexNode {
   const atom = (): RegexNode => {
     const char = body[at];
     if (char === '(') {
-      const open = /^\((\?(?::|<[A-Za-z_][^>]*>)|(?!\?))/.exec(body.slice(at));
+      const open = /^\((?:\?(?::|<[=!]|<[A-Za-z_][^>]*>)|(?!\?))/.exec(body.slice(at));
       if (!open) return refuse('uses lookaround or inline flags, which a filter on a stream cannot decide in order.');
       at += open[0].length;
       const inner = choice();
       at++; // the closing parenthesis; RegExp has checked that it is there
-      return inner;
+      if (!/<[=!]$/.test(open[0])) return inner;
+      const options =
+        contextsOf(inner) ?? refuse('uses lookaround: behind a place only one or two characters are seen.');
+      return { type: 'behind', negative: open[0].endsWith('!'), options };
     }
     if (char === '[') {
       let end = at + 1;
@@ -124,6 +130,19 @@ export function parseRegex(source: string, ignoreCase = false): RegexNode {
   if (positions > maxRegexPositions)
     refuse(`expands to ${positions} positions; at most ${maxRegexPositions} are allowed.`);
   return tree;
+}
+
+/** A lookbehind's alternatives, where each is one or two symbols. */
+function contextsOf(node: RegexNode): readonly (readonly SymbolSet[])[] | undefined {
+  const options = node.type === 'choice' ? node.options : [node];
+  const contexts = options.map(symbolsIn);
+  return contexts.every((symbols) => symbols.length === 1 || symbols.length === 2) ? contexts : undefined;
+}
+/** Three where it is not a plain sequence. */
+function symbolsIn(node: RegexNode): readonly SymbolSet[] {
+  if (node.type === 'set') return [node.set];
+  const none = { key: '', test: () => false };
+  return node.type === 'sequence' ? node.items.flatMap(symbolsIn) : [none, none, none];
 }
 
 function literal(code: number, insensitive: boolean): SymbolSet {

@@ -1,4 +1,5 @@
-import { type Automaton, createAutomaton, type Pattern } from './automaton.ts';
+import { type Automaton, createAutomaton } from './automaton.ts';
+import type { Pattern } from './program.ts';
 
 /** What happens to text that matched. `restore` puts the client's own personal data back in place of its placeholder. */
 export type Action = 'block' | 'mask' | 'replace' | 'flag' | 'retry' | 'stop' | 'restore';
@@ -11,7 +12,7 @@ export interface Rule {
   readonly label: string;
   readonly action: Action;
   readonly match: Pattern['match'];
-  /** A further test of the matched text (folded, with its case): a checksum. `before`: up to 4 units in front of it. */
+  /** A further test of the matched text (folded, with its case): a checksum. `before`: up to 32 units in front of it. */
   readonly check?: (text: string, before: string) => boolean;
   /** What stands in the text's place. Gets the text as it was written. */
   readonly replacement?: (text: string) => string;
@@ -23,6 +24,8 @@ export interface Rule {
   readonly shadow?: boolean;
   /** A match starts and ends at a word boundary. */
   readonly wholeWords?: boolean;
+  /** Expressions of a filter that are alike; see Pattern. */
+  readonly group?: string;
 }
 
 /** All rules of one route and direction, compiled into one automaton. */
@@ -42,7 +45,14 @@ export const actionOf = (rule: Rule): string => (rule.shadow ? `would ${rule.act
 const holds = (rule: Rule): boolean => ends(rule) || changes(rule);
 
 export function compileRules(rules: readonly Rule[]): RuleSet {
-  const automaton = createAutomaton(rules.map((rule) => ({ match: rule.match, holds: holds(rule) })));
+  const automaton = createAutomaton(
+    rules.map((rule) => ({
+      match: rule.match,
+      holds: holds(rule),
+      everyStart: rule.check !== undefined,
+      group: `${rule.filter} ${rule.group ?? ''}`,
+    })),
+  );
   const changing = rules.filter((rule) => changes(rule) && rule.action !== 'restore');
   const samples = new Set(changing.map((rule) => rule.replacement?.('') ?? ''));
   const bounded = changing.every((rule) => rule.wholeWords);

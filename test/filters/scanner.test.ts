@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { compileRules, type Rule } from '../../src/filters/rules.ts';
 import { createScanner } from '../../src/filters/scanner.ts';
+import { seeded } from './labelled.ts';
 import { expectedOutput, forbidden, spelledRules, text } from './oracle.ts';
 
 const mask = (match: Rule['match'], more: Partial<Rule> = {}): Rule => ({
@@ -136,6 +137,42 @@ test.each([
   ['a{9000}', '9000 characters'],
 ])('the expression %s is refused with the reason', (regex, reason) => {
   expect(() => compileRules([mask({ regex })])).toThrow(reason);
+});
+
+test.each([
+  ['(?<!\\d )\\b7\\d\\b', '71 72, 73', '[x] 72, [x]'],
+  ['(?<![a-c]-|x)dd', 'dd a-dd xdd -dd d-dd', '[x] a-dd xdd -[x] d-[x]'],
+  ['(?<=#)\\d{2}', '#12 34 #56', '#[x] 34 #[x]'],
+])('the lookbehind of %s sees what stands in front, however the text is cut', (regex, input, expected) => {
+  for (let cut = 0; cut <= input.length; cut++) {
+    expect(run([mask({ regex })], [input.slice(0, cut), input.slice(cut)]).sent.join('')).toBe(expected);
+  }
+});
+
+test('where several starts match up to one place, a check gets to see each', () => {
+  const rule = mask({ regex: '\\d(?: ?\\d){2,6}' }, { check: (found) => found === '456' });
+  expect(whole([rule], '1 2 456')).toBe('1 2 [x]');
+});
+
+test('text that leads to ever new states is read by groups of expressions, to the same end', () => {
+  const kinds = ['a(?:b?[ab]){1,9}c', '\\b[ab]{2}-?(?:[abc]-?){3,8}d', 'b[abd-]{4,12}a', '(?<!a-)c[ab-]{1,9}b'];
+  const rules = kinds.map((regex, index) => mask({ regex }, { action: 'flag', group: `g${index}` }));
+  const { pick } = seeded(3);
+  const input = Array.from({ length: 20_000 }, () => pick([...'abcd- '])).join('');
+  const matches = (chosen: readonly Rule[]) => {
+    const counts: Record<string, number> = {};
+    const onMatch = ({ group = '' }: Rule) => {
+      counts[group] = (counts[group] ?? 0) + 1;
+    };
+    const set = compileRules(chosen);
+    const scanner = createScanner(set, { onMatch });
+    const sent = input.match(/.{1,7}/gs)?.map((piece) => scanner.push(piece)) ?? [];
+    expect(sent.join('') + scanner.end() === input).toBe(true);
+    return { counts, divided: set.automaton.groups().some(({ count }) => count > 1) };
+  };
+  const together = matches(rules);
+  expect(together.divided).toBe(true);
+  expect(together.counts).toEqual(Object.assign({}, ...rules.map((rule) => matches([rule]).counts)));
 });
 
 test('a match that needs the end of the text waits for it', () => {
