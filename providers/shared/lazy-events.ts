@@ -1,4 +1,5 @@
 import type { CompletionEvent } from '../../src/core/event.ts';
+import type { ReadyIterator } from '../../src/core/streams.ts';
 
 /**
  * Events whose source is only opened by the first pull, and then asked directly. A generator with `yield*` would say the
@@ -8,8 +9,8 @@ export function lazyEvents(
   open: () => Promise<AsyncIterable<CompletionEvent> | readonly CompletionEvent[]>,
 ): AsyncIterable<CompletionEvent> {
   return {
-    [Symbol.asyncIterator]() {
-      let iterator: AsyncIterator<CompletionEvent> | undefined;
+    [Symbol.asyncIterator](): ReadyIterator<CompletionEvent> {
+      let iterator: ReadyIterator<CompletionEvent> | undefined;
       let given = false;
       return {
         next() {
@@ -21,6 +22,7 @@ export function lazyEvents(
             return iterator.next();
           });
         },
+        ready: () => iterator?.ready?.(),
         async return() {
           given = true;
           await iterator?.return?.();
@@ -34,12 +36,11 @@ export function lazyEvents(
 const asyncIteratorOf = (source: AsyncIterable<CompletionEvent> | readonly CompletionEvent[]) =>
   (source as AsyncIterable<CompletionEvent>)[Symbol.asyncIterator](); // the array was told apart before
 
-function listed(events: readonly CompletionEvent[]): AsyncIterator<CompletionEvent> {
+function listed(events: readonly CompletionEvent[]): ReadyIterator<CompletionEvent> {
   let at = 0;
-  return {
-    next() {
-      const value = events[at++];
-      return Promise.resolve(value ? { value, done: false } : { value: undefined, done: true });
-    },
+  const ready = (): IteratorResult<CompletionEvent, undefined> => {
+    const value = events[at++];
+    return value ? { value, done: false } : { value: undefined, done: true };
   };
+  return { ready, next: () => Promise.resolve(ready()) };
 }

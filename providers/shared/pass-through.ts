@@ -1,5 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
+import type { ReadyIterator } from '../../src/core/streams.ts';
 import { createSseCutter, createSseDecoder, type SseEvent } from '../../src/wire/sse.ts';
 
 /** Reads usage and finish out of a stream that passes by, in one dialect. */
@@ -32,7 +33,7 @@ const encoder = new TextEncoder();
 export function passThroughSse(
   body: AsyncIterable<Uint8Array>,
   observer: StreamObserver,
-): AsyncIterableIterator<CompletionEvent> {
+): AsyncIterable<CompletionEvent> & ReadyIterator<CompletionEvent> {
   const source = body[Symbol.asyncIterator]();
   const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const cutter = createSseCutter();
@@ -94,6 +95,11 @@ export function passThroughSse(
       return this;
     },
     next,
+    ready() {
+      const value = ready.shift();
+      if (value) return { value, done: false };
+      return over && !failure ? finished : undefined;
+    },
     async return() {
       over = true;
       ready.length = 0;

@@ -1,3 +1,4 @@
+import { anySignal, createAborter } from './abort.ts';
 import { GatewayError } from './errors.ts';
 
 /** A signal that aborts with the client's, or with `timeout` after `ms`; `ms` of 0 or less means no deadline. */
@@ -7,11 +8,9 @@ export function withDeadline(
   what: string,
 ): { signal: AbortSignal; clear: () => void } {
   if (!ms || ms <= 0) return { signal, clear: () => {} };
-  const controller = new AbortController();
-  const timer = setTimeout(() => {
-    controller.abort(new GatewayError('timeout', `${what} took longer than ${ms} ms.`));
-  }, ms);
-  return { signal: AbortSignal.any([signal, controller.signal]), clear: () => clearTimeout(timer) };
+  const late = createAborter();
+  const timer = setTimeout(() => late.abort(new GatewayError('timeout', `${what} took longer than ${ms} ms.`)), ms);
+  return { signal: anySignal([signal, late.signal]), clear: () => clearTimeout(timer) };
 }
 
 /** The reason a signal aborted, as the error to throw: ours if one was given, else `cancelled`. */

@@ -1,6 +1,12 @@
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from './event.ts';
 import type { ReasoningBlock, ToolCall } from './request.ts';
 
+/** An iterator that gives what is there already without a promise: one event often brings several. */
+export interface ReadyIterator<T> extends AsyncIterator<T> {
+  /** The next item, or the end, if nobody has to wait for it; undefined: ask `next`. Throws what `next` would reject with. */
+  ready?(): IteratorResult<T, undefined> | undefined;
+}
+
 /**
  * Pulls the first item, so that a failure before it is still an exception; the returned iterable starts with it again.
  * Closing the returned iterable closes the source.
@@ -200,8 +206,12 @@ export function createCollector(): { push(event: CompletionEvent): void; result(
 /** Drains the events into one whole answer; throws what the stream throws. */
 export async function collect(events: AsyncIterable<CompletionEvent>): Promise<Collected> {
   const collector = createCollector();
-  for await (const event of events) collector.push(event);
-  return collector.result();
+  const iterator: ReadyIterator<CompletionEvent> = events[Symbol.asyncIterator]();
+  for (;;) {
+    const result = iterator.ready?.() ?? (await iterator.next());
+    if (result.done) return collector.result();
+    collector.push(result.value);
+  }
 }
 
 export function concatBytes(pieces: readonly Uint8Array[]): Uint8Array {

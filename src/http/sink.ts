@@ -1,3 +1,4 @@
+import { anySignal, createAborter } from '../core/abort.ts';
 import { GatewayError } from '../core/errors.ts';
 import { type AppContext, afterOf, type NodeResponse } from './env.ts';
 
@@ -33,7 +34,7 @@ async function respondOnNode(
   slowReaderMs: number,
   work: (sink: Sink) => Promise<void>,
 ): Promise<Response> {
-  const client = new AbortController();
+  const client = createAborter();
   let corked = false;
   const onClose = () => {
     if (!outgoing.writableFinished) client.abort(new GatewayError('cancelled', 'The client closed the connection.'));
@@ -89,7 +90,7 @@ async function respondOnNode(
 }
 
 function respondAtEdge(c: AppContext, slowReaderMs: number, work: (sink: Sink) => Promise<void>): Promise<Response> {
-  const left = new AbortController();
+  const left = createAborter();
   const encoder = new TextEncoder();
   let stream: ReadableStreamDefaultController<Uint8Array> | undefined;
   let wake: (() => void) | undefined;
@@ -128,7 +129,7 @@ function respondAtEdge(c: AppContext, slowReaderMs: number, work: (sink: Sink) =
     let started = false;
     let answered = 499;
     const sink: Sink = {
-      signal: AbortSignal.any([c.req.raw.signal, left.signal]),
+      signal: anySignal([c.req.raw.signal, left.signal]),
       abort: (reason) => left.abort(reason),
       get gone() {
         return gone || c.req.raw.signal.aborted;

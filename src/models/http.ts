@@ -1,6 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { Readable } from 'node:stream';
+import { platformSignal } from '../core/abort.ts';
 import { GatewayError } from '../core/errors.ts';
 import { abortError } from '../core/signals.ts';
 import type { ModelSettings } from './settings.ts';
@@ -63,7 +64,7 @@ function get(url: URL, auth: string | undefined, options: HttpOptions): Promise<
     const sent = request(url, {
       // `proxyEnv` is newer than our oldest Node: there it is ignored, and so is the proxy.
       agent: new Agent({ keepAlive: false, proxyEnv: settings.proxyEnv } as https.AgentOptions),
-      signal,
+      signal: platformSignal(signal),
       headers: {
         'user-agent': 'tidegate',
         'accept-encoding': 'identity', // ranges and checksums are of the file itself

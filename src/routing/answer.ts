@@ -3,6 +3,7 @@ import type { CompletionEvent, Usage } from '../core/event.ts';
 import type { ChatRequest, Dialect } from '../core/request.ts';
 import type { Attempt, Decision, Run } from '../core/run.ts';
 import { abortError, throwIfAborted } from '../core/signals.ts';
+import type { ReadyIterator } from '../core/streams.ts';
 import type { Facts } from './facts.ts';
 import { type AnswerOrder, createOpening, type Opened, type OpeningDeps } from './opening.ts';
 import type { Planned } from './plan.ts';
@@ -64,69 +65,101 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
   let started = false;
   signal.addEventListener('abort', onAbort, { once: true });
 
-  async function* generate(): AsyncGenerator<CompletionEvent> {
-    started = true;
-    const delivered = createDelivered(rules.takeover.maxBytes);
-    const wire = createWireCopy(rules.takeover.maxBytes);
+  /** The client is getting bytes that nobody has read. */
+  let unread = false;
+  let usage: Usage | undefined;
+  let usageSent = false;
+  let readable: Delivered | undefined;
+  let copied: WireCopy | undefined;
+  const deliveredSoFar = () => (readable ??= createDelivered(rules.takeover.maxBytes));
+  const wireSoFar = () => (copied ??= createWireCopy(rules.takeover.maxBytes));
+  /** Writes down what leaves; false for what stays here. */
+  const passes = (event: CompletionEvent): boolean => {
+    if (event.type === 'usage') {
+      usage = event.usage;
+      if (!unread) return false; // goes out last, with what others may add
+      usageSent = true;
+    } else if (event.type === 'wire') {
+      unread = true;
+      wireSoFar().push(event.bytes);
+    } else if (!unread) deliveredSoFar().push(event);
+    deps.watch?.(event);
+    return true;
+  };
+  const succeeded = () => {
+    current.call.succeed();
+    report(current.planned, undefined, current.ttftMs());
+  };
+  const ended = () => {
+    closed = true;
+    signal.removeEventListener('abort', onAbort);
+    deps.ended(undefined);
+  };
+  /** The first call made the whole answer. */
+  const complete = (): IteratorResult<CompletionEvent> => {
+    succeeded();
+    ended();
+    return usage && !usageSent ? { done: false, value: { type: 'usage', usage } } : over;
+  };
+  const isCutShort = () => !unread && unfinished(request, deliveredSoFar(), undefined) > 0;
+  const cutShort = (target: string) =>
+    new GatewayError('upstream_failed', `${target} ended in the middle of its answer.`);
+
+  /** What follows when the first call did not make the whole answer: others go on from there. */
+  async function* recover(error: unknown): AsyncGenerator<CompletionEvent> {
+    const delivered = deliveredSoFar();
+    const wire = wireSoFar();
     const parts: { target: string; usage: Usage }[] = [];
     /** What the current call is for; undefined while it makes the answer as a whole. */
     let rest: Rest | undefined;
     let place: ((event: CompletionEvent) => readonly CompletionEvent[]) | undefined;
-    /** The client is getting bytes that nobody has read. */
-    let unread = false;
-    /** What those bytes said, to be told to the encoder with the takeover. */
+    /** What the unread bytes said, to be told to the encoder with the takeover. */
     let said: readonly CompletionEvent[] | undefined;
     let sent: Uint8Array | undefined;
     let changes = 0;
-    let usage: Usage | undefined;
-    let usageSent = false;
     let tokensBefore = 0;
+    const broke = (thrown: unknown): GatewayError => {
+      const failure = current.call.fail(thrown);
+      report(current.planned, failure);
+      throwIfAborted(signal);
+      if (!failure.retryable && failure.kind !== 'internal') throw failure;
+      return failure;
+    };
     const takeoverOf = (target: string): CompletionEvent => {
       const bytes = said && { delivered: said, ...(sent && { sent }) };
       said = undefined;
       sent = undefined;
       return { type: 'takeover', target, attempts: attempts.length, ...bytes };
     };
+    /** Hands on what the current call gives; gives what broke it. */
+    async function* follow(target: string): AsyncGenerator<CompletionEvent, GatewayError | undefined> {
+      try {
+        for (;;) {
+          const result = await current.call.next();
+          if (result.done) break;
+          for (const event of place ? place(result.value) : [result.value]) {
+            if (place && event.type === 'finish' && event.reason !== 'length') {
+              if (isBrokenJson(request, delivered.choices.get(event.choice))) {
+                changes = rules.takeover.attempts; // nobody can mend what is delivered
+                throw brokenJson(target);
+              }
+            }
+            if (passes(event)) yield event;
+          }
+        }
+        if (!unread && unfinished(request, delivered, rest) > 0) throw cutShort(target);
+        succeeded();
+        return undefined;
+      } catch (thrown) {
+        return broke(thrown);
+      }
+    }
     try {
+      let isFirst = true;
       for (;;) {
         const target = current.planned.leaf.target.name;
-        let failure: GatewayError | undefined;
-        try {
-          for (;;) {
-            const result = await current.call.next();
-            if (result.done) break;
-            for (const event of place ? place(result.value) : [result.value]) {
-              if (event.type === 'usage') {
-                usage = event.usage;
-                if (!unread) continue; // goes out last, with what others may add
-                usageSent = true;
-              } else if (event.type === 'wire') {
-                unread = true;
-                wire.push(event.bytes);
-              } else {
-                if (place && event.type === 'finish' && event.reason !== 'length') {
-                  if (isBrokenJson(request, delivered.choices.get(event.choice))) {
-                    changes = rules.takeover.attempts; // nobody can mend what is delivered
-                    throw brokenJson(target);
-                  }
-                }
-                delivered.push(event);
-              }
-              deps.watch?.(event);
-              yield event;
-            }
-          }
-          if (!unread && unfinished(request, delivered, rest) > 0) {
-            throw new GatewayError('upstream_failed', `${target} ended in the middle of its answer.`);
-          }
-          current.call.succeed();
-          report(current.planned, undefined, current.ttftMs());
-        } catch (error) {
-          failure = current.call.fail(error);
-          report(current.planned, failure);
-          throwIfAborted(signal);
-          if (!failure.retryable && failure.kind !== 'internal') throw failure;
-        }
+        const failure = isFirst ? broke(error) : yield* follow(target);
+        isFirst = false;
         if (failure && unread) {
           sent = wire.overflowed ? undefined : wire.bytes();
           said = sent && request.wire && deps.decodeWire?.(request.wire.dialect, sent);
@@ -160,7 +193,7 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
         const rests = restOf(request, delivered);
         if (typeof rests === 'string') {
           decide('takeover', 'impossible', rests);
-          throw failure ?? new GatewayError('upstream_failed', `${target} ended in the middle of its answer.`);
+          throw failure ?? cutShort(target);
         }
         const next = rests.find((each) => each.request !== undefined);
         if (failure && next) {
@@ -195,17 +228,52 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
       }
       const total = sumUsage(parts);
       if (total && !usageSent) yield { type: 'usage', usage: total };
-      closed = true;
-      signal.removeEventListener('abort', onAbort);
-      deps.ended(undefined);
-    } catch (error) {
-      const failure = withStory(toGatewayError(error), attempts, decisions);
+      ended();
+    } catch (thrown) {
+      const failure = withStory(toGatewayError(thrown), attempts, decisions);
       close(failure);
       throw failure;
     } finally {
       close();
     }
   }
+
+  // By hand, because this runs for every event of every answer; what is out of the ordinary is the generator's.
+  let recovery: AsyncGenerator<CompletionEvent> | undefined;
+  const onBreak = (error: unknown) => {
+    recovery = recover(error);
+    return recovery.next();
+  };
+  const onResult = (
+    result: IteratorResult<CompletionEvent>,
+  ): IteratorResult<CompletionEvent> | Promise<IteratorResult<CompletionEvent>> => {
+    if (!result.done) return passes(result.value) ? result : events.next();
+    return isCutShort() ? onBreak(cutShort(opened.planned.leaf.target.name)) : complete();
+  };
+  const events: ReadyIterator<CompletionEvent> = {
+    next() {
+      if (recovery) return recovery.next();
+      if (closed) return Promise.resolve(over);
+      started = true;
+      return current.call.next().then(onResult, onBreak);
+    },
+    ready() {
+      if (recovery) return undefined;
+      if (closed) return over;
+      started = true;
+      for (;;) {
+        const result = current.call.ready();
+        if (!result || (result.done && isCutShort())) return undefined;
+        if (result.done) return complete();
+        if (passes(result.value)) return result;
+      }
+    },
+    async return() {
+      close();
+      await recovery?.return(undefined);
+      return over;
+    },
+  };
 
   const predicted = opened.planned.expectedTtftMs;
   return {
@@ -217,20 +285,11 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
       ...(predicted !== undefined && { 'x-tidegate-predicted-ttft-ms': String(Math.round(predicted)) }),
     },
     decisions: () => decisions,
-    events: {
-      [Symbol.asyncIterator]() {
-        const events = generate();
-        return {
-          next: () => events.next(),
-          return: async () => {
-            close(); // a generator that never started runs no `finally`
-            return events.return(undefined);
-          },
-        };
-      },
-    },
+    events: { [Symbol.asyncIterator]: () => events },
   };
 }
+
+const over = { done: true, value: undefined } as const;
 
 const withStory = (error: GatewayError, attempts: readonly Attempt[], decisions: readonly Decision[]) =>
   new GatewayError(error.kind, error.message, {
@@ -287,6 +346,7 @@ const estimate = (facts: Facts, completionTokens: number): Usage => ({
 });
 
 /** The bytes that went out unread, kept for the case that somebody must go on from them. */
+type WireCopy = ReturnType<typeof createWireCopy>;
 function createWireCopy(maxBytes: number) {
   let pieces: Uint8Array[] = [];
   let size = 0;

@@ -113,10 +113,13 @@ export function createRouting(
     const oldest = versions.size > keptVersions ? versions.keys().next().value : undefined;
     if (oldest !== undefined) versions.delete(oldest);
   };
-  const factsFor = async (rules: RouteRules, request: ChatRequest, context: RequestContext): Promise<Facts> => {
+  const classified = async (
+    classifier: NonNullable<RouteRules['classifier']>,
+    rules: RouteRules,
+    request: ChatRequest,
+    context: RequestContext,
+  ): Promise<Facts> => {
     const facts = factsOf(request, context);
-    const { classifier } = rules;
-    if (!classifier) return facts;
     const leaf = { kind: 'leaf', target: classifier.target, weight: 1 } as const;
     if (breaksPlace(leaf, rules.place, facts)) return facts;
     return factsOf(request, context, await classify(classifier, request, context));
@@ -142,7 +145,8 @@ export function createRouting(
     async attempt(route, request, context) {
       const model = routed(route);
       const rules = rulesOf(model);
-      const facts = await factsFor(rules, request, context);
+      const { classifier } = rules;
+      const facts = classifier ? await classified(classifier, rules, request, context) : factsOf(request, context);
       const plan = avoiding(planned(rules, facts), context.avoid);
       if (plan.missed) told(plan.missed.trial.record(plan.missed.version, { ok: false }));
       if (plan.shedMs !== undefined) throw shed(plan, model.name);

@@ -5,6 +5,7 @@ import type { CallOptions } from '../core/provider.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { Target } from '../core/route.ts';
 import { abortError } from '../core/signals.ts';
+import type { ReadyIterator } from '../core/streams.ts';
 import { type CallWatch, watchCall } from './deadlines.ts';
 import { limitsOf, type Timeouts } from './model.ts';
 import type { TargetState } from './state.ts';
@@ -15,6 +16,8 @@ export interface Call {
   readonly startedMs: number;
   /** The events that `openCall` already took, then the rest. */
   next(): Promise<IteratorResult<CompletionEvent>>;
+  /** The same where nobody has to wait for it. */
+  ready(): IteratorResult<CompletionEvent, undefined> | undefined;
   /** The call broke: tells the target's state, and gives the error in our words. */
   fail(error: unknown): GatewayError;
   /** The answer is complete. */
@@ -52,7 +55,7 @@ export async function openCall(order: CallOrder): Promise<Call> {
   const startedMs = clock.now();
   const watch = watchCall(order.options.signal, limitsOf(order.timeouts, target), target.name, clock);
   const call = begin(order, watch, startedMs);
-  let iterator: AsyncIterator<CompletionEvent>;
+  let iterator: ReadyIterator<CompletionEvent>;
   try {
     iterator = target.provider
       .stream({ ...request, model: target.model }, { ...order.options, signal: watch.signal })
@@ -63,12 +66,16 @@ export async function openCall(order: CallOrder): Promise<Call> {
   const held: CompletionEvent[] = [];
   let ended = false;
 
-  const seen = (result: IteratorResult<CompletionEvent>) => {
+  const seen = <T extends IteratorResult<CompletionEvent>>(result: T): T => {
     if (!result.done && visible(result.value)) call.token();
     else if (!result.done && result.value.type === 'progress') call.progress();
     return result;
   };
   const pull = () => watch.pull(iterator, seen);
+  const there = () => {
+    const result = watch.ready(iterator);
+    return result && seen(result);
+  };
   const decided = (event: CompletionEvent, bytes: number) => {
     if (event.type === 'wire' && !request.stream) return bytes > heldBytes;
     return order.untilToken ? visible(event) : event.type !== 'start';
@@ -76,7 +83,7 @@ export async function openCall(order: CallOrder): Promise<Call> {
   try {
     let bytes = 0;
     for (;;) {
-      const result = await pull();
+      const result = there() ?? (await pull());
       if (result.done) {
         if (!held.some(visible)) throw new GatewayError('upstream_failed', `${target.name} ended without an answer.`);
         ended = true;
@@ -100,6 +107,11 @@ export async function openCall(order: CallOrder): Promise<Call> {
       const first = held.shift();
       if (first) return Promise.resolve({ done: false, value: first });
       return ended ? Promise.resolve({ done: true, value: undefined }) : pull();
+    },
+    ready() {
+      const first = held.shift();
+      if (first) return { done: false, value: first };
+      return ended ? { done: true, value: undefined } : there();
     },
     fail: call.fail,
     succeed: call.succeed,

@@ -1,6 +1,8 @@
+import { createAborter } from '../core/abort.ts';
 import type { Clock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import { abortError } from '../core/signals.ts';
+import type { ReadyIterator } from '../core/streams.ts';
 
 /** Watches one call of a target: aborts it when the client leaves, or when a deadline of its phase passes. */
 export interface CallWatch {
@@ -13,6 +15,8 @@ export interface CallWatch {
     iterator: AsyncIterator<T>,
     see: (result: IteratorResult<T>) => IteratorResult<T>,
   ): Promise<IteratorResult<T>>;
+  /** The same for what is there already. */
+  ready<T>(iterator: ReadyIterator<T>): IteratorResult<T, undefined> | undefined;
   /** The target tells how far it is with the prompt: the wait for the first token begins anew. */
   progressed(): void;
   /** The first token is there: from now on the idle deadline counts. */
@@ -28,7 +32,7 @@ export function watchCall(
   target: string,
   clock: Clock,
 ): CallWatch {
-  const controller = new AbortController();
+  const controller = createAborter();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let cleared = false;
   let rejectPull: ((reason: GatewayError) => void) | undefined;
@@ -83,6 +87,7 @@ export function watchCall(
         );
       });
     },
+    ready: (iterator) => (controller.signal.aborted ? undefined : iterator.ready?.()),
     progressed: waitForToken,
     begun() {
       if (cleared || controller.signal.aborted) return;

@@ -1,3 +1,4 @@
+import { anySignal } from '../core/abort.ts';
 import type { Clock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { ChatRequest } from '../core/request.ts';
@@ -70,7 +71,7 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
   let calls = 0;
 
   /** One call of one target, written down. */
-  const open = async (planned: Planned, asked: ChatRequest, callSignal: AbortSignal, race = false): Promise<Opened> => {
+  const open = (planned: Planned, asked: ChatRequest, callSignal: AbortSignal, race = false): Promise<Opened> => {
     const { target } = planned.leaf;
     const startedMs = clock.now();
     let ttftMs: number | undefined;
@@ -80,32 +81,35 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
       durationMs: clock.now() - startedMs,
       ...(error && { error: { kind: error.kind, message: error.message, status: error.status } }),
     });
-    try {
-      const call = await openCall({
-        target,
-        state: states.of(target.name),
-        request: asked,
-        options: { signal: callSignal, tenant: context.caller.tenant, headers: upstreamHeaders(context, calls++) },
-        timeouts: rules.timeouts,
-        clock,
-        tokens: facts.promptTokens + facts.outputTokens,
-        untilToken: race,
-        onFirstToken: (ms) => {
-          ttftMs = ms;
-        },
-      });
-      attempts.push(written());
-      return { planned, call, ttftMs: () => ttftMs };
-    } catch (error) {
-      const failure = toGatewayError(error);
-      attempts.push(written(failure));
-      report(planned, failure);
-      throw failure;
-    }
+    return openCall({
+      target,
+      state: states.of(target.name),
+      request: asked,
+      options: { signal: callSignal, tenant: context.caller.tenant, headers: upstreamHeaders(context, calls++) },
+      timeouts: rules.timeouts,
+      clock,
+      tokens: facts.promptTokens + facts.outputTokens,
+      untilToken: race,
+      onFirstToken: (ms) => {
+        ttftMs = ms;
+      },
+    }).then(
+      (call) => {
+        attempts.push(written());
+        return { planned, call, ttftMs: () => ttftMs };
+      },
+      (error: unknown) => {
+        const failure = toGatewayError(error);
+        attempts.push(written(failure));
+        report(planned, failure);
+        throw failure;
+      },
+    );
   };
-  const report = ({ trial, ...planned }: Planned, failure: GatewayError | undefined, ttftMs?: number) => {
+  const report = (planned: Planned, failure: GatewayError | undefined, ttftMs?: number) => {
+    const { trial } = planned;
     if (!trial || failure?.blame === 'client') return;
-    deps.report({ ...planned, trial }, trial.version, { ok: !failure, ...(ttftMs !== undefined && { ttftMs }) });
+    deps.report(planned, trial.version, { ok: !failure, ...(ttftMs !== undefined && { ttftMs }) });
   };
 
   const openFirst: Opening['openFirst'] = async (candidates, asked, continuing = false) => {
@@ -171,14 +175,14 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
     afterMs: number,
   ): Promise<Opened> =>
     hedged(
-      (lost) => open(planned, askOf(planned), AbortSignal.any([signal, lost]), true),
+      (lost) => open(planned, askOf(planned), anySignal([signal, lost]), true),
       (lost) => {
         const state = (other: Planned) => states.of(other.leaf.target.name);
         const other = others.find((each) => !used.has(each) && !unavailable(state(each), clock.now()));
         if (!other || !state(other).breaker.take(clock.now()) || !state(other).retries.withdraw()) return undefined;
         used.add(other);
         decide('hedge', other.leaf.target.name, `no token of ${planned.leaf.target.name} after ${afterMs} ms`);
-        return open(other, askOf(other), AbortSignal.any([signal, lost]), true);
+        return open(other, askOf(other), anySignal([signal, lost]), true);
       },
       afterMs,
       ({ call }, reason) => call.cancel(reason),

@@ -39,6 +39,10 @@ export interface PlanSources {
 }
 
 export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): Plan {
+  const only = onlyTarget(rules);
+  if (only && !unavailable(sources.states.of(only.target.name), sources.now)) {
+    return { targets: [planned(only, 'only target', expectedTtft(only, facts, sources))], excluded: [] };
+  }
   const situation: Situation = { ...sources, facts, objectiveMs: rules.objective?.ttftMs };
   const excluded: Excluded[] = [];
   const walk = (node: RouteNode, way: readonly string[], trial?: Planned['trial']): readonly Planned[] => {
@@ -48,15 +52,7 @@ export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): 
       return [];
     }
     if (node.kind === 'leaf') {
-      const expectedTtftMs = expectedTtft(node, facts, sources);
-      return [
-        {
-          leaf: node,
-          reason: way.join(' › ') || 'only target',
-          ...(expectedTtftMs > 0 && { expectedTtftMs }),
-          ...(trial && { trial }),
-        },
-      ];
+      return [planned(node, way.join(' › ') || 'only target', expectedTtft(node, facts, sources), trial)];
     }
     const children = node.children.map((child) => ({ ...childOf(child, facts, sources), node: child }));
     /** How a child of this node is called on the way to its leaves. */
@@ -101,6 +97,25 @@ export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): 
     }
   }
   return { targets, excluded, ...(shedMs !== undefined && { shedMs }), ...(missed && { missed }) };
+}
+
+const planned = (leaf: Leaf, reason: string, expectedTtftMs: number, trial?: Planned['trial']): Planned => ({
+  leaf,
+  reason,
+  ...(expectedTtftMs > 0 && { expectedTtftMs }),
+  ...(trial && { trial }),
+});
+
+/** The target of a route that has one and nothing to decide: no condition, no rule of place, nobody to go to instead. */
+function onlyTarget({ tree, overflow, fallback, objective, place }: RouteRules): Leaf | undefined {
+  if (overflow.length > 0 || fallback.length > 0 || objective || place.length > 0) return undefined;
+  let node: RouteNode = tree;
+  while (node.kind === 'group') {
+    const [child] = node.children;
+    if (!child || node.children.length > 1 || node.when || node.trial) return undefined;
+    node = child;
+  }
+  return node.when ? undefined : node;
 }
 
 /** The error when a plan has nobody left, with the time from which somebody may be there. */

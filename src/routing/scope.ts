@@ -1,11 +1,11 @@
+import { createAborter } from '../core/abort.ts';
 import { GatewayError } from '../core/errors.ts';
 import { abortError } from '../core/signals.ts';
 import { totalTimeout } from './call.ts';
 
 /** One signal for a whole answer: the client's, the route's total deadline, and a shutdown. */
 export function createScope(client: AbortSignal, totalMs: number) {
-  const controller = new AbortController();
-  const abort = (reason: GatewayError) => controller.abort(reason);
+  const { signal, abort } = createAborter();
   const onClient = () => abort(abortError(client));
   if (client.aborted) onClient();
   else client.addEventListener('abort', onClient, { once: true });
@@ -16,7 +16,7 @@ export function createScope(client: AbortSignal, totalMs: number) {
         }, totalMs)
       : undefined;
   return {
-    signal: controller.signal,
+    signal,
     abort,
     clear() {
       clearTimeout(timer);

@@ -1,3 +1,4 @@
+import { platformSignal } from '../core/abort.ts';
 import { GatewayError } from '../core/errors.ts';
 import { abortError, throwIfAborted } from '../core/signals.ts';
 import type { Transport } from '../core/transport.ts';
@@ -19,7 +20,7 @@ export function createFetchTransport({ fetch = globalThis.fetch }: FetchTranspor
           method,
           headers,
           ...(body === undefined ? {} : { body: body as string | Uint8Array<ArrayBuffer> }),
-          signal,
+          signal: platformSignal(signal),
           redirect: 'manual',
         });
       } catch (error) {
