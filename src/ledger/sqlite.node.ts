@@ -57,9 +57,15 @@ export function openSqlite(path: string): Db {
     transaction: (statements) => ask<readonly number[]>('transaction', statements),
     async close() {
       if (closed) return;
-      if (worker) await ask('close', []).catch(() => {});
+      const thread = worker;
+      const asked = thread ? ask('close', []) : undefined; // after all that was asked before, and nothing after it
       closed = true;
-      await worker?.terminate();
+      if (!thread) return;
+      const ended = new Promise<void>((done) => thread.once('exit', () => done()));
+      await asked?.catch(() => {});
+      // It ends by itself. To terminate it inside a call of libsql's would end the whole process.
+      thread.ref();
+      await ended;
     },
   };
 }

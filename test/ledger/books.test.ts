@@ -84,6 +84,20 @@ async function leftBehind(path: string, requestIds: readonly string[]): Promise<
   return file;
 }
 
+test('a database that is closed amid calls answers those before and refuses those after, and the process lives', async () => {
+  for (let round = 0; round < 30; round++) {
+    const db = openSqlite(join(folder(), 'ledger.db'));
+    await openTables(db);
+    let refused = 0;
+    const some = (n: number) => Array.from({ length: n }, () => db.all('SELECT * FROM usage').catch(() => refused++));
+    const before = Promise.all(some(20));
+    const closing = db.close();
+    const after = Promise.all(some(20));
+    await Promise.all([before, closing, after]);
+    expect(refused).toBe(20);
+  }
+});
+
 describe('the books', () => {
   test('what was written is in the database soon, each entry once', async () => {
     const { books, ledger } = await booksIn(folder());
