@@ -104,6 +104,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       engines: () => local.status(),
       targets: () => targetStatus(states),
       budgets: () => remembered?.budgets() ?? [],
+      unwell: () => remembered?.health() ?? {},
       responseCache: () => remembered?.cacheStatus() ?? { entries: 0, bytes: 0, maxBytes: config.cache.maxBytes },
     },
   });
@@ -202,6 +203,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     policy,
     active,
     observe: observers.observeHttp,
+    once: (body, context, make) => state.idempotency.once(body, context, make),
     onFault: (err, request_id) => observers.log.error({ err, request_id }, 'a request failed in the gateway itself'),
     options: optionsOf(config, host),
   };

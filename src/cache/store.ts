@@ -1,4 +1,6 @@
 import type { CompletionEvent } from '../core/event.ts';
+import type { Json } from '../core/json.ts';
+import type { GivenAnswer } from '../core/run.ts';
 
 /** A whole answer as the provider gave it. */
 export interface StoredAnswer {
@@ -10,6 +12,10 @@ export interface StoredAnswer {
   readonly freshUntil: number;
   /** Of the request that it answered, where a key of the client's stands for it. */
   readonly fingerprint?: string;
+  /** By what the client knows it, where it is to be the same when it is given again. */
+  readonly given?: GivenAnswer;
+  /** An answer that was made as a whole, instead of events. */
+  readonly value?: Json;
 }
 
 /** Where answers are kept: memory, Redis, Workers KV. May lose what it likes; a failure counts as a miss. */

@@ -72,6 +72,12 @@ export interface Decision {
   readonly detail?: string;
 }
 
+/** By what an answer is known to its clients. */
+export interface GivenAnswer {
+  readonly id: string;
+  readonly createdAt: number;
+}
+
 /** An answer under way: its first event is there, the rest is pulled. */
 export interface Run {
   /** `provider/model` that answers. */
@@ -81,6 +87,8 @@ export interface Run {
   /** Further response headers that stages ask for (`x-ratelimit-…`, `x-tidegate-predicted-ttft-ms`), lower-case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly events: AsyncIterable<CompletionEvent>;
+  /** The answer's own id (as `RequestContext.answerId`) and time in unix seconds, where it is given again. */
+  readonly given?: GivenAnswer;
   /** What the stages decided so far; read again when the stream has ended. */
   readonly decisions?: () => readonly Decision[];
   /** The library prompt that was rendered, with the version that was chosen. */

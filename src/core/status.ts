@@ -3,6 +3,8 @@ export interface Status {
   readonly engines?: () => readonly EngineStatus[];
   readonly targets?: () => readonly TargetStatus[];
   readonly budgets?: () => readonly BudgetStatus[];
+  /** Parts that are not well, as `/health` names them: `{ ledger: 'spooling' }`. */
+  readonly unwell?: () => Readonly<Record<string, string>>;
   readonly responseCache?: () => ResponseCacheStatus;
 }
 

@@ -1,4 +1,6 @@
 import type { Context } from 'hono';
+import type { Json, JsonObject } from '../core/json.ts';
+import type { RequestContext } from '../core/run.ts';
 import type { Gateway } from '../gateway.ts';
 import type { HttpSample } from '../observability/metrics.ts';
 import type { Policy } from '../policy/admit.ts';
@@ -39,11 +41,20 @@ export interface NodeBindings {
 export type AppEnv = { Bindings: NodeBindings };
 export type AppContext = Context<AppEnv>;
 
+/** `again`: the answer was made before. Throws conflict where the key came with another body. */
+export type Once = (
+  body: JsonObject,
+  context: RequestContext,
+  make: () => Promise<Json>,
+) => Promise<{ readonly value: Json; readonly again: boolean }>;
+
 /** What every route needs. */
 export interface HttpDeps {
   readonly gateway: Gateway;
   readonly policy: Policy;
   readonly active: ActiveRequests;
+  /** Makes a whole answer once for an Idempotency-Key; absent: the header means nothing there. */
+  readonly once?: Once;
   /** Streams that outlive their reader; absent: none do. */
   readonly streams?: StreamLogs;
   readonly options: HttpOptions;

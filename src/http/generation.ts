@@ -128,10 +128,10 @@ async function sendStream(
 
 export function metaOf(request: ChatRequest, run: Run | undefined, context: RequestContext): AnswerMeta {
   return {
-    id: context.answerId ?? randomId(''),
+    id: run?.given?.id ?? context.answerId ?? randomId(''),
     requestId: context.requestId,
     request,
-    createdAt: Math.floor(Date.now() / 1000),
+    createdAt: run?.given?.createdAt ?? Math.floor(Date.now() / 1000),
     target: run?.target ?? '',
   };
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Idempotency } from '../cache/idempotency.ts';
 import type { ResponseCache } from '../cache/through.ts';
 import type { Config } from '../config.ts';
@@ -155,6 +156,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
     return { digest, prices, fixed, keyring, policy };
   };
   let rules = await build(config);
+  const forbidden = new LRUCache<string, true>({ max: 10_000, ttl: 60_000 });
   let cacheConfig = config.cache;
   let answers = await openAnswerCaches({ config: config.cache, redisAt, ledger, targetsOf });
   /** Text that is kept, traced or explained cannot pass through unread. */
@@ -190,7 +192,10 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
   return {
     policy,
     cache: { through: (...call) => answers.cache.through(...call) },
-    idempotency: { through: (...call) => answers.idempotency.through(...call) },
+    idempotency: {
+      through: (...call) => answers.idempotency.through(...call),
+      once: (...call) => answers.idempotency.once(...call),
+    },
     watchers: watchContents
       ? [(request, context) => (current.audit.content.keep ? watchContents(request, context) : undefined)]
       : [],
@@ -211,7 +216,10 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       cacheConfig = cache;
       current = { audit: next.audit, ledger: next.ledger ?? ledgerDefaults };
     },
-    ...(books && { durable: (record) => books.write(entriesOf(record, current.audit.requests)) }),
+    ...(books && {
+      durable: (record) =>
+        isRepeated(record, forbidden) ? Promise.resolve() : books.write(entriesOf(record, current.audit.requests)),
+    }),
     ...(ledger && { objects: ledger.objects, feedback: ledger.feedback }),
     routes: (deps) => (ledger && books ? adminRoutes(deps, ledger, books, () => rules) : []),
     budgets: () => rules.policy.budgets(),
@@ -267,6 +275,15 @@ function closedBy(books: Books, whenLost: () => 'serve' | 'refuse') {
           retryAfterMs: 5000,
         })
       : undefined;
+}
+
+/** Whether the same was forbidden to the same caller within the minute: no limit holds such requests back. */
+function isRepeated({ outcome, callerId, model, endpoint }: RequestRecord, lately: LRUCache<string, true>): boolean {
+  if (outcome !== 'forbidden') return false;
+  const what = JSON.stringify([callerId, model, endpoint]);
+  if (lately.has(what)) return true;
+  lately.set(what, true);
+  return false;
 }
 
 /**

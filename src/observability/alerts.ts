@@ -28,7 +28,7 @@ export const defaultAlertLimits: AlertLimits = {
   restarts: 2,
 };
 
-/** The names are those of deploy/prometheus/alerts.yml. */
+/** The names are those of deploy/prometheus/alerts.yml; what only the gateway itself can tell has names of its own. */
 export interface Alert {
   readonly name: string;
   readonly severity: 'warning' | 'critical';
@@ -133,6 +133,9 @@ export function createAlerts({
         const summary = `${target} fails so often that it is not called any more`;
         yield alert('TidegateBreakerOpen', 'warning', { target }, summary);
       }
+    }
+    for (const [part, state] of Object.entries(status.unwell?.() ?? {})) {
+      yield alert('TidegateUnwell', 'critical', { part, state }, `${part} is ${state}`);
     }
     for (const { owner, usedUsd, limitUsd, budget = '', reached = 0 } of status.budgets?.() ?? []) {
       if (reached > 0) {

@@ -277,6 +277,12 @@ test.runIf(hasPrlimit)(
     const folder = scratch();
     await using upstream = await faultyUpstream();
     slowServer(upstream);
+    await using receiver = await faultyUpstream({ body: [] });
+    const alerts = () =>
+      receiver.requests
+        .flatMap(({ json }) => json.alerts)
+        .filter(({ labels }) => labels.alertname === 'TidegateUnwell')
+        .map(({ status, labels }) => [status, labels.part, labels.state]);
     const file = join(folder.path, 'tidegate.yaml');
     writeFileSync(
       file,
@@ -286,6 +292,7 @@ models: { demo: { targets: [{ provider: up, model: m }] } }
 keys: { fixed: [${fixed('free', '')}, ${fixed('money', '')}] }
 budgets: [{ name: purse, per: key, only: [money], usd: 1, period: month }]
 ledger: {}
+observability: { alerts: { webhook: "${receiver.url}", every: 50ms, hold: 0s } }
 `,
     );
     const gateway = await startProcess(file);
@@ -307,8 +314,10 @@ ledger: {}
     expect(await ask('free')).toBe(200);
     expect(await health()).toContain('lost');
     expect([await ask('free'), await ask('money'), await ask('free')]).toEqual([200, 503, 200]);
+    await expect.poll(alerts).toEqual([['firing', 'ledger', 'lost']]);
     room('unlimited');
     await expect.poll(health, { timeout: 15_000, interval: 200 }).not.toContain('lost');
+    await expect.poll(() => alerts().at(-1)?.[0]).toBe('resolved');
     expect(await ask('money')).toBe(200);
     await gateway.stop();
     const ledger = await openTables(openSqlite(join(folder.path, '.tidegate/ledger.db')));

@@ -8,7 +8,7 @@ import { expirySeconds } from '../../wire/openai/files.ts';
 import { parseBody } from '../../wire/validate.ts';
 import { type BatchRunner, isFinal } from '../batch-runner.ts';
 import type { AppContext, HttpDeps } from '../env.ts';
-import { getRoute, jsonRoute } from '../json.ts';
+import { getRoute, onceRoute } from '../json.ts';
 import { encodeList, pageOf } from '../list.ts';
 import { loadFile } from './files.ts';
 
@@ -34,7 +34,7 @@ async function load(objects: ObjectStore, id: string, context: RequestContext): 
 }
 
 export const createBatch = (deps: HttpDeps, objects: ObjectStore, runner: BatchRunner) =>
-  jsonRoute(deps, async (body, { context, json }) => {
+  onceRoute(deps, async (body, { context, json }) => {
     const asked = parseBody(batchRequestSchema, body);
     const owner = context.caller.id;
     const file = await loadFile(objects, asked.input_file_id, owner, 'input_file_id');

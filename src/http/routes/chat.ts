@@ -28,13 +28,14 @@ function keeping(
   request: ChatRequest,
   context: RequestContext,
 ): ReturnType<Adapt> {
-  const pinned = { id: context.answerId ?? randomId(''), createdAt: Math.floor(Date.now() / 1000) };
+  let pinned = { id: context.answerId ?? randomId(''), createdAt: Math.floor(Date.now() / 1000) };
   const pin = (meta: AnswerMeta): AnswerMeta => ({ ...meta, ...pinned });
   const messages = request.wire?.body['messages'];
   const gateway: HttpDeps['gateway'] = {
     ...deps.gateway,
     async stream(asked, within) {
       const run = await deps.gateway.stream(asked, within);
+      pinned = run.given ?? pinned;
       async function* events() {
         const collector = createCollector();
         for await (const event of run.events) {

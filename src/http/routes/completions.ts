@@ -1,6 +1,7 @@
 import { randomId } from '../../core/clock.ts';
 import type { CompletionEvent, Usage } from '../../core/event.ts';
 import type { ChatRequest } from '../../core/request.ts';
+import type { RequestContext } from '../../core/run.ts';
 import { collect } from '../../core/streams.ts';
 import {
   decodeCompletionRequests,
@@ -29,11 +30,20 @@ export function completions(deps: HttpDeps): (c: AppContext) => Promise<Response
       await answer(together(deps, requests), openaiCompletions, first, exchange);
       return;
     }
-    const runs = await Promise.all(requests.map((request) => deps.gateway.stream(request, exchange.context)));
+    const runs = await Promise.all(
+      requests.map((request, index) => deps.gateway.stream(request, partOf(exchange.context, index))),
+    );
     const answers = await Promise.all(runs.map((run) => collect(run.events)));
-    const meta = { id: randomId(''), request: first, createdAt: Math.floor(Date.now() / 1000) };
+    const { id, createdAt } = runs[0]?.given ?? { id: randomId(''), createdAt: Math.floor(Date.now() / 1000) };
+    const meta = { id, request: first, createdAt };
     exchange.json(encodeCompletion(answers, meta), 200, { 'x-tidegate-target': runs[0]?.target ?? '' });
   });
+}
+
+/** Each prompt is a request of its own to an Idempotency-Key. */
+function partOf(context: RequestContext, index: number): RequestContext {
+  const key = context.headers['idempotency-key'];
+  return key ? { ...context, headers: { ...context.headers, 'idempotency-key': `${key} ${index}` } } : context;
 }
 
 /** A gateway whose one stream is that of all prompts, one after the other, their choices renumbered. */
@@ -48,7 +58,7 @@ function together(deps: HttpDeps, requests: readonly ChatRequest[]): HttpDeps {
         async function* renumbered(events: AsyncIterable<CompletionEvent>): AsyncGenerator<CompletionEvent> {
           const usages: Usage[] = [];
           for (const [index, request] of requests.entries()) {
-            const part = index === 0 ? events : (await deps.gateway.stream(request, context)).events;
+            const part = index === 0 ? events : (await deps.gateway.stream(request, partOf(context, index))).events;
             for await (const event of part) {
               if (event.type === 'usage') usages.push(event.usage);
               else if ('choice' in event) yield { ...event, choice: index * request.choices + event.choice };

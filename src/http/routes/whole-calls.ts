@@ -9,7 +9,7 @@ import { decodeModerationRequest, encodeModeration } from '../../wire/openai/mod
 import { decodeRerankRequest, encodeRerank } from '../../wire/openai/rerank.ts';
 import { decodeDetokenize, decodeTokenize } from '../../wire/openai/tokens.ts';
 import type { HttpDeps } from '../env.ts';
-import { jsonRoute } from '../json.ts';
+import { jsonRoute, onceRoute } from '../json.ts';
 
 /** Tokens of texts before they are counted: about four characters each. */
 const estimate = (texts: readonly (string | readonly number[])[]): number =>
@@ -18,7 +18,7 @@ const estimate = (texts: readonly (string | readonly number[])[]): number =>
 const targetHeader = (target: string) => ({ 'x-tidegate-target': target });
 
 export const embeddings = (deps: HttpDeps) =>
-  jsonRoute(deps, async (body, { context, json }) => {
+  onceRoute(deps, async (body, { context, json }) => {
     const { request, encoding } = decodeEmbeddingRequest(body);
     const { target, value, headers } = await deps.gateway.call(
       {
@@ -33,7 +33,7 @@ export const embeddings = (deps: HttpDeps) =>
   });
 
 export const rerank = (deps: HttpDeps) =>
-  jsonRoute(deps, async (body, { context, json }) => {
+  onceRoute(deps, async (body, { context, json }) => {
     const { request, returnDocuments } = decodeRerankRequest(body);
     const { target, value, headers } = await deps.gateway.call(
       {
@@ -49,7 +49,7 @@ export const rerank = (deps: HttpDeps) =>
 
 /** Without a model of its own a request goes to the first model here that can moderate. */
 export const moderations = (deps: HttpDeps) =>
-  jsonRoute(deps, async (body, { context, json }) => {
+  onceRoute(deps, async (body, { context, json }) => {
     const request = decodeModerationRequest(body);
     const names = deps.gateway.models(context).map((route) => route.name);
     const candidates = request.model !== undefined && names.includes(request.model) ? [request.model] : names;
