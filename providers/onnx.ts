@@ -1,28 +1,25 @@
 import { stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
 import { GatewayError } from '../src/core/errors.ts';
-import type { CompletionEvent } from '../src/core/event.ts';
-import { type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
-import { type ChatRequest, textOf } from '../src/core/request.ts';
-import { abortError, throwIfAborted } from '../src/core/signals.ts';
-import { createStopMatcher } from '../src/engine/stop.ts';
-import type { Classifier, Embedder, Generator, Transformers } from './shared/transformers.ts';
+import {
+  type Capabilities,
+  type EmbeddingResult,
+  type ModerationResult,
+  noCapabilities,
+  type Provider,
+} from '../src/core/provider.ts';
+import { readable } from '../src/core/request.ts';
+import { createOnnxHost, type OnnxHost } from './onnx/host.node.ts';
+import type { OnnxMethods, OnnxModel } from './onnx/messages.ts';
 
-/** A small model in ONNX form: a folder with config.json, tokenizer.json and onnx/model.onnx. */
-export interface OnnxModel {
-  readonly path: string;
-  readonly task: 'text-generation' | 'feature-extraction' | 'text-classification';
-  /** Which of the folder's variants: `fp32` is model.onnx, `q8` model_quantized.onnx, … */
-  readonly dtype?: 'fp32' | 'fp16' | 'q8' | 'int8' | 'uint8' | 'q4' | 'bnb4' | 'q4f16';
-  /** Text classification: a label counts as flagged from this score on. */
-  readonly threshold?: number;
-}
+export type { OnnxModel };
 
 export interface OnnxProviderOptions {
   readonly name?: string;
   readonly models: Readonly<Record<string, OnnxModel>>;
-  /** How the library is loaded; an optional package, imported when first needed. */
-  readonly load?: () => Promise<Transformers>;
+  /** The child of a model may be silent for so long before it counts as hung; loading a large one is silent too. */
+  readonly silenceMs?: number;
+  /** Told when a model's child was started, for logs and tests. */
+  readonly onStart?: (model: string, host: OnnxHost) => void;
 }
 
 export const onnxCapabilities: Capabilities = {
@@ -32,22 +29,22 @@ export const onnxCapabilities: Capabilities = {
   embeddings: true,
   local: true,
 };
-const defaultMaxTokens = 256;
+const defaultSilenceMs = 60_000;
 
 /**
- * ONNX models of @huggingface/transformers: small ones for generation, embeddings and classification. They run in this
- * process, one call at a time each. Throws GatewayError model_not_found | model_unavailable | unsupported | invalid_request.
+ * ONNX models of @huggingface/transformers: small ones for generation, embeddings and classification. Each runs in a
+ * child process of its own, so that native code can cost no more than that model's requests.
+ * Throws GatewayError model_not_found | model_unavailable | engine_failed | unsupported | invalid_request.
  */
 export function createOnnxProvider({
   name = 'onnx',
   models,
-  load = importTransformers,
+  silenceMs = defaultSilenceMs,
+  onStart = () => {},
 }: OnnxProviderOptions): Provider {
-  const pipelines = new Map<string, Promise<unknown>>();
-  /** The last call per model: a session serves one at a time. */
-  const last = new Map<string, Promise<unknown>>();
+  const hosts = new Map<string, OnnxHost>();
 
-  function modelOf(id: string, task: OnnxModel['task']): OnnxModel {
+  async function open(id: string, task: OnnxModel['task']): Promise<OnnxHost> {
     const model = Object.hasOwn(models, id) ? models[id] : undefined;
     if (!model) throw new GatewayError('model_not_found', `There is no ONNX model "${id}".`, { param: 'model' });
     if (model.task !== task) {
@@ -55,240 +52,48 @@ export function createOnnxProvider({
         param: 'model',
       });
     }
-    return model;
+    if (!(await stat(model.path).catch(() => undefined))?.isDirectory()) {
+      throw new GatewayError(
+        'model_unavailable',
+        `The ONNX model "${id}" is not there: there is no folder ${model.path}.`,
+      );
+    }
+    const known = hosts.get(id);
+    if (known) return known;
+    const host = createOnnxHost(id, model, silenceMs);
+    hosts.set(id, host);
+    onStart(id, host);
+    return host;
   }
 
-  /** Loads a model once for all who race for it; a failure is tried again by the next. */
-  function open<T>(id: string, task: OnnxModel['task']): Promise<T> {
-    const model = modelOf(id, task);
-    let pipeline = pipelines.get(id);
-    if (!pipeline) {
-      pipeline = openPipeline(id, model);
-      pipelines.set(id, pipeline);
-      pipeline.catch(() => pipelines.delete(id));
-    }
-    return pipeline as Promise<T>; // the task decides what the library returns
-  }
-
-  async function openPipeline(id: string, { path, task, dtype = 'fp32' }: OnnxModel): Promise<unknown> {
-    if (!(await stat(path).catch(() => undefined))?.isDirectory()) {
-      throw new GatewayError('model_unavailable', `The ONNX model "${id}" is not there: there is no folder ${path}.`);
-    }
-    const library = await load();
-    library.env.allowRemoteModels = false; // what is not in the folder is not fetched from anywhere
-    library.env.localModelPath = dirname(path);
-    try {
-      return await library.pipeline(task, basename(path), { dtype, device: 'cpu', local_files_only: true });
-    } catch (cause) {
-      const reason = cause instanceof Error ? cause.message.slice(0, 300) : String(cause);
-      throw new GatewayError('model_unavailable', `The ONNX model "${id}" could not be loaded: ${reason}`, { cause });
-    }
-  }
-
-  async function inTurn<T>(id: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    const turn = (last.get(id) ?? Promise.resolve()).then(() => {
-      throwIfAborted(signal);
-      return work();
-    });
-    last.set(
-      id,
-      turn.catch(() => {}),
-    );
-    return turn;
+  /** The value of a call that is no stream. */
+  async function whole<T>(
+    id: string,
+    task: OnnxModel['task'],
+    method: keyof OnnxMethods,
+    request: unknown,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const host = await open(id, task);
+    const { value } = await host.call(method, request, signal).next();
+    return value as T; // the child runs the same method
   }
 
   return {
     name,
     capabilities: onnxCapabilities,
     async *stream(request, { signal }) {
-      const generator = await open<Generator>(request.model, 'text-generation');
-      const library = await load();
-      const pieces = createQueue<string>();
-      const interrupt = new library.InterruptableStoppingCriteria();
-      const onAbort = () => {
-        interrupt.interrupt();
-        pieces.fail(abortError(signal));
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
-      let completionTokens = 0;
-      const prompt = promptOf(request, generator);
-      const promptTokens = countTokens(generator, prompt);
-      const maxTokens = request.maxTokens ?? defaultMaxTokens;
-      const running = inTurn(request.model, signal, () =>
-        generator(prompt, {
-          max_new_tokens: maxTokens,
-          ...samplingOf(request),
-          return_full_text: false,
-          stopping_criteria: interrupt,
-          streamer: new library.TextStreamer(generator.tokenizer, {
-            skip_prompt: true,
-            skip_special_tokens: true,
-            callback_function: (text) => pieces.push(text),
-            token_callback_function: (tokens) => {
-              completionTokens += tokens.length;
-            },
-          }),
-        }),
-      );
-      running.then(pieces.end, (cause: unknown) =>
-        pieces.fail(
-          cause instanceof GatewayError
-            ? cause
-            : new GatewayError('engine_failed', 'The ONNX runtime failed on this request.', { cause }),
-        ),
-      );
-      try {
-        yield* answer(
-          pieces,
-          request,
-          () => completionTokens >= maxTokens,
-          () => interrupt.interrupt(),
-        );
-        yield { type: 'usage', usage: { promptTokens, completionTokens } };
-      } finally {
-        signal.removeEventListener('abort', onAbort);
-        interrupt.interrupt();
-      }
+      const host = await open(request.model, 'text-generation');
+      yield* host.call('stream', readable(request), signal);
     },
-    async embed({ model, inputs, dimensions }, { signal }) {
-      const embedder = await open<Embedder>(model, 'feature-extraction');
-      const texts = inputs.map((input, i) => {
-        if (typeof input === 'string') return input;
-        throw new GatewayError('unsupported', 'This model takes text, not token ids.', { param: `input[${i}]` });
-      });
-      const output = await inTurn(model, signal, () => embedder(texts, { pooling: 'mean', normalize: true }));
-      const vectors = output.tolist().map((vector) => shorten(vector, dimensions));
-      const promptTokens = texts.reduce((sum, text) => sum + countTokens(embedder, text), 0);
-      return { vectors, usage: { promptTokens, completionTokens: 0 } };
-    },
-    async moderate({ model = '', inputs }, { signal }) {
-      const classifier = await open<Classifier>(model, 'text-classification');
-      const { threshold = 0.5 } = modelOf(model, 'text-classification');
-      const results = [];
-      for (const input of inputs) {
-        const labels = await inTurn(model, signal, () => classifier(input, { top_k: null }));
-        const scores = Object.fromEntries(labels.map(({ label, score }) => [label, score]));
-        const categories = Object.fromEntries(labels.map(({ label, score }) => [label, score >= threshold]));
-        results.push({ flagged: Object.values(categories).some(Boolean), categories, scores });
-      }
-      return { model, results };
-    },
+    embed: (request, { signal }) =>
+      whole<EmbeddingResult>(request.model, 'feature-extraction', 'embed', request, signal),
+    moderate: (request, { signal }) =>
+      whole<ModerationResult>(request.model ?? '', 'text-classification', 'moderate', request, signal),
     models: async () =>
-      Object.keys(models).map((id) => ({ id, state: pipelines.has(id) ? ('ready' as const) : ('unloaded' as const) })),
+      Object.keys(models).map((id) => ({ id, state: hosts.get(id)?.state() ?? ('unloaded' as const) })),
     async close() {
-      const open = await Promise.allSettled(pipelines.values());
-      for (const pipeline of open) {
-        if (pipeline.status === 'fulfilled') await (pipeline.value as { dispose?(): Promise<void> }).dispose?.();
-      }
+      await Promise.all([...hosts.values()].map((host) => host.close()));
     },
   };
-}
-
-async function* answer(
-  pieces: AsyncIterable<string>,
-  request: ChatRequest,
-  reachedLimit: () => boolean,
-  stopNow: () => void,
-): AsyncGenerator<CompletionEvent> {
-  const matcher = createStopMatcher(request.stop);
-  for await (const piece of pieces) {
-    const { text, stopped } = matcher.push(piece);
-    if (text !== '') yield { type: 'text-delta', choice: 0, text };
-    if (stopped !== undefined) {
-      stopNow();
-      yield { type: 'finish', choice: 0, reason: 'stop', stopSequence: stopped };
-      return;
-    }
-  }
-  const rest = matcher.flush();
-  if (rest !== '') yield { type: 'text-delta', choice: 0, text: rest };
-  yield { type: 'finish', choice: 0, reason: reachedLimit() ? 'length' : 'stop' };
-}
-
-function promptOf(request: ChatRequest, { tokenizer }: Generator): string {
-  if (request.prompt) {
-    if (typeof request.prompt.text === 'string') return request.prompt.text;
-    throw new GatewayError('unsupported', 'This model takes text, not token ids.', { param: 'prompt' });
-  }
-  const messages = request.messages.map(({ role, content }) => ({ role, content: textOf(content) }));
-  if (tokenizer.chat_template) {
-    return String(tokenizer.apply_chat_template(messages, { tokenize: false, add_generation_prompt: true }));
-  }
-  return messages.map(({ content }) => content).join('\n');
-}
-
-function samplingOf({ sampling }: ChatRequest): Record<string, unknown> {
-  const temperature = sampling.temperature ?? 0.8;
-  if (temperature <= 0) return { do_sample: false };
-  return {
-    do_sample: true,
-    temperature,
-    ...(sampling.topP === undefined ? {} : { top_p: sampling.topP }),
-    ...(sampling.topK === undefined ? {} : { top_k: sampling.topK }),
-    ...(sampling.repeatPenalty === undefined ? {} : { repetition_penalty: sampling.repeatPenalty }),
-  };
-}
-
-const countTokens = ({ tokenizer }: { readonly tokenizer: Generator['tokenizer'] }, text: string): number =>
-  tokenizer.encode(text).length;
-
-function shorten(vector: readonly number[], dimensions = vector.length): number[] {
-  if (dimensions > vector.length) {
-    throw new GatewayError('invalid_request', `This model's embeddings have ${vector.length} dimensions.`, {
-      param: 'dimensions',
-    });
-  }
-  const part = vector.slice(0, dimensions);
-  const length = Math.hypot(...part) || 1;
-  return part.map((value) => value / length);
-}
-
-/** Pushed on one side, pulled on the other; bounded by the most tokens of an answer. */
-function createQueue<T>(): AsyncIterable<T> & { push(item: T): void; end(): void; fail(error: unknown): void } {
-  const items: T[] = [];
-  let ended = false;
-  let failure: unknown;
-  let wake: (() => void) | undefined;
-  const notify = () => {
-    wake?.();
-    wake = undefined;
-  };
-  return {
-    push(item) {
-      items.push(item);
-      notify();
-    },
-    end() {
-      ended = true;
-      notify();
-    },
-    fail(error) {
-      failure ??= error;
-      ended = true;
-      notify();
-    },
-    async *[Symbol.asyncIterator]() {
-      for (;;) {
-        while (items.length > 0) yield items.shift() as T; // just counted
-        if (failure) throw failure;
-        if (ended) return;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    },
-  };
-}
-
-async function importTransformers(): Promise<Transformers> {
-  try {
-    // The optional package's own types are far wider than what is used here.
-    return (await import('@huggingface/transformers')) as unknown as Transformers;
-  } catch (cause) {
-    throw new GatewayError(
-      'model_unavailable',
-      'ONNX models need the optional package @huggingface/transformers: npm install @huggingface/transformers.',
-      { cause },
-    );
-  }
 }

@@ -10,7 +10,11 @@ const dist = join(root, 'dist');
 const stamp = join(dist, 'sources.sha256');
 
 /** Output name → source. What is not written yet is left out. */
-const entries = { main: 'src/cli/main.ts', 'engine-child': 'src/engine/child.ts' };
+const entries = {
+  main: 'src/cli/main.ts',
+  'engine-child': 'src/engine/child.ts',
+  'onnx-child': 'providers/onnx/child.node.ts',
+};
 const watched = ['src', 'providers', 'prompts', 'scripts/build.mjs', 'package.json'];
 const keptDays = 7;
 

@@ -3,24 +3,28 @@ import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+/** Programs that run in a process of their own, by their source below the repository's root. */
+const sources = { 'engine-child': 'src/engine/child.ts', 'onnx-child': 'providers/onnx/child.node.ts' } as const;
+
 /**
- * The file to start as engine child. Beside the bundled gateway it is `engine-child.js`; run from the TypeScript sources
- * (tests, benches) it is bundled on the fly into `.tidegate/build`, under a name made from its content.
+ * The file to start as child. Beside the bundled gateway it is `NAME.js`; run from the TypeScript sources (tests,
+ * benches) it is bundled on the fly into `.tidegate/build`, under a name made from its content.
  */
-export async function engineEntry(): Promise<string> {
+export async function childEntry(name: keyof typeof sources): Promise<string> {
   const here = import.meta.url;
-  if (!here.endsWith('.ts')) return fileURLToPath(new URL('./engine-child.js', here));
-  built ??= build();
-  return built;
+  if (!here.endsWith('.ts')) return fileURLToPath(new URL(`./${name}.js`, here));
+  const known = built.get(name) ?? build(name);
+  built.set(name, known);
+  return known;
 }
 
-let built: Promise<string> | undefined;
+const built = new Map<string, Promise<string>>();
 
-async function build(): Promise<string> {
-  const { build: bundle } = await import('esbuild');
+async function build(name: keyof typeof sources): Promise<string> {
   const root = fileURLToPath(new URL('../../', import.meta.url));
+  const { build: bundle } = await import('esbuild');
   const result = await bundle({
-    entryPoints: [fileURLToPath(new URL('./child.ts', import.meta.url))],
+    entryPoints: [join(root, sources[name])],
     bundle: true,
     packages: 'external',
     platform: 'node',
@@ -32,7 +36,7 @@ async function build(): Promise<string> {
   });
   const code = result.outputFiles[0]?.contents ?? new Uint8Array(0);
   const folder = join(root, '.tidegate', 'build');
-  const path = join(folder, `engine-child-${createHash('sha256').update(code).digest('hex').slice(0, 16)}.mjs`);
+  const path = join(folder, `${name}-${createHash('sha256').update(code).digest('hex').slice(0, 16)}.mjs`);
   if (!(await stat(path).catch(() => undefined))) {
     await mkdir(folder, { recursive: true });
     const temporary = `${path}.${process.pid}`;

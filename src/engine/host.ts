@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { GatewayError } from '../core/errors.ts';
 import { abortError, throwIfAborted, untilAborted } from '../core/signals.ts';
-import { engineEntry } from './entry.ts';
+import { childEntry } from './entry.ts';
 import type {
   EngineCall,
   EngineError,
@@ -103,7 +103,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
   }
 
   async function start(): Promise<EngineModelInfo> {
-    const path = await engineEntry();
+    const path = await childEntry('engine-child');
     if (closed) throw new GatewayError('model_unavailable', 'The engine is shutting down.');
     const started = fork(path, [], {
       execArgv: [],

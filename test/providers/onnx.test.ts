@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { OnnxHost } from '../../providers/onnx/host.node.ts';
 import { createOnnxProvider } from '../../providers/onnx.ts';
 import type { Provider } from '../../src/core/provider.ts';
 import { always, ask, completion } from '../engine/requests.ts';
@@ -16,11 +17,14 @@ const installed = await import('@huggingface/transformers').then(
 const words = ['<unk>', '<eos>', 'one', 'two', 'three', 'four', 'five'];
 /** Each word is followed by the next, the last by the end. */
 const follow = words.map((_, i) => words.map((__, j) => (j === (i === words.length - 1 ? 1 : i + 1) ? 9 : 0)));
+/** And the last by the first: no end. */
+const circle = words.map((_, i) => words.map((__, j) => (j === (i === words.length - 1 ? 2 : i + 1) ? 9 : 0)));
 const decoder = { model_type: 'gpt2', architectures: ['GPT2LMHeadModel'], n_layer: 0, n_head: 1, n_embd: 4 };
 const encoder = { model_type: 'distilbert', n_layers: 1, n_heads: 1, dim: 2 };
 
 describe.skipIf(!installed)('ONNX models', () => {
   let provider: Provider;
+  const hosts = new Map<string, OnnxHost>();
   beforeAll(async () => {
     const counting = await writeTinyOnnx({ words, table: follow, output: 'logits', config: decoder });
     const vectors = words.map((_, i) => [i % 2, 1, (i * i) % 5]);
@@ -43,8 +47,12 @@ describe.skipIf(!installed)('ONNX models', () => {
         label2id: { harmless: 0, rude: 1 },
       },
     });
+    const endless = await writeTinyOnnx({ words, table: circle, output: 'logits', config: decoder });
     provider = createOnnxProvider({
+      silenceMs: 8000,
+      onStart: (model, host) => hosts.set(model, host),
       models: {
+        endless: { path: endless, task: 'text-generation' },
         counting: { path: counting, task: 'text-generation' },
         embedding: { path: embedding, task: 'feature-extraction' },
         classifying: { path: classifying, task: 'text-classification' },
@@ -116,5 +124,26 @@ describe.skipIf(!installed)('ONNX models', () => {
     await expect(
       ask(provider, completion('one', { model: 'counting' }), { signal: stop.signal }),
     ).rejects.toMatchObject({ kind: 'cancelled' });
+  });
+
+  test.each([
+    { name: 'killed', signal: 'SIGKILL' },
+    { name: 'aborted by native code', signal: 'SIGABRT' },
+    { name: 'hung', signal: 'SIGSTOP' },
+  ] as const)('fail what ran in a $name child, and nothing else; the next request works', async ({ signal }) => {
+    const other = hosts.get('counting')?.pid();
+    const events = provider.stream(completion('one', { model: 'endless', maxTokens: 100_000 }), always());
+    const answer = (async () => {
+      for await (const event of events) {
+        if (event.type !== 'text-delta') continue;
+        const pid = hosts.get('endless')?.pid();
+        if (pid !== undefined) process.kill(pid, signal);
+      }
+    })();
+    await expect(answer).rejects.toMatchObject({ kind: 'engine_failed', retryable: true });
+    const { usage } = await ask(provider, completion('one two', { model: 'endless', maxTokens: 4 }));
+    expect(usage?.completionTokens).toBe(4);
+    expect((await count()).usage?.completionTokens).toBe(4);
+    expect(hosts.get('counting')?.pid()).toBe(other);
   });
 });
