@@ -22,17 +22,20 @@ export interface StepShare {
 export interface BatchLimits {
   /** Most tokens of one step. */
   readonly batchTokens: number;
-  /** Most prompt tokens of a step in which others decode. */
+  /** So many of them for prompts, about: the end of a prompt may go beyond. */
   readonly prefillTokens: number;
 }
+
+/** A prompt that is at most so much longer than wanted is read to its end. */
+const tailShare = 1.5;
 
 /** Prompts are cut at multiples of this where possible: equal cuts give equal arithmetic, cold or cached. */
 export const promptGrain = 8;
 
 /**
- * Shares out one step: every decoding sequence gets its tokens, the rest goes to prompts in order, bounded so that the
- * decoding ones don't wait long. Alone, prompts fill the batch. Result in ascending slot order, which llama.cpp needs
- * to evaluate all of them in one pass.
+ * Shares out one step: every decoding sequence gets its tokens, the rest goes to prompts in order, bounded so that
+ * nobody waits long for the step's end. Result in ascending slot order, which llama.cpp needs to evaluate all of them in
+ * one pass.
  */
 export function planStep(candidates: readonly BatchCandidate[], limits: BatchLimits): readonly StepShare[] {
   const first = [...candidates].sort((a, b) => a.lastStep - b.lastStep || a.order - b.order)[0];
@@ -48,13 +51,15 @@ export function planStep(candidates: readonly BatchCandidate[], limits: BatchLim
     if (tokens > 0) shares.push({ slot, tokens });
     room -= tokens;
   }
-  room = shares.length > 0 ? Math.min(room, limits.prefillTokens) : room;
+  let wanted = limits.prefillTokens;
   for (const { slot, pendingTokens } of group.filter((c) => !c.decoding).sort((a, b) => a.order - b.order)) {
-    if (room <= 0) break;
-    let tokens = Math.min(pendingTokens, room);
+    if (Math.min(wanted, room) <= 0) break;
+    // A short rest goes along: a step of its own would read all the weights for a few tokens.
+    let tokens = Math.min(pendingTokens, room, pendingTokens <= wanted * tailShare ? pendingTokens : wanted);
     if (tokens < pendingTokens && tokens > promptGrain) tokens -= tokens % promptGrain;
     shares.push({ slot, tokens });
     room -= tokens;
+    wanted -= tokens;
   }
   return shares.sort((a, b) => a.slot - b.slot);
 }
@@ -68,10 +73,15 @@ export interface StepSpeed {
 
 /**
  * Prompt tokens that fit in a step beside decoding sequences so that it lasts at most `slowdown` times an undisturbed
- * one. A step with both kinds costs about the decode time plus the prompt tokens' own.
+ * one, or `leastMs`. A step with both kinds costs about the decode time plus the prompt tokens' own.
  */
-export function prefillBudget({ decodeMs, prefillMsPerToken }: StepSpeed, slowdown: number, most: number): number {
-  const spareMs = decodeMs * (slowdown - 1);
+export function prefillBudget(
+  { decodeMs, prefillMsPerToken }: StepSpeed,
+  slowdown: number,
+  most: number,
+  leastMs = 0,
+): number {
+  const spareMs = Math.max(decodeMs * slowdown, leastMs) - decodeMs;
   const tokens = Math.floor(spareMs / prefillMsPerToken);
   return Math.max(promptGrain, Math.min(most, tokens - (tokens % promptGrain)));
 }

@@ -323,7 +323,11 @@ export async function createRunner(
     try {
       const result = await runStep(jobs, context, speed, threads, options, async (chosen) => {
         await switchAdapters(chosen[0]?.job.active);
-        await native(() => context.decode());
+        await native(() => {
+          const running = context.decode();
+          flush(); // what the last step brought goes out while this one computes
+          return running;
+        });
       });
       if (!result) return false;
       items = result.items;
@@ -536,10 +540,10 @@ export async function createRunner(
     while (!closed) {
       news = false;
       await errands.shift()?.(); // one between two steps, so that streams go on
+      if (queue.length > 0) flush(); // it may take a while
       await admit();
-      flush();
       const worked = await step();
-      flush();
+      if (!worked) flush();
       if (!worked && !news && !closed && errands.length === 0) {
         await new Promise<void>((resolve) => {
           wake = resolve;

@@ -12,6 +12,8 @@ import type { ThreadTuner } from './threads.ts';
 const prefillStepMs = 100;
 const prefillGrain = 32;
 const defaultSlowdown = 2.4;
+/** Answers of fewer tokens have just begun: they don't yet insist on their pace. */
+const beginning = 16;
 
 /** One sequence's share of a step: `tokens` from the job's `processed` on; `places` of the logits of its last `places.length` tokens. */
 export interface StepItem {
@@ -45,7 +47,6 @@ export async function runStep(
   options: LoadOptions,
   evaluate: (items: readonly StepItem[]) => Promise<void>,
 ): Promise<StepResult | null> {
-  const width = jobs.filter(isDecoding).length;
   const candidates: BatchCandidate[] = jobs.map((job) => ({
     slot: job.slot ?? 0,
     pendingTokens: job.tokens.length - job.processed + job.draft.length,
@@ -55,7 +56,7 @@ export async function runStep(
     alone: job.active.request.deterministic === true,
     lastStep: job.lastStep,
   }));
-  const shares = planStep(candidates, limits(width, speed, options));
+  const shares = planStep(candidates, limits(jobs, speed, options));
   if (shares.length === 0) return null;
   const bySlot = new Map(jobs.map((job) => [job.slot, job]));
   const items: StepItem[] = [];
@@ -95,15 +96,18 @@ function logitsAt({ job, tokens }: StepItem): Uint32Array {
   return Uint32Array.from({ length: Math.max(0, tokens.length - first) }, (_, i) => first + i);
 }
 
-function limits(width: number, speed: SpeedMeter, options: LoadOptions) {
+function limits(jobs: readonly Job[], speed: SpeedMeter, options: LoadOptions) {
+  const decoding = jobs.filter(isDecoding);
+  const width = decoding.length;
   const batchTokens = options.batchTokens ?? 512;
   const prefillMsPerToken = speed.prefillMsPerToken();
-  const fitting = Math.floor(prefillStepMs / prefillMsPerToken / prefillGrain) * prefillGrain;
-  const alone = Math.max(prefillGrain, fitting);
-  if (width === 0) return { batchTokens: Math.min(batchTokens, alone), prefillTokens: batchTokens };
+  if (width === 0) {
+    const fitting = Math.floor(prefillStepMs / prefillMsPerToken / prefillGrain) * prefillGrain;
+    return { batchTokens, prefillTokens: Math.max(prefillGrain, fitting) };
+  }
   const slowdown = options.prefillSlowdown ?? defaultSlowdown;
-  return {
-    batchTokens,
-    prefillTokens: prefillBudget({ decodeMs: speed.decodeMs(width), prefillMsPerToken }, slowdown, batchTokens),
-  };
+  // Requests that came together begin together: then the steps are wide from early on.
+  const leastMs = decoding.every((job) => job.generated < beginning) ? prefillStepMs : 0;
+  const stepSpeed = { decodeMs: speed.decodeMs(width), prefillMsPerToken };
+  return { batchTokens, prefillTokens: prefillBudget(stepSpeed, slowdown, batchTokens, leastMs) };
 }

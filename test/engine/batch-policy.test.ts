@@ -31,7 +31,8 @@ test.each([
       [1, 32],
     ],
   },
-  { name: 'fills the batch with a prompt alone', in: [sequence(1, 900)], out: [[1, 512]] },
+  { name: 'reads a prompt alone in pieces too', in: [sequence(1, 900)], out: [[1, 32]] },
+  { name: 'takes the short rest of a prompt along', in: [sequence(1, 45), sequence(2, 45)], out: [[1, 45]] },
   {
     name: 'reads prompts in order of arrival',
     in: [sequence(0, 1), sequence(1, 900, { order: 9 }), sequence(2, 20, { order: 1 })],
