@@ -10,7 +10,7 @@ import { noCache } from '../src/cache/through.ts';
 import type { CompletionEvent } from '../src/core/event.ts';
 import { noCapabilities, type Provider } from '../src/core/provider.ts';
 import type { RecordSink, Watcher } from '../src/core/record.ts';
-import type { ChatRequest } from '../src/core/request.ts';
+import { plainRequest } from '../src/core/request.ts';
 import { anonymous } from '../src/core/run.ts';
 import { noFilters } from '../src/filters/index.ts';
 import { createGateway } from '../src/gateway.ts';
@@ -45,22 +45,7 @@ const provider: Provider = {
     yield* events;
   },
 };
-const request: ChatRequest = {
-  model: 'demo',
-  messages: [{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }],
-  sampling: {},
-  stop: [],
-  choices: 1,
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: true,
-  responseFormat: { type: 'text' },
-  continueFinalMessage: false,
-  stream: true,
-  priority: 'normal',
-  dialect: 'openai-chat',
-  extensions: {},
-};
+const request = plainRequest('demo', [{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }]);
 
 function gatewayWith(sinks: readonly RecordSink[], watchers: readonly Watcher[]) {
   return createGateway({

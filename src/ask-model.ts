@@ -1,4 +1,4 @@
-import type { ChatRequest } from './core/request.ts';
+import { type ChatRequest, type Message, plainRequest } from './core/request.ts';
 import type { Routing } from './core/route.ts';
 import { anonymous, type RequestContext } from './core/run.ts';
 import { collect } from './core/streams.ts';
@@ -9,25 +9,18 @@ import type { PromptLibrary } from './prompts/library.ts';
 export function createAskModel(routing: Routing, library: PromptLibrary, now: () => number): AskModel {
   return async ({ model, prompt, variables, scores, signal }) => {
     const { messages, parameters } = library.render({ id: prompt, variables });
-    const request: ChatRequest = {
-      model,
-      messages: messages.map(({ role, text }) => ({
+    const turns = messages.map(
+      ({ role, text }): Message => ({
         ...(role === 'assistant' ? { role, toolCalls: [] } : { role }),
         content: [{ type: 'text', text }],
-      })),
+      }),
+    );
+    const request: ChatRequest = {
+      ...plainRequest(model, turns),
       sampling: { temperature: parameters.temperature ?? 0 },
       maxTokens: parameters.max_tokens ?? 300,
-      stop: [],
-      choices: 1,
-      tools: [],
-      toolChoice: 'none',
-      parallelToolCalls: false,
       responseFormat: { type: 'json-schema', name: 'scores', schema: scoresSchema(scores), strict: true },
-      continueFinalMessage: false,
-      stream: false,
       priority: 'interactive',
-      dialect: 'openai-chat',
-      extensions: {},
     };
     const context: RequestContext = {
       requestId: 'filter',

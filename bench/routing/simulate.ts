@@ -1,6 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import { noCapabilities } from '../../src/core/provider.ts';
-import type { ChatRequest } from '../../src/core/request.ts';
+import { plainRequest } from '../../src/core/request.ts';
 import { anonymous, type RequestContext } from '../../src/core/run.ts';
 import { blame } from '../../src/routing/call.ts';
 import type { Facts } from '../../src/routing/facts.ts';
@@ -180,22 +180,7 @@ const context: RequestContext = {
   startedMs: 0,
   headers: {},
 };
-const request: ChatRequest = {
-  model: 'm',
-  messages: [],
-  sampling: {},
-  stop: [],
-  choices: 1,
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: true,
-  responseFormat: { type: 'text' },
-  continueFinalMessage: false,
-  stream: true,
-  priority: 'normal',
-  dialect: 'openai-chat',
-  extensions: {},
-};
+const request = plainRequest('m');
 
 /** What the router may know: the prompt's size and beginning, not how long the answer will be. */
 const factsOf = ({ promptTokens, app, conversation }: Turn): Facts => ({

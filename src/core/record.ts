@@ -64,6 +64,8 @@ export type RecordSink = (record: RequestRecord) => void;
 
 /** Follows one request while it is under way. Must not throw and must not wait; `event` runs for every delta. */
 export interface RequestWatch {
+  /** How prompts and filters left the request; never told of one that failed before. */
+  revised?(request: ChatRequest): void;
   answered?(run: Run, nowMs: number): void;
   event?(event: CompletionEvent, nowMs: number): void;
   /** Exactly once, with the record that the sinks get. */

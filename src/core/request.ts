@@ -199,6 +199,24 @@ export interface PromptReference {
   readonly variables: Readonly<Record<string, Json>>;
 }
 
+/** A chat with nothing but its messages: what the gateway itself asks, and what has no body of its own. */
+export const plainRequest = (model: string, messages: readonly Message[] = []): ChatRequest => ({
+  model,
+  messages,
+  sampling: {},
+  stop: [],
+  choices: 1,
+  tools: [],
+  toolChoice: 'auto',
+  parallelToolCalls: true,
+  responseFormat: { type: 'text' },
+  continueFinalMessage: false,
+  stream: true,
+  priority: 'normal',
+  dialect: 'openai-chat',
+  extensions: {},
+});
+
 /** The text of a content list, parts joined without separator; other parts count as nothing. */
 export function textOf(content: readonly Part[]): string {
   let text = '';

@@ -1,7 +1,6 @@
 import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent } from '../core/event.ts';
-import type { ChatRequest } from '../core/request.ts';
-import { textOf } from '../core/request.ts';
+import { type ChatRequest, plainRequest, textOf } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
 import type { Decision, RequestContext } from '../core/run.ts';
 import type { Filters } from './index.ts';
@@ -50,19 +49,5 @@ export async function tryFilters(
   }
 }
 
-const requestOf = (text: string, { name }: Route): ChatRequest => ({
-  model: name,
-  messages: [{ role: 'user', content: [{ type: 'text', text }] }],
-  sampling: {},
-  stop: [],
-  choices: 1,
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: true,
-  responseFormat: { type: 'text' },
-  continueFinalMessage: false,
-  stream: true,
-  priority: 'normal',
-  dialect: 'openai-chat',
-  extensions: {},
-});
+const requestOf = (text: string, { name }: Route): ChatRequest =>
+  plainRequest(name, [{ role: 'user', content: [{ type: 'text', text }] }]);

@@ -19,7 +19,10 @@ export interface Recorder {
   ): Promise<T>;
 }
 
-/** Tells how filters left the request: what they masked of `user` and `metadata` is not on record either. */
+/**
+ * Tells how filters left the request: what they masked of `user` and `metadata` is not on record either, and of a request
+ * that failed before they ran nothing that its client wrote is.
+ */
 export type Revise = (request: ChatRequest) => void;
 
 /** Waits for a stage's result and notes how long it took. */
@@ -100,11 +103,12 @@ export function createRecorder(
         }
       };
 
-      let told: Pick<RequestRecord, 'user' | 'metadata'> = endUserOf(request);
+      let told: Pick<RequestRecord, 'user' | 'metadata'> = {};
       let run: Run;
       try {
         run = await produce(timed, (revised) => {
           told = endUserOf(revised);
+          for (const watch of watches) watch.revised?.(revised);
         });
       } catch (error) {
         const { attempts, decisions } = toGatewayError(error);

@@ -7,7 +7,10 @@ import { type SpanData, spansOf } from './spans.ts';
 export type SpanExporter = (spans: readonly SpanData[], trace: TraceContext) => void;
 
 export interface TraceOptions {
-  /** Put prompts and answers into the spans. Off unless the configuration asks for it. */
+  /**
+   * Put prompts and answers into the spans, as filters left them. Off unless the configuration asks for it. An answer with
+   * personal data that filters keep from leaving this machine is not put in.
+   */
   readonly content?: boolean;
 }
 
@@ -18,18 +21,23 @@ const maxContentChars = 16_384;
 export function traceRequests(exporter: SpanExporter, { content = false }: TraceOptions = {}): Watcher {
   return (request, { trace }) => {
     if (!trace?.sampled) return undefined;
+    let seen: ChatRequest | undefined;
     let output = '';
     return {
+      ...(content && {
+        revised(revised) {
+          seen = revised;
+        },
+      }),
       ...(content && {
         event(event) {
           if (event.type === 'text-delta' && output.length < maxContentChars) output += event.text;
         },
       }),
       ended(record) {
-        exporter(
-          spansOf(record, request, trace, content ? { input: inputOf(request), output: outputOf(output) } : undefined),
-          trace,
-        );
+        const personal = seen?.labels?.includes('personal-data') ?? false;
+        const contents = seen && { input: inputOf(seen), output: outputOf(personal ? '' : output) };
+        exporter(spansOf(record, request, trace, contents), trace);
       },
     };
   };

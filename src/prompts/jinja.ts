@@ -32,8 +32,11 @@ class CountingInterpreter extends Interpreter {
   private characters = 0;
 
   override evaluate(...args: Parameters<Interpreter['evaluate']>): ReturnType<Interpreter['evaluate']> {
-    if (++this.steps > maxSteps) throw new TemplateLimitError(`The template needs more than ${maxSteps} steps.`);
+    this.count(1);
     const result = super.evaluate(...args);
+    // A list costs its length each time: a loop with nothing in it evaluates nothing else.
+    if (Array.isArray(result.value)) this.count(result.value.length);
+    else if (result.value instanceof Map) this.count(result.value.size);
     if (typeof result.value === 'string') {
       this.characters += result.value.length;
       if (this.characters > maxCharacters) {
@@ -41,6 +44,11 @@ class CountingInterpreter extends Interpreter {
       }
     }
     return result;
+  }
+
+  private count(steps: number): void {
+    this.steps += steps;
+    if (this.steps > maxSteps) throw new TemplateLimitError(`The template needs more than ${maxSteps} steps.`);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { CallOptions } from '../core/provider.ts';
-import type { ChatRequest } from '../core/request.ts';
+import { type ChatRequest, plainRequest } from '../core/request.ts';
 import type { Target } from '../core/route.ts';
 import type { RequestContext } from '../core/run.ts';
 import { abortError, withDeadline } from '../core/signals.ts';
@@ -51,19 +51,4 @@ export async function callOnce<T>(
 }
 
 /** What a plan looks at where there is no chat: nothing of its content decides. */
-export const wholeCall = (model: string): ChatRequest => ({
-  model,
-  messages: [],
-  sampling: {},
-  stop: [],
-  choices: 1,
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: true,
-  responseFormat: { type: 'text' },
-  continueFinalMessage: false,
-  stream: false,
-  priority: 'normal',
-  dialect: 'openai-chat',
-  extensions: {},
-});
+export const wholeCall = (model: string): ChatRequest => ({ ...plainRequest(model), stream: false });

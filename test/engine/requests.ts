@@ -1,24 +1,9 @@
 import type { CompletionEvent } from '../../src/core/event.ts';
 import type { CallOptions, Provider } from '../../src/core/provider.ts';
-import type { ChatRequest } from '../../src/core/request.ts';
+import { type ChatRequest, plainRequest } from '../../src/core/request.ts';
 import { type Collected, collect } from '../../src/core/streams.ts';
 
-const base: ChatRequest = {
-  model: 'm',
-  messages: [],
-  sampling: { temperature: 0 },
-  stop: [],
-  choices: 1,
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: true,
-  responseFormat: { type: 'text' },
-  continueFinalMessage: false,
-  stream: true,
-  priority: 'normal',
-  dialect: 'openai-chat',
-  extensions: {},
-};
+const base: ChatRequest = { ...plainRequest('m'), sampling: { temperature: 0 } };
 
 export const chat = (text: string, rest: Partial<ChatRequest> = {}): ChatRequest => ({
   ...base,

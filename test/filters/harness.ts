@@ -1,27 +1,13 @@
 import type { CompletionEvent } from '../../src/core/event.ts';
-import type { ChatRequest } from '../../src/core/request.ts';
+import { type ChatRequest, plainRequest } from '../../src/core/request.ts';
 import type { Route } from '../../src/core/route.ts';
 import { anonymous, type RequestContext } from '../../src/core/run.ts';
 import { collect } from '../../src/core/streams.ts';
 import { filtersSchema } from '../../src/filters/config.ts';
 import { type Again, createFilters, type FilterParts } from '../../src/filters/index.ts';
 
-export const user = (text: string): ChatRequest => ({
-  model: 'm',
-  messages: [{ role: 'user', content: [{ type: 'text', text }] }],
-  sampling: {},
-  stop: [],
-  choices: 1,
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: true,
-  responseFormat: { type: 'text' },
-  continueFinalMessage: false,
-  stream: true,
-  priority: 'normal',
-  dialect: 'openai-chat',
-  extensions: {},
-});
+export const user = (text: string): ChatRequest =>
+  plainRequest('m', [{ role: 'user', content: [{ type: 'text', text }] }]);
 
 export const context = (more: Partial<RequestContext> = {}): RequestContext => ({
   requestId: 'r',

@@ -3,7 +3,7 @@ import type { Clock } from '../../src/core/clock.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { noCapabilities, type Provider } from '../../src/core/provider.ts';
 import type { RecordSink } from '../../src/core/record.ts';
-import type { ChatRequest } from '../../src/core/request.ts';
+import { type ChatRequest, plainRequest } from '../../src/core/request.ts';
 import { anonymous, type RequestContext } from '../../src/core/run.ts';
 import { noFilters } from '../../src/filters/index.ts';
 import { createGateway, type Gateway, type GatewayDeps } from '../../src/gateway.ts';
@@ -75,20 +75,7 @@ const withoutRetries = (model: RoutedModel): RoutedModel => {
 };
 
 export const ask = (change: Partial<ChatRequest> = {}): ChatRequest => ({
-  model: 'demo',
-  messages: [{ role: 'user', content: [{ type: 'text', text: 'What is the tide?' }] }],
-  sampling: {},
-  stop: [],
-  choices: 1,
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: true,
-  responseFormat: { type: 'text' },
-  continueFinalMessage: false,
-  stream: true,
-  priority: 'normal',
-  dialect: 'openai-chat',
-  extensions: {},
+  ...plainRequest('demo', [{ role: 'user', content: [{ type: 'text', text: 'What is the tide?' }] }]),
   ...change,
 });
 

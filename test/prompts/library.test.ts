@@ -83,6 +83,18 @@ test.each([
   ['a huge range', '{% for i in range(100000000) %}x{% endfor %}'],
   ['loops in loops', '{% for a in range(999) %}{% for b in range(999) %}x{% endfor %}{% endfor %}'],
   [
+    'empty loops over 10^9 things',
+    '{% for a in range(1000) %}{% for b in range(1000) %}{% for c in range(1000) %}{% endfor %}{% endfor %}{% endfor %}',
+  ],
+  [
+    'a list that doubles',
+    '{% set ns = namespace(l=range(999)) %}{% for i in range(60) %}{% set ns.l = ns.l + ns.l %}{% endfor %}',
+  ],
+  [
+    'text replaced by longer text',
+    '{% set ns = namespace(s="a") %}{% for i in range(60) %}{% set ns.s = ns.s|replace("a", "aaaaaaaaaa") %}{% endfor %}',
+  ],
+  [
     'doubling text',
     '{% set ns = namespace(s="xxxxxxxxxx") %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}',
   ],
@@ -97,6 +109,8 @@ test.each([
   ['{{ x.constructor.constructor("return process")() }}'],
   ['{{ range.constructor("return 1")() }}'],
   ['{{ __proto__ }}{{ x["__proto__"]["polluted"] }}'],
+  ['{{ {}.constructor }}{{ "".constructor.constructor("return process")() }}'],
+  ['{% set ns = namespace(__proto__="native") %}{{ {}.toString }}{{ x.polluted }}'],
 ])('%s reaches no JavaScript', (template) => {
   const one = createLibrary({ 'a.md': `---\nvariables: { x: { type: object, default: {} } }\n---\n${template}` });
   try {
