@@ -1,7 +1,7 @@
 import type { LocalProvider } from '../../providers/local.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { ModelRow, ModelsAdmin } from '../http/routes/dashboard.ts';
-import { listModels } from '../models/cache.ts';
+import { findModel, listModels, type ModelFile } from '../models/cache.ts';
 import { pullModel } from '../models/pull.ts';
 import { modelSettings } from '../models/settings.ts';
 import { type RoutedModel, rulesOf } from '../routing/attempt.ts';
@@ -21,10 +21,14 @@ export function createModelsAdmin({ models, local, env }: ModelsAdminOptions): M
   const list = async (): Promise<readonly ModelRow[]> => {
     const files = await listModels(settings);
     const engines = new Map(local.status().map((engine) => [engine.model, engine]));
-    const fileOf = (name: string) => files.find((file) => file.name === name || file.aliases.includes(name));
+    /** By whatever a target calls it: a name, a path, an address, a coordinate of the hub. */
+    const known = new Map<string, ModelFile | undefined>();
+    for (const { model, provider } of models().flatMap(({ targets }) => targets)) {
+      if (provider.capabilities.local) known.set(model, await findModel(model, settings).catch(() => undefined));
+    }
     const rows = models().map((model): ModelRow => {
       const own = model.targets.find(({ provider }) => provider.capabilities.local);
-      const file = own && fileOf(own.model);
+      const file = own && known.get(own.model);
       const engine = own && engines.get(own.model);
       return {
         name: model.name,
@@ -34,7 +38,7 @@ export function createModelsAdmin({ models, local, env }: ModelsAdminOptions): M
         versions: versionsOf(rulesOf(model)),
       };
     });
-    const served = new Set(models().flatMap(({ targets }) => targets.map(({ model }) => fileOf(model)?.name ?? model)));
+    const served = new Set([...known].map(([model, file]) => file?.name ?? model));
     const spare = files
       .filter(({ name }) => !served.has(name))
       .map(

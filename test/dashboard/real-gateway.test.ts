@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createReadStream, mkdtempSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGateway } from '../../src/node.ts';
+import { modelPath } from '../engine/model.ts';
 import { chromiumPath, launch, openPage } from './browser.ts';
 import { buildDashboard } from './build.ts';
 
@@ -25,6 +26,8 @@ async function startUpstream(): Promise<{ server: Server; url: string }> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1` }; // a TCP server's address
 }
+
+const file = chromiumPath ? await modelPath() : null;
 
 describe.skipIf(!chromiumPath)('the dashboard of the real gateway', { timeout: 120_000 }, () => {
   let browser: Browser;
@@ -105,5 +108,64 @@ filters: { secrets: { kind: patterns, preset: secrets, action: mask } }
     await page.waitForSelector('tbody a');
     expect(troubles).toEqual([]);
     await page.close();
+  });
+
+  test.skipIf(!file)('pulls a model, loads and unloads it, and promotes a version', async () => {
+    const store = createServer((_request, response) => {
+      response.writeHead(200, { 'content-length': statSync(file ?? '').size });
+      createReadStream(file ?? '').pipe(response);
+    });
+    await new Promise<void>((resolve) => store.listen(0, '127.0.0.1', resolve));
+    const folder = mkdtempSync(join(tmpdir(), 'tidegate-models-'));
+    const configFile = join(folder, 'tidegate.yaml');
+    const address = `http://127.0.0.1:${(store.address() as AddressInfo).port}/harbour.gguf`; // a TCP server's address
+    writeFileSync(
+      configFile,
+      `engine: { threads: 1 }
+providers: { up: { type: openai-compatible, baseUrl: "${upstream.url}" } }
+models:
+  own: { targets: [{ local: "${address}" }] }
+  tide:
+    targets: [{ provider: up, model: m }]
+    canary: { target: { provider: up, model: m-next }, percent: 10 }
+`,
+    );
+    const served = await startGateway({
+      configFile,
+      port: 0,
+      env: { TIDEGATE_CACHE: join(folder, 'models') },
+      log: { level: 'silent' },
+    });
+    try {
+      const { page, troubles } = await openPage(browser, served.url);
+      await page.goto(`${served.url}/#/models`);
+      const own = page.locator('section[aria-label=own]');
+      await own.locator('.badge >> text=absent').waitFor();
+      await page.fill('[aria-label="Model to pull"]', address);
+      await page.click('button:text("Pull")');
+      await page.waitForSelector('text=The model is here.', { timeout: 60_000 });
+      await own.locator('.badge >> text=unloaded').waitFor();
+      await own.locator('button:text("Load")').click();
+      await own.locator('.badge >> text=ready').waitFor({ timeout: 60_000 });
+      await own.locator('text=Unload').click();
+      await own.locator('.badge >> text=unloaded').waitFor();
+
+      const tide = page.locator('section[aria-label=tide]');
+      expect(await tide.locator('.stats').allInnerTexts()).toEqual(expect.arrayContaining(['90 %', '10 %']));
+      await tide.locator('button:text("Promote") >> nth=1').click();
+      await tide.locator('.stats >> text=100 %').waitFor();
+      const answer = await fetch(`${served.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ model: 'tide', messages: [{ role: 'user', content: 'Tide?' }] }),
+      });
+      expect(answer.headers.get('x-tidegate-target')).toBe('up/m-next');
+      expect(troubles).toEqual([]);
+      await page.close();
+    } finally {
+      await served.close();
+      store.closeAllConnections();
+      store.close();
+    }
   });
 });
