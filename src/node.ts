@@ -17,6 +17,7 @@ import { createBatchRunner } from './http/batch-runner.ts';
 import { isLoopbackHost } from './http/cors.ts';
 import type { HttpDeps } from './http/env.ts';
 import { metricsRoutes } from './http/routes/metrics.ts';
+import { createStreamLogs } from './http/stream-log.ts';
 import { loadConfig } from './node/config-file.ts';
 import { dashboardParts } from './node/dashboard.ts';
 import { createDescribeModel } from './node/describe-model.ts';
@@ -207,6 +208,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     onFault: (err, request_id) => observers.log.error({ err, request_id }, 'a request failed in the gateway itself'),
     options: optionsOf(config, host),
   };
+  const streams = createStreamLogs(state.objects ? { objects } : {});
   const batches = createBatchRunner({ ...deps, objects });
   const app = createApp({
     ...deps,
@@ -214,6 +216,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     modelControl: createModelsAdmin({ models: () => parts.models, local, env }),
     health: () => ({ ready: !active.closing, parts: state.health() }),
     objects,
+    streams,
     batches,
     docsAsset,
     pullModel: createPullProgress(env),

@@ -16,6 +16,7 @@ import { createFilters } from './filters/index.ts';
 import { createGateway } from './gateway.ts';
 import { createActiveRequests } from './http/active.ts';
 import { createApp } from './http/app.ts';
+import { createStreamLogs } from './http/stream-log.ts';
 import { recordLine } from './observability/log.ts';
 import { createRecorder } from './observability/record.ts';
 import { createLibrary } from './prompts/library.ts';
@@ -78,7 +79,7 @@ async function build(env: EdgeBindings) {
     },
     describeModel: async (name) => ({ ownedBy: config.models[name]?.targets[0]?.provider ?? 'tidegate', created: 0 }),
     health: () => ({ ready: true, parts: {} }),
-    ...(state.objects && { objects: state.objects }),
+    ...(state.objects && { objects: state.objects, streams: createStreamLogs({ objects: state.objects }) }),
   });
   const breakers = env.TIDEGATE_STATE && shareBreakers(states, env.TIDEGATE_STATE, () => systemClock.now());
   return { app, breakers };

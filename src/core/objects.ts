@@ -26,7 +26,10 @@ export interface ObjectStore {
   release(work: string, holder: string): Promise<void>;
 }
 
-/** `quality` is the gateway's own: how answers were distributed. `batch-line` is the result of one line of a batch: its id is `<batch>:<line>`. `batch-progress` counts them. */
+/**
+ * `batch-line` is the result of one line of a batch (its id is `<batch>:<line>`), `batch-progress` counts them; `stream`
+ * and `stream-part` are what detached answers have said; `quality` is the gateway's own: how answers were distributed.
+ */
 export type ObjectKind =
   | 'response'
   | 'conversation'
@@ -35,6 +38,8 @@ export type ObjectKind =
   | 'batch'
   | 'batch-line'
   | 'batch-progress'
+  | 'stream'
+  | 'stream-part'
   | 'quality';
 
 export interface StoredObject {

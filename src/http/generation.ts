@@ -1,13 +1,13 @@
-import { randomId } from '../core/clock.ts';
 import { toGatewayError } from '../core/errors.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { RequestContext, Run } from '../core/run.ts';
 import { collect } from '../core/streams.ts';
-import type { AnswerMeta, WireFormat } from '../wire/format.ts';
+import type { WireFormat } from '../wire/format.ts';
 import { parseJsonObject, readBody } from './body.ts';
 import { type Exchange, endpoint, reportFault } from './endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from './env.ts';
-import { resumePoint, sendLog, sendResumable, wantsResumable } from './resume.ts';
+import { answerResumed, sendResumable, wantsResumable } from './resume.ts';
+import { metaOf, runHeaders } from './run-meta.ts';
 
 /** What a route may put in front of a generation: another gateway, format or request for this one. */
 export type Adapt = (
@@ -22,11 +22,7 @@ export function generation(
   adapt: Adapt = () => undefined,
 ): (c: AppContext) => Promise<Response> {
   return endpoint(deps, format.encodeError, async (c, exchange) => {
-    const point = deps.streams && resumePoint(deps.streams, exchange.context);
-    if (point) {
-      await sendLog(deps, point.log, point.after, exchange);
-      return;
-    }
+    if (deps.streams && (await answerResumed(deps, deps.streams, exchange))) return;
     const bytes = await readBody(c, deps.options.maxBodyBytes);
     const request = format.decode(parseJsonObject(bytes), { bytes, headers: headersOf(c) });
     const adapted = adapt(request, exchange.context) ?? { deps, format, request };
@@ -124,29 +120,6 @@ async function sendStream(
   } finally {
     clearTimeout(waiting);
   }
-}
-
-export function metaOf(request: ChatRequest, run: Run | undefined, context: RequestContext): AnswerMeta {
-  return {
-    id: run?.given?.id ?? context.answerId ?? randomId(''),
-    requestId: context.requestId,
-    request,
-    createdAt: run?.given?.createdAt ?? Math.floor(Date.now() / 1000),
-    target: run?.target ?? '',
-  };
-}
-
-export function runHeaders(run: Run, context: RequestContext): Readonly<Record<string, string>> {
-  let upstreamMs = 0;
-  for (const attempt of run.attempts) upstreamMs += attempt.durationMs;
-  const totalMs = performance.now() - context.startedMs;
-  return {
-    ...run.headers,
-    'x-tidegate-target': run.target,
-    'x-tidegate-attempts': String(run.attempts.length),
-    'x-tidegate-cache': run.cache,
-    'x-tidegate-overhead-ms': Math.max(0, totalMs - upstreamMs).toFixed(2),
-  };
 }
 
 /** `x-tidegate-priority` may lower or raise the class, up to what the caller's key allows. */

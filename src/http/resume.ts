@@ -1,20 +1,35 @@
 import { randomId } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import { type ChatRequest, readable } from '../core/request.ts';
-import type { RequestContext } from '../core/run.ts';
+import type { RequestContext, Run } from '../core/run.ts';
+import { sleep } from '../core/signals.ts';
 import type { AnswerMeta, StreamEncoder, WireFormat } from '../wire/format.ts';
 import { encodeError } from '../wire/openai/errors.ts';
 import { sseHeaders, ssePing } from '../wire/sse.ts';
 import { type Exchange, endpoint } from './endpoint.ts';
 import type { AppContext, HttpDeps } from './env.ts';
-import { type StreamLog, type StreamLogs, splitEvents } from './stream-log.ts';
+import { runHeaders } from './run-meta.ts';
+import { type ReadableLog, type StreamLog, type StreamLogs, splitEvents } from './stream-log.ts';
 
 /** How long a resumable stream goes on without a listener. */
 const abandonMs = 60_000;
 
+/** Why an answer ends that its gateway did not live to finish. */
+export const makerGone = () =>
+  new GatewayError('unavailable', 'The gateway that made this answer stopped before its end.', {
+    code: 'gateway_stopped',
+  });
+
+export interface DetachedHooks {
+  /** Called as events come into the log. */
+  readonly progress?: () => void;
+  /** Called when all is said, before the last events are in the log. */
+  readonly settled?: () => Promise<void>;
+}
+
 /**
  * Makes an answer that does not end with its reader: the events go into `log`, the run ends when the log is aborted.
- * `settled` gets the encoder when all is said, before the last events are in the log.
+ * Resolves when the answer has begun, and rejects where none will; the log tells its reader of that too.
  */
 export function runDetached(
   deps: HttpDeps,
@@ -22,14 +37,17 @@ export function runDetached(
   context: RequestContext,
   encoder: StreamEncoder,
   log: StreamLog,
-  settled: () => Promise<void> = async () => {},
-): void {
+  { progress = () => {}, settled = async () => {} }: DetachedHooks = {},
+): Promise<Run> {
   const detached = { ...context, signal: log.signal };
+  deps.active.add(log);
+  const running = deps.gateway.stream(readable(request), detached);
   const work = async () => {
-    deps.active.add(log);
     try {
-      const run = await deps.gateway.stream(readable(request), detached);
-      for await (const event of run.events) log.append(splitEvents(encoder.push(event)));
+      for await (const event of (await running).events) {
+        log.append(splitEvents(encoder.push(event)));
+        progress();
+      }
       const last = splitEvents(encoder.end());
       await settled();
       log.append(last);
@@ -38,17 +56,19 @@ export function runDetached(
       await settled().catch(() => {}); // the reader hears of the first failure
       log.append(last);
     } finally {
-      log.close();
+      await log.close();
       deps.active.delete(log);
     }
   };
-  void work();
+  const working = work();
+  context.after?.(working); // at the edge it would end with the answer otherwise
+  return running;
 }
 
 /** Sends what the log holds after a position, and what comes, with comments into silences. */
 export async function sendLog(
   deps: HttpDeps,
-  log: StreamLog,
+  log: ReadableLog,
   after: number,
   exchange: Exchange,
   headers: Readonly<Record<string, string>> = {},
@@ -77,7 +97,10 @@ export async function sendLog(
 export const wantsResumable = ({ headers }: RequestContext): boolean =>
   headers['x-tidegate-resumable'] !== undefined && headers['x-tidegate-resumable'] !== 'false';
 
-/** A stream whose events carry ids (`<stream>:<position>`), kept for whoever comes back with `Last-Event-ID`. */
+/**
+ * A stream whose events carry ids (`<stream>:<position>`), kept for whoever comes back with `Last-Event-ID`. What fails
+ * before its first event is an HTTP status here too, unless that takes longer than a heartbeat.
+ */
 export async function sendResumable(
   deps: HttpDeps,
   logs: StreamLogs,
@@ -86,44 +109,94 @@ export async function sendResumable(
   meta: AnswerMeta,
   exchange: Exchange,
 ): Promise<void> {
-  const log = logs.open(randomId('strm_'), exchange.context.caller.id, { abandonMs });
-  runDetached(deps, request, exchange.context, format.encodeStream(meta), numbered(log));
-  await sendLog(deps, log, -1, exchange, { 'x-tidegate-stream-id': log.id });
+  const { context } = exchange;
+  const id = randomId('strm_');
+  const lastWords = lastWordsOf(format, meta).map((event) => `id: ${id}:{position}\n${event}`);
+  const log = logs.open(id, context.caller.id, { abandonMs, lastWords });
+  const waited = new AbortController();
+  const begun = runDetached(deps, request, context, format.encodeStream(meta), numbered(log));
+  const soon = sleep(deps.options.heartbeatMs, waited.signal).then(() => undefined);
+  const run = await Promise.race([begun, soon]).finally(() => waited.abort());
+  await sendLog(deps, log, -1, exchange, { ...(run && runHeaders(run, context)), ...streamHeader(log) });
+}
+
+const streamHeader = ({ id }: ReadableLog) => ({ 'x-tidegate-stream-id': id });
+
+/** The failure as the last event of a stream in this format, where nothing is left that knows what came before it. */
+function lastWordsOf(format: WireFormat, meta: AnswerMeta): string[] {
+  const events = splitEvents(format.encodeStream(meta).error(makerGone()));
+  // Of a response's events only the failure: what it began with the client has seen.
+  const failing = events.filter((event) => !/^event: response\.(created|queued|in_progress)\n/.test(event));
+  return failing.map((event) => event.replace(/"sequence_number":\d+/, '"sequence_number":{position}'));
 }
 
 /** Puts the id line in front of each event that goes into the log. */
 function numbered(log: StreamLog): StreamLog {
   let position = 0;
   return {
-    ...log,
+    id: log.id,
     signal: log.signal,
-    get done() {
-      return log.done;
+    get state() {
+      return log.state;
     },
+    get length() {
+      return log.length;
+    },
+    follow: log.follow,
+    abort: log.abort,
+    close: log.close,
     append: (entries) => log.append(entries.map((entry) => `id: ${log.id}:${position++}\n${entry}`)),
   };
 }
 
+interface ResumePoint {
+  readonly log: ReadableLog;
+  readonly after: number;
+}
+
 /** The log and position that a `Last-Event-ID` names; undefined without the header, not_found when it is over. */
-export function resumePoint(
-  logs: StreamLogs,
-  { headers, caller }: RequestContext,
-): { readonly log: StreamLog; readonly after: number } | undefined {
+async function resumePoint(logs: StreamLogs, { headers, caller }: RequestContext): Promise<ResumePoint | undefined> {
   const [, id, position] = /^(strm_\w+):(\d+)$/.exec(headers['last-event-id'] ?? '') ?? [];
   if (id === undefined) return undefined;
-  const log = logs.find(id, caller.id);
+  const log = await logs.find(id, caller.id);
   if (!log) throw lost();
-  return { log, after: Number(position) };
+  const after = Number(position);
+  // What the store has may be a little behind what was said.
+  if (after >= log.length && log.state === 'done') {
+    throw new GatewayError('invalid_request', `Invalid 'Last-Event-ID': the stream ends before event ${after}.`, {
+      code: 'invalid_value',
+      param: 'Last-Event-ID',
+    });
+  }
+  return { log, after };
 }
 
 const lost = () => new GatewayError('not_found', 'This stream is over or unknown; ask again without Last-Event-ID.');
+
+/** Answers a request that comes back for the rest of a stream; false for any other. */
+export async function answerResumed(deps: HttpDeps, logs: StreamLogs, exchange: Exchange): Promise<boolean> {
+  const point = await resumePoint(logs, exchange.context);
+  if (point) await sendRest(deps, point, exchange);
+  return point !== undefined;
+}
+
+async function sendRest(deps: HttpDeps, { log, after }: ResumePoint, exchange: Exchange): Promise<void> {
+  if (log.state !== 'done' || after < log.length - 1) {
+    await sendLog(deps, log, after, exchange, streamHeader(log));
+    return;
+  }
+  // Everything was read: an EventSource that is told so comes back no more.
+  exchange.sink.start(204, { ...exchange.headers, ...streamHeader(log) });
+  exchange.sink.end();
+}
 
 /** `GET /v1/streams/{id}`: the rest of a resumable stream, after `Last-Event-ID` or from its beginning. */
 export const resumeStream = (deps: HttpDeps, logs: StreamLogs) =>
   endpoint(deps, encodeError, async (c: AppContext, exchange) => {
     const { context } = exchange;
-    const log = logs.find(c.req.param('id') ?? '', context.caller.id);
+    const id = c.req.param('id') ?? '';
+    const log = id.startsWith('strm_') ? await logs.find(id, context.caller.id) : undefined;
     if (!log) throw lost();
-    const point = resumePoint(logs, context);
-    await sendLog(deps, log, point?.log === log ? point.after : -1, exchange, { 'x-tidegate-stream-id': log.id });
+    const point = await resumePoint(logs, context);
+    await sendRest(deps, point?.log.id === id ? point : { log, after: -1 }, exchange);
   });

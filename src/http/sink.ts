@@ -143,7 +143,7 @@ function respondAtEdge(c: AppContext, slowReaderMs: number, work: (sink: Sink) =
       start(status, headers) {
         started = true;
         answered = status;
-        resolve(new Response(body, { status, headers }));
+        resolve(new Response(status === 204 ? null : body, { status, headers }));
       },
       write(chunk) {
         if (ended || gone) return undefined;

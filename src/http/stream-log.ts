@@ -1,49 +1,65 @@
 import { GatewayError } from '../core/errors.ts';
+import type { ObjectStore } from '../core/objects.ts';
+import { createLogKeeper, forgetLog, type LogKeeper, type ReadableLog, readKeptLog } from './kept-log.ts';
 
-/**
- * A stream that lives longer than its reader: what was said is kept, so that a reader who comes back misses nothing.
- * Positions count the entries from 0.
- */
-export interface StreamLog {
-  readonly id: string;
-  /** Nobody but this caller may follow. */
-  readonly owner: string;
+export type { ReadableLog };
+
+/** The maker's side: what was said is kept, so that a reader who comes back misses nothing. */
+export interface StreamLog extends ReadableLog {
   /** Stops the making of it. */
   readonly signal: AbortSignal;
-  readonly done: boolean;
   append(entries: readonly string[]): void;
-  /** No more will come. */
-  close(): void;
-  abort(reason: GatewayError): void;
-  /** What follows position `after` (-1: everything), now and as it comes; ends with the log. */
-  follow(after: number, signal: AbortSignal): AsyncIterable<string>;
+  /** No more will come; resolves when all is kept. */
+  close(): Promise<void>;
+}
+
+export interface LogOptions {
+  /** Without a reader for so long, its making is stopped. */
+  readonly abandonMs?: number;
+  /** How long the store keeps it. */
+  readonly keptSeconds?: number;
+  /** The events that end the stream if its gateway does not live to say them; `{position}` stands for theirs. */
+  readonly lastWords?: readonly string[];
 }
 
 export interface StreamLogs {
-  open(id: string, owner: string, options?: { readonly abandonMs?: number }): StreamLog;
-  find(id: string, owner: string): StreamLog | undefined;
-  /** Ends all that still runs: the gateway shuts down. */
+  /** Nobody but its owner may follow it. */
+  open(id: string, owner: string, options?: LogOptions): StreamLog;
+  find(id: string, owner: string): Promise<ReadableLog | undefined>;
+  forget(id: string, owner: string): Promise<void>;
+  /** Ends all that is made here: the gateway shuts down. */
   abortAll(reason: GatewayError): void;
 }
 
-export interface StreamLogLimits {
-  /** A log that ended stays for so long. */
+export interface StreamLogsOptions {
+  /** Where logs outlive this process; absent: they don't. */
+  readonly objects?: ObjectStore;
+  /** A log that ended stays in memory for so long. */
   readonly keepMs?: number;
   readonly maxLogs?: number;
   /** Characters of one log; a stream beyond is ended with an error. */
   readonly maxLength?: number;
+  /** How soon what was said is in the store, and how long a silent maker counts as alive. */
+  readonly flushMs?: number;
+  readonly aliveMs?: number;
 }
 
 export function createStreamLogs({
+  objects,
   keepMs = 300_000,
   maxLogs = 1000,
   maxLength = 16 * 1024 * 1024,
-}: StreamLogLimits = {}): StreamLogs {
-  const logs = new Map<string, StreamLog>();
+  flushMs = 300,
+  aliveMs = 10_000,
+}: StreamLogsOptions = {}): StreamLogs {
+  const logs = new Map<string, { readonly owner: string; readonly log: StreamLog }>();
 
-  const open: StreamLogs['open'] = (id, owner, { abandonMs } = {}) => {
+  const open: StreamLogs['open'] = (id, owner, { abandonMs, keptSeconds = 3600, lastWords = [] } = {}) => {
     const entries: string[] = [];
     const controller = new AbortController();
+    const abort = async (reason: GatewayError) => controller.abort(reason);
+    const keeper: LogKeeper | undefined =
+      objects && createLogKeeper(objects, { id, owner, keptSeconds, lastWords, flushMs, aliveMs, abort });
     let length = 0;
     let done = false;
     let readers = 0;
@@ -63,30 +79,34 @@ export function createStreamLogs({
 
     const log: StreamLog = {
       id,
-      owner,
       signal: controller.signal,
-      get done() {
-        return done;
+      get state() {
+        return done ? 'done' : 'open';
+      },
+      get length() {
+        return entries.length;
       },
       append(more) {
         for (const entry of more) {
           length += entry.length;
           entries.push(entry);
         }
+        keeper?.append(more);
         if (length > maxLength) {
           controller.abort(new GatewayError('unavailable', 'The stream is too long to be kept for its reader.'));
         }
         changed();
       },
-      close() {
+      async close() {
         if (done) return;
         done = true;
         clearTimeout(abandoned);
         const timer: ReturnType<typeof setTimeout> | { unref?: () => void } = setTimeout(() => logs.delete(id), keepMs);
         if (typeof timer === 'object') timer.unref?.(); // Node only: must not keep the process alive
         changed();
+        await keeper?.close();
       },
-      abort: (reason) => controller.abort(reason),
+      abort,
       async *follow(after, signal) {
         readers++;
         clearTimeout(abandoned);
@@ -109,23 +129,28 @@ export function createStreamLogs({
         }
       },
     };
-    logs.set(id, log);
+    logs.set(id, { owner, log });
     left();
     for (const [oldest, candidate] of logs) {
       if (logs.size <= maxLogs) break;
-      if (candidate.done) logs.delete(oldest);
+      if (candidate.log.state === 'done') logs.delete(oldest);
     }
     return log;
   };
 
   return {
     open,
-    find: (id, owner) => {
-      const log = logs.get(id);
-      return log?.owner === owner ? log : undefined;
+    async find(id, owner) {
+      const here = logs.get(id);
+      if (here) return here.owner === owner ? here.log : undefined;
+      return objects && readKeptLog(objects, id, owner, flushMs);
+    },
+    async forget(id, owner) {
+      if (logs.get(id)?.owner === owner) logs.delete(id);
+      if (objects) await forgetLog(objects, id, owner);
     },
     abortAll: (reason) => {
-      for (const log of logs.values()) if (!log.done) log.abort(reason);
+      for (const { log } of logs.values()) if (log.state === 'open') void log.abort(reason);
     },
   };
 }

@@ -2,12 +2,10 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { ObjectStore, StoredObject } from '../../src/core/objects.ts';
 import { createActiveRequests } from '../../src/http/active.ts';
 import { createBatchRunner } from '../../src/http/batch-runner.ts';
-import { openTables } from '../../src/ledger/ledger.ts';
-import { openSqlite } from '../../src/ledger/sqlite.node.ts';
 import { appWith } from '../app.ts';
-import { scratch } from '../ledger/databases.ts';
 import { type Step, scripted } from '../scripted.ts';
 import { type Answer, post } from './post.ts';
+import { connection, database, until } from './shared-store.ts';
 
 /** A gateway of several on one database, with what it was asked to generate. */
 interface Gateway {
@@ -16,40 +14,6 @@ interface Gateway {
   readonly resume: () => Promise<void>;
   /** From now on nothing it does reaches the store, as if its process were gone. */
   crash(): void;
-}
-
-/** The store as one process sees it. */
-function connection(objects: ObjectStore): { readonly objects: ObjectStore; readonly cut: () => void } {
-  let there = true;
-  const reachable =
-    <Args extends unknown[], T>(call: (...args: Args) => Promise<T>) =>
-    (...args: Args): Promise<T> =>
-      there ? call(...args) : Promise.reject(new Error('gone'));
-  const { put, get, delete: remove, list, all, lease, release } = objects;
-  return {
-    objects: {
-      put: reachable(put),
-      get: reachable(get),
-      delete: reachable(remove),
-      list: reachable(list),
-      all: reachable(all),
-      lease: reachable(lease),
-      release: reachable(release),
-    },
-    cut: () => {
-      there = false;
-    },
-  };
-}
-
-async function database(): Promise<ObjectStore> {
-  const folder = scratch();
-  const db = openSqlite(`${folder.path}/ledger.db`);
-  onTestFinished(async () => {
-    await db.close();
-    folder.remove();
-  });
-  return (await openTables(db)).objects;
 }
 
 function gatewayOn(store: ObjectStore, stepsOf: (nth: number) => readonly Step[]): Gateway {
@@ -90,9 +54,6 @@ async function begin({ app }: Gateway, names: readonly string[]): Promise<string
   return ((await (await post(app, '/v1/batches', asked)).json()) as Answer).id;
 }
 
-const until = async (met: () => boolean | Promise<boolean>) => {
-  while (!(await met())) await new Promise((resolve) => setTimeout(resolve, 5));
-};
 const batchOf = async ({ app }: Gateway, id: string): Promise<Answer> =>
   (await app.request(`/v1/batches/${id}`)).json();
 async function ended(gateway: Gateway, id: string): Promise<Answer> {

@@ -276,34 +276,6 @@ test('nobody else sees a stored response', async () => {
   expect((await respond(as('bob'), { previous_response_id: id })).status).toBe(404);
 });
 
-test('a background response goes on alone, and its events can be read from any point', async () => {
-  const app = appWith(scripted(['Hel', 30, 'lo']));
-  const queued = await json(respond(app, { background: true }));
-  expect(queued).toMatchObject({ status: 'queued', background: true, output: [] });
-  const all = await events(await app.request(`/v1/responses/${queued.id}?stream=true`));
-  expect(all.slice(0, 3).map((event) => event.type)).toEqual([
-    'response.created',
-    'response.queued',
-    'response.in_progress',
-  ]);
-  expect(all.at(-1)).toMatchObject({ type: 'response.completed', sequence_number: all.length - 1 });
-  const rest = await events(await app.request(`/v1/responses/${queued.id}?stream=true&starting_after=4`));
-  expect(rest).toEqual(all.slice(5));
-  expect(await json(app.request(`/v1/responses/${queued.id}`))).toEqual(all.at(-1).response);
-});
-
-test('a background response can be cancelled, a finished one can’t', async () => {
-  const provider = scripted(['Hel', 60_000, 'lo']);
-  const app = appWith(provider);
-  const { id } = await json(respond(app, { background: true }));
-  const cancelled = await json(post(app, `/v1/responses/${id}/cancel`, {}));
-  expect(cancelled).toMatchObject({ id, status: 'cancelled' });
-  expect(provider.aborted).toBe(1);
-  expect(await json(post(app, `/v1/responses/${id}/cancel`, {}))).toMatchObject({ status: 'cancelled' });
-  const done = await json(respond(appWith(scripted(['x']))));
-  expect((await post(app, `/v1/responses/${done.id}/cancel`, {})).status).toBe(404);
-});
-
 test('items of every kind become turns; hosted tools and unknown items are left out with a warning', async () => {
   const provider = scripted(['ok']);
   const response = await respond(appWith(provider), {
@@ -425,20 +397,4 @@ test('a body for responses that arrives at chat is answered as chat', async () =
   );
   expect(body).toMatchObject({ object: 'chat.completion', choices: [{ message: { content: 'Hello' } }] });
   expect(provider.requests[0]).toMatchObject({ maxTokens: 7, tools: [{ name: 'lookup' }] });
-});
-
-test('a resumable stream misses nothing when its reader comes back', async () => {
-  const app = appWith(scripted(['a', 'b', 20, 'c']));
-  const body = { model: 'test', stream: true, messages: [{ role: 'user', content: 'Hi' }] };
-  const first = await post(app, '/v1/chat/completions', body, { 'x-tidegate-resumable': '1' });
-  const id = first.headers.get('x-tidegate-stream-id');
-  const reader = first.body?.getReader();
-  const start = new TextDecoder().decode((await reader?.read())?.value);
-  await reader?.cancel();
-  const lastSeen = [...start.matchAll(/^id: (\S+)$/gm)].at(-1)?.[1] ?? '';
-  const again = await (await post(app, '/v1/chat/completions', body, { 'last-event-id': lastSeen })).text();
-  const whole = await (await app.request(`/v1/streams/${id}`)).text();
-  expect(start + again).toBe(whole);
-  expect(whole.trimEnd().endsWith('data: [DONE]')).toBe(true);
-  expect((await post(app, '/v1/chat/completions', body, { 'last-event-id': 'strm_gone:1' })).status).toBe(404);
 });

@@ -2,11 +2,10 @@ import { randomId } from '../../core/clock.ts';
 import type { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
 import type { JsonObject } from '../../core/json.ts';
-import type { Collected } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
 import { encodeLogprobs } from '../openai/encode.ts';
-import { encodeParts } from '../openai/usage.ts';
 import { encodeNamedSse } from '../sse.ts';
+import { encodeResponseUsage, errorFields, failureCode, incompleteReason } from './ending.ts';
 import {
   type CallItem,
   encodeItem,
@@ -324,76 +323,13 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
       const out = begin();
       status = error.kind === 'cancelled' ? 'cancelled' : 'failed';
       for (const item of items) item.done = true;
-      const { message, type, param, code } = error;
-      // Flat as OpenAI documents it, nested because that is what the SDKs raise.
-      const event = send('error', { code, message, param, error: { message, type, param, code } });
+      const event = send('error', errorFields(error));
       return out + event + send('response.failed', { response: { ...response(), status: 'failed' } });
     },
   };
 }
 
-/** The whole answer: the same machine fed with whole pieces, so that stream and body never disagree. */
-export function encodeResponse(collected: Collected, answer: ResponseAnswer): JsonObject {
-  const encoder = createResponseEncoder(answer);
-  for (const event of eventsOf(collected)) encoder.push(event);
-  encoder.end();
-  return encoder.response();
-}
-
-/** The events that a whole answer would have been streamed in, one per piece. */
-export function* eventsOf(collected: Collected): Generator<CompletionEvent> {
-  for (const [choice, one] of collected.choices.entries()) {
-    for (const { text, ...rest } of one.reasoning) {
-      yield { type: 'reasoning-delta', choice, text };
-      yield { type: 'reasoning-end', choice, ...rest };
-    }
-    if (one.text !== '' || one.logprobs) {
-      const logprobs = one.logprobs ? { logprobs: one.logprobs } : {};
-      yield { type: 'text-delta', choice, text: one.text, ...logprobs };
-    }
-    for (const annotation of one.annotations) {
-      yield { type: 'annotation', choice, annotation: annotation as JsonObject }; // came in as JSON
-    }
-    if (one.refusal !== undefined) yield { type: 'refusal-delta', choice, text: one.refusal };
-    for (const [index, call] of one.toolCalls.entries()) {
-      yield { type: 'tool-call-start', choice, index, id: call.id, name: call.name, kind: call.kind };
-      yield { type: 'tool-call-delta', choice, index, arguments: call.arguments };
-    }
-    const { stopSequence, detail } = one;
-    yield {
-      type: 'finish',
-      choice,
-      reason: one.finishReason ?? 'stop',
-      ...(stopSequence === undefined ? {} : { stopSequence }),
-      ...(detail === undefined ? {} : { detail }),
-    };
-  }
-  if (collected.usage) yield { type: 'usage', usage: collected.usage };
-}
-
 /** What a Response says of its end is ours to say. */
 function withoutEnd({ object: _, completed_at: __, error: ___, incomplete_details: ____, ...echo }: JsonObject) {
   return echo;
-}
-
-const incompleteReason = (finish: FinishReason | undefined) =>
-  finish === 'content-filter' ? 'content_filter' : 'max_output_tokens';
-
-/** OpenAI knows only a few codes here. */
-function failureCode(error: GatewayError): string {
-  if (error.status === 429) return 'rate_limit_exceeded';
-  if (error.kind === 'context_length_exceeded') return 'context_length_exceeded';
-  return error.status < 500 ? 'invalid_prompt' : 'server_error';
-}
-
-/** The details are required: Codex drops the turn without them. */
-export function encodeResponseUsage(usage: Usage) {
-  return {
-    input_tokens: usage.promptTokens,
-    input_tokens_details: { cached_tokens: usage.cachedTokens ?? 0, cache_write_tokens: usage.cacheWriteTokens ?? 0 },
-    output_tokens: usage.completionTokens,
-    output_tokens_details: { reasoning_tokens: usage.reasoningTokens ?? 0 },
-    total_tokens: usage.promptTokens + usage.completionTokens,
-    ...encodeParts(usage),
-  };
 }

@@ -2,7 +2,8 @@ import type { AnswerMeta, WireFormat } from '../format.ts';
 import { encodeError } from '../openai/errors.ts';
 import { sseHeaders, ssePing } from '../sse.ts';
 import { decodeResponseRequest } from './decode.ts';
-import { createResponseEncoder, encodeResponse, type ResponseAnswer } from './encode.ts';
+import { createResponseEncoder, type ResponseAnswer } from './encode.ts';
+import { encodeResponse } from './whole.ts';
 
 /** `POST /v1/responses`, without what it keeps between requests. */
 export const openaiResponses: WireFormat = {
