@@ -28,7 +28,7 @@ function gatewayOn(store: ObjectStore, stepsOf: (nth: number) => readonly Step[]
     },
   };
   const plain = appWith(provider, { objects, active });
-  const runner = createBatchRunner({ ...plain.deps, objects, active, leaseMs: 150 });
+  const runner = createBatchRunner({ ...plain.deps, objects, active, leaseMs: 1500 });
   const app = appWith(provider, { objects, active, batches: runner });
   onTestFinished(() => {
     active.close();
@@ -88,7 +88,7 @@ test('when the gateway that runs a batch is gone, another goes on: what was answ
   const two = gatewayOn(store, () => ['b']);
   const id = await begin(one, names);
   const kept = () => store.list('batch-line', 'anonymous', { limit: 100, order: 'asc' });
-  await until(async () => (await kept()).items.length === 5);
+  await until(async () => (await kept()).items.length >= 5);
   await two.resume();
   expect(two.asked).toEqual([]);
   one.crash();
@@ -105,7 +105,7 @@ test('a batch is cancelled through any gateway, also one that nobody runs any mo
   const one = gatewayOn(store, (nth) => (nth === 1 ? ['a'] : [60_000]));
   const two = gatewayOn(store, () => ['b']);
   const running = await begin(one, names);
-  await until(async () => (await store.list('batch-line', 'anonymous', { limit: 9, order: 'asc' })).items.length === 1);
+  await until(async () => (await store.list('batch-line', 'anonymous', { limit: 9, order: 'asc' })).items.length >= 1);
   expect(await (await post(two.app, `/v1/batches/${running}/cancel`, {})).json()).toMatchObject({
     status: 'cancelling',
   });
