@@ -16,6 +16,7 @@ import {
   listStoredMessages,
   updateStoredChat,
 } from './routes/chat.ts';
+import { compactResponse } from './routes/compact.ts';
 import { completions } from './routes/completions.ts';
 import {
   addConversationItems,
@@ -93,6 +94,7 @@ export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
     ['POST', '/v1/batches/:id/cancel', cancelBatch(deps, objects, batches)],
     ['POST', '/v1/responses', createResponse(deps)],
     ['POST', '/v1/responses/input_tokens', countInputTokens(deps)],
+    ['POST', '/v1/responses/compact', compactResponse(deps)],
     ['GET', '/v1/responses/:id', getResponse(deps)],
     ['DELETE', '/v1/responses/:id', deleteResponse(deps)],
     ['POST', '/v1/responses/:id/cancel', cancelResponse(deps)],

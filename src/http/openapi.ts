@@ -99,6 +99,13 @@ export const operations: Readonly<Record<string, Operation>> = {
     body: responseRequestSchema,
     answer: z.object({ object: z.literal('response.input_tokens'), input_tokens: z.int() }),
   },
+  'POST /v1/responses/compact': {
+    summary: 'Sum up a long conversation as the input of its next turn',
+    tag: 'Responses',
+    example: { model, input: 'Say hello.' },
+    body: responseRequestSchema,
+    answer: answers.compactionAnswer,
+  },
   'GET /v1/responses/{id}': {
     summary: 'Get a response, or replay its events',
     tag: 'Responses',

@@ -267,6 +267,41 @@ test('what is stored can be read, listed and deleted; store false keeps nothing'
   expect((await app.request(`/v1/responses/${hidden.id}`)).status).toBe(404);
 });
 
+test('a conversation is compacted into its user messages and a summary that the next turn reads', async () => {
+  const provider = scripted(['The user greeted; nothing is open.']);
+  const app = appWith(provider);
+  const first = await json(respond(app, { input: 'Hello there', tools: [lookup] }));
+  const compacted = await sdk(app).responses.compact({
+    model: 'test',
+    previous_response_id: first.id,
+    input: [{ role: 'user', content: 'And now?' }],
+  });
+  expect(compacted).toMatchObject({
+    id: expect.stringMatching(/^resp_/),
+    object: 'response.compaction',
+    created_at: expect.any(Number),
+    output: [
+      { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'Hello there' }] },
+      { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'And now?' }] },
+      { type: 'compaction', id: expect.stringMatching(/^cmp_/), encrypted_content: expect.any(String) },
+    ],
+    usage: { input_tokens: 3, output_tokens: 1, total_tokens: 4, output_tokens_details: { reasoning_tokens: 0 } },
+  });
+  expect(provider.requests[1]).toMatchObject({ tools: [], toolChoice: 'none' });
+  await respond(app, { input: [...compacted.output, { role: 'user', content: 'Go on' }] });
+  expect(provider.requests[2]?.messages.map(({ role, content }) => [role, content[0]])).toEqual([
+    ['user', { type: 'text', text: 'Hello there' }],
+    ['user', { type: 'text', text: 'And now?' }],
+    ['developer', { type: 'text', text: expect.stringContaining('The user greeted; nothing is open.') }],
+    ['user', { type: 'text', text: 'Go on' }],
+  ]);
+  const foreign = await respond(app, { input: [{ type: 'compaction', encrypted_content: 'gAAAA' }] });
+  expect([foreign.status, foreign.headers.get('x-tidegate-warning')]).toEqual([
+    200,
+    expect.stringContaining('compaction'),
+  ]);
+});
+
 test('nobody else sees a stored response', async () => {
   const objects = memoryObjects();
   const as = (id: string) => appWith(scripted(['Hello']), { objects, policy: openPolicy({ ...anonymous, id }) });

@@ -78,6 +78,14 @@ export const completionAnswer = z.looseObject({
   usage: usage.optional(),
 });
 
+const responseUsage = z.object({
+  input_tokens: z.int(),
+  input_tokens_details: z.object({ cached_tokens: z.int(), cache_write_tokens: z.int() }),
+  output_tokens: z.int(),
+  output_tokens_details: z.object({ reasoning_tokens: z.int() }),
+  total_tokens: z.int(),
+});
+
 export const responseAnswerSchema = z.looseObject({
   id: z.string(),
   object: z.literal('response'),
@@ -94,15 +102,15 @@ export const responseAnswerSchema = z.looseObject({
   tool_choice: z.unknown(),
   tools: z.array(z.unknown()),
   top_p: z.number(),
-  usage: z
-    .object({
-      input_tokens: z.int(),
-      input_tokens_details: z.object({ cached_tokens: z.int(), cache_write_tokens: z.int() }),
-      output_tokens: z.int(),
-      output_tokens_details: z.object({ reasoning_tokens: z.int() }),
-      total_tokens: z.int(),
-    })
-    .nullable(),
+  usage: responseUsage.nullable(),
+});
+
+export const compactionAnswer = z.object({
+  id: z.string(),
+  object: z.literal('response.compaction'),
+  created_at: z.int(),
+  output: z.array(z.looseObject({ id: z.string(), type: z.string() })),
+  usage: responseUsage,
 });
 
 export const modelAnswer = z.looseObject({

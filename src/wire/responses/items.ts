@@ -3,6 +3,7 @@ import { isJsonObject, type JsonObject } from '../../core/json.ts';
 import type { AssistantMessage, Message, Part, ReasoningBlock, ToolCall } from '../../core/request.ts';
 import { checkedUrl } from '../openai/messages.ts';
 import { parseBody } from '../validate.ts';
+import { readCompaction } from './compaction.ts';
 import {
   callOutputSchema,
   customCallSchema,
@@ -74,6 +75,12 @@ export function decodeItems(items: readonly JsonObject[], ignored: Set<string>):
       case 'reasoning': {
         const message = assistant((last) => last.content.length === 0 && last.toolCalls.length === 0);
         messages.push({ ...message, reasoning: [...(message.reasoning ?? []), decodeReasoning(item, at)] });
+        break;
+      }
+      case 'compaction': {
+        const text = readCompaction(item);
+        if (text === undefined) ignored.add('compaction of another provider');
+        else messages.push({ role: 'developer', content: [{ type: 'text', text }] });
         break;
       }
       default:
