@@ -84,6 +84,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const file = options.configFile ?? (existsSync('tidegate.yaml') ? 'tidegate.yaml' : undefined);
   const readConfig = () =>
     withLocalModels(file ? loadConfig(resolve(file), env) : configSchema.parse({}), options.localModels);
+  const watch = file ? watchFile(resolve(file)) : undefined; // before it is read, so that no change falls between
   let config = readConfig();
   const started = config;
   const host = options.host ?? config.server.host;
@@ -257,8 +258,8 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     if (restart.length > 0) observers.log.warn({ restart }, 'these changed settings take effect at the next start');
     return { restart };
   };
-  const unwatch = file
-    ? watchFile(resolve(file), () => {
+  const unwatch = watch
+    ? watch(() => {
         reload().catch((error: unknown) =>
           observers.log.error({ err: error }, 'the old configuration goes on serving'),
         );

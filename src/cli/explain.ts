@@ -3,8 +3,7 @@ import { Command } from 'commander';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { RequestContext } from '../core/run.ts';
-import type { Explanation } from '../routing/attempt.ts';
-import type { Planned } from '../routing/plan.ts';
+import type { Described, ExplainedTarget } from '../routing/explanation.ts';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
 import { readConfig } from './serve.ts';
 
@@ -18,6 +17,7 @@ interface ExplainFlags {
   readonly label?: string;
   readonly found: readonly string[];
   readonly config?: string;
+  readonly url?: string;
   readonly json?: boolean;
 }
 
@@ -36,6 +36,7 @@ export const explain: CommandFactory = (cli) =>
     .option('--label <label>', 'what the classifier would say')
     .option('--found <label>', 'what filters would find, such as personal-data; may be repeated', more, [])
     .option('-c, --config <file>', 'configuration file (tidegate.yaml in this folder, if there)')
+    .option('--url <url>', 'ask a running gateway: its plan now, with circuits, load and latencies')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -44,22 +45,25 @@ Examples:
   tidegate explain --model chat --file request.json
   tidegate explain --model chat --prompt "Wie ist das Wetter?" --team red --json
   tidegate explain --model chat --prompt "My card is …" --found personal-data
+  tidegate explain --model chat --url http://127.0.0.1:8787
 
-The plan is that of a gateway that has just started: circuits closed, nothing measured, no engine loaded.`,
+Without --url the plan is that of a gateway that has just started: circuits closed, nothing measured, no engine loaded.
+With it the running one is asked; TIDEGATE_API_KEY is the admin key that it may want.`,
     )
     .action(async (flags: ExplainFlags) => {
-      const explanation = await plan(cli, flags);
-      if (flags.json) cli.print(JSON.stringify(asJson(explanation), null, 2));
+      const explanation = flags.url === undefined ? await plan(cli, flags) : await askRunning(cli, flags.url, flags);
+      if (flags.json) cli.print(JSON.stringify(explanation, null, 2));
       else show(cli, explanation);
-      if (explanation.plan.targets.length === 0) throw new CliError('nobody would answer this request');
+      if (explanation.targets.length === 0) throw new CliError('nobody would answer this request');
     });
 
-async function plan(cli: Cli, flags: ExplainFlags): Promise<Explanation> {
+async function plan(cli: Cli, flags: ExplainFlags): Promise<Described> {
   const [
     registry,
     { createLocal },
     { routedModels },
     { createRouting },
+    { describeExplanation },
     { createUndiciTransport },
     { openaiChat },
     prices,
@@ -68,6 +72,7 @@ async function plan(cli: Cli, flags: ExplainFlags): Promise<Explanation> {
     import('../node/local.ts'),
     import('../routes-of-config.ts'),
     import('../routing/attempt.ts'),
+    import('../routing/explanation.ts'),
     import('../transport/undici.ts'),
     import('../wire/openai/format.ts'),
     pricesOf(),
@@ -88,7 +93,7 @@ async function plan(cli: Cli, flags: ExplainFlags): Promise<Explanation> {
   ]);
   const routing = createRouting(routedModels(config, providers, undefined, prices(config)));
   try {
-    return routing.explain(model, request, contextOf(flags, cli.signal), flags.label);
+    return describeExplanation(routing.explain(model, request, contextOf(flags, cli.signal), flags.label));
   } finally {
     await transport.close?.();
   }
@@ -138,58 +143,60 @@ function contextOf({ caller = 'anonymous', team, tag }: ExplainFlags, signal: Ab
   };
 }
 
-/** What a plan says, without what only code needs. */
-function asJson({ model, plan: { targets, excluded }, rules, facts }: Explanation) {
-  return {
-    model,
-    request: {
-      promptTokens: facts.promptTokens,
-      outputTokens: facts.outputTokens,
-      language: facts.language,
-      label: facts.label,
-      labels: facts.request.labels ?? [],
-    },
-    targets: targets.map((planned) => ({
-      target: planned.leaf.target.name,
-      reason: planned.reason,
-      ...(planned.trial && { version: planned.trial.version, trial: planned.trial.trial.name }),
-      ...(costOf(planned, facts) !== undefined && { estimatedUsd: costOf(planned, facts) }),
-      local: planned.leaf.target.provider.capabilities.local,
-      takesOver: planned.leaf.target.provider.capabilities.prefill,
-    })),
-    excluded,
-    timeouts: rules.timeouts,
-    retry: rules.retry,
-    takeover: rules.takeover,
-    ...(rules.hedge && { hedge: rules.hedge }),
-    ...(rules.objective && { objective: rules.objective }),
-    ...(rules.shadow && { shadow: { target: rules.shadow.target.target.name, share: rules.shadow.share } }),
-    ...(rules.classifier && {
-      classifier: { target: rules.classifier.target.name, labels: Object.keys(rules.classifier.labels) },
+/** The plan of a gateway that runs: circuits, load and latencies as they are now. */
+async function askRunning(cli: Cli, url: string, flags: ExplainFlags): Promise<Described> {
+  const { caller, team, tag, label, found } = flags;
+  const key = cli.env['TIDEGATE_API_KEY'];
+  const body = readBody(flags);
+  const base = url.replace(/\/+$/, '').replace(/\/v1$/, '');
+  const response = await fetch(`${base}/admin/explain`, {
+    method: 'POST',
+    signal: cli.signal,
+    headers: { 'content-type': 'application/json', ...(key ? { authorization: `Bearer ${key}` } : {}) },
+    body: JSON.stringify({
+      request: { ...body, model: flags.model ?? body['model'] },
+      tags: tag,
+      found,
+      ...(caller !== undefined && { caller }),
+      ...(team !== undefined && { team }),
+      ...(label !== undefined && { label }),
     }),
-  };
+  }).catch((error: unknown) => {
+    if (cli.signal.aborted) throw error;
+    throw new CliError(`${base} cannot be reached. Is it running there? (tidegate serve)`);
+  });
+  const answer = (await response.json().catch(() => undefined)) as
+    | (Described & { error?: { message?: string } })
+    | undefined; // our own endpoint
+  if (response.ok && answer) return answer;
+  if (response.status === 401 || response.status === 403) {
+    throw new CliError(`${base} wants an admin key: set TIDEGATE_API_KEY.`);
+  }
+  throw new CliError(
+    answer?.error?.message ?? `${base} answered ${response.status}: it is no Tidegate, or an older one.`,
+  );
 }
 
-function costOf({ leaf }: Planned, { promptTokens, outputTokens }: Explanation['facts']): number | undefined {
-  const price = leaf.price?.();
-  return price && Number(((promptTokens * price.input + outputTokens * price.output) / 1e6).toPrecision(3));
-}
-
-function show({ print, paint }: Cli, explanation: Explanation): void {
-  const { model, request, targets, excluded, timeouts, retry, takeover, ...rest } = asJson(explanation);
+function show({ print, paint }: Cli, explanation: Described): void {
+  const { model, request, targets, excluded, timeouts, retry, takeover, ...rest } = explanation;
   const { promptTokens, language, labels } = request;
   print(
     `${paint.bold(model)}  ${paint.dim(`about ${promptTokens} prompt tokens, language ${language}${labels.length > 0 ? `, found: ${labels.join(', ')}` : ''}`)}\n`,
   );
-  for (const [index, { target, reason, estimatedUsd, takesOver }] of targets.entries()) {
+  for (const [index, { target, reason, estimatedUsd, takesOver, live }] of targets.entries()) {
     const notes = [
       reason,
+      live ? inWords(live) : '',
       estimatedUsd === undefined ? '' : `≤ $${estimatedUsd}`,
       takesOver ? 'takes over broken answers' : '',
     ];
     print(`  ${index + 1}. ${paint.green(target)}  ${paint.dim(notes.filter(Boolean).join('; '))}`);
   }
-  for (const { target, reason } of excluded) print(`  ${paint.red('✗')}  ${target}  ${paint.dim(reason)}`);
+  for (const { target, reason, retryInMs } of excluded) {
+    const back = retryInMs === undefined ? '' : `; may be asked again in ${retryInMs} ms`;
+    print(`  ${paint.red('✗')}  ${target}  ${paint.dim(reason + back)}`);
+  }
+  if (rest.shed) print(paint.yellow(`  refused now: retry after ${rest.shed.retryAfterMs} ms`));
   const limit = (ms: number) => (ms === 0 ? 'no limit' : `${ms} ms`);
   print(
     [
@@ -206,4 +213,9 @@ function show({ print, paint }: Cli, explanation: Explanation): void {
         : []),
     ].join('\n'),
   );
+}
+
+function inWords({ circuit, inFlight, inFlightTokens, latencyMs }: NonNullable<ExplainedTarget['live']>): string {
+  const load = inFlight === 0 ? 'idle' : `${inFlight} in flight (${inFlightTokens} tokens)`;
+  return `circuit ${circuit}, ${load}${latencyMs > 0 ? `, first token ${latencyMs} ms` : ''}`;
 }

@@ -8,10 +8,12 @@ import { tryFilters } from '../filters/try.ts';
 import type { RouteEntry } from '../http/app.ts';
 import type { HttpDeps } from '../http/env.ts';
 import { dashboardRoutes, type Settings } from '../http/routes/dashboard.ts';
+import { explainRoute } from '../http/routes/explain.ts';
 import { feedbackRoutes } from '../http/routes/feedback.ts';
 import { liveRoutes } from '../http/routes/live.ts';
 import { type FeedbackStore, memoryFeedback } from '../observability/feedback.ts';
 import type { RoutedModel, RoutingControl } from '../routing/attempt.ts';
+import { describeExplanation, explanationJson } from '../routing/explanation.ts';
 import { createModelsAdmin } from './models-admin.ts';
 import type { Observers } from './observe.ts';
 import { createSettings } from './settings.ts';
@@ -46,6 +48,11 @@ export function dashboardParts(deps: HttpDeps, options: DashboardOptions): reado
   };
   return [
     ...liveRoutes(deps, live),
+    explainRoute(deps, (request, context, label) =>
+      explanationJson(
+        describeExplanation(routing.explain(request.model, request, context, label), routing.states, systemClock.now()),
+      ),
+    ),
     ...feedbackRoutes(deps, {
       history,
       store: options.feedback ?? memoryFeedback(),

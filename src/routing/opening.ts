@@ -160,7 +160,8 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
             break;
           }
           retry += 1;
-          await sleep(delayMs, signal);
+          // Timers may ring a little early, and its own cool-down would then keep this retry out.
+          await sleep(Math.max(delayMs, state.coolUntilMs - clock.now() + 2), signal);
         }
       }
     }

@@ -73,7 +73,7 @@ export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): 
   const overflow = rules.overflow.flatMap((node) => walk(node, ['overflow']));
   const fallback = rules.fallback.flatMap((node) => walk(node, ['fallback']));
 
-  const { ready, shedMs } = inTime(first, overflow, fallback, facts, rules);
+  const { ready, shedMs } = inTime(first, overflow, fallback, facts, rules, sources.states);
   const allowed = unique(ready).filter(({ leaf }) => {
     const reason = breaksPlace(leaf, rules.place, facts);
     if (reason) excluded.push({ target: leaf.target.name, reason });
@@ -148,6 +148,7 @@ function inTime(
   fallback: readonly Planned[],
   { request }: Facts,
   { objective }: RouteRules,
+  states: TargetStates,
 ): { ready: readonly Planned[]; shedMs?: number } {
   if (!objective) return { ready: [...first, ...overflow, ...fallback] };
   const late = ({ expectedTtftMs = 0 }: Planned) => expectedTtftMs > objective.ttftMs;
@@ -163,6 +164,9 @@ function inTime(
   ];
   const best = Math.min(...ready.map(({ expectedTtftMs = 0 }) => expectedTtftMs));
   if (!objective.shed || ready.length === 0 || best <= objective.ttftMs * patience[request.priority]) return { ready };
+  // A latency is only remembered while nobody asks: where nothing is under way, one may find out how it is now.
+  const probe = ready.find(({ leaf: { target } }) => !target.provider.predict && states.of(target.name).inFlight === 0);
+  if (probe) return { ready: [probe, ...ready] };
   return { ready, shedMs: best - objective.ttftMs };
 }
 
