@@ -11,6 +11,7 @@ export function assertSupported(request: ChatRequest, able: Capabilities, provid
     throw new GatewayError('unsupported', `${provider} (${request.model}) does not support ${what}.`, { param });
   };
   if (request.prompt && !able.completions) refuse('prompt', 'text completions');
+  if (request.prompt?.files && !able.local) refuse('input_extra', 'filling a gap with pieces of a repository');
   if (request.tools.length > 0) {
     if (!able.tools) refuse('tools', 'tools');
     if (request.toolChoice !== 'auto' && request.toolChoice !== 'none' && !able.toolChoice) {

@@ -90,8 +90,15 @@ export interface TextPrompt {
   readonly text: string | readonly number[];
   /** Text after the gap (fill in the middle). */
   readonly suffix?: string;
+  /** Other pieces of the repository around the gap; with them whatever does not fit the context is left out, farthest first. */
+  readonly files?: readonly ContextFile[];
   /** Give the prompt back in front of the answer, with its log-probabilities where asked for. */
   readonly echo: boolean;
+}
+
+export interface ContextFile {
+  readonly filename: string;
+  readonly text: string;
 }
 
 export type Message =

@@ -14,7 +14,9 @@ export function readRequest(
   const param = request.prompt.kind === 'chat' ? 'messages' : 'prompt';
   let prompt: readonly number[];
   try {
-    prompt = prompts.read(request.prompt);
+    // Half of the context is for the prompt at least, whatever the answer may take.
+    const answer = Math.min(request.maxTokens ?? 0, contextTokens >> 1);
+    prompt = prompts.read(request.prompt, contextTokens - Math.max(1, answer));
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return { kind: 'invalid_request', message, param: error instanceof PromptError ? error.param : param };

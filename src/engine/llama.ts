@@ -24,7 +24,7 @@ export interface LlamaModel {
   readonly eosToken: number | undefined;
   readonly separatorToken: number | undefined;
   /** Token ids of prefix, suffix and middle for filling gaps. */
-  readonly fillInMiddle: { readonly prefix: number; readonly suffix: number; readonly middle: number } | undefined;
+  readonly fillInMiddle: FillInMiddle | undefined;
   readonly addsBos: boolean;
   readonly addsEos: boolean;
   /** Texts of control tokens: in user text they must not become tokens. */
@@ -37,6 +37,15 @@ export interface LlamaModel {
   acceptGrammarToken(state: GrammarState, token: number): void;
   createContext(options: ContextOptions): Promise<LlamaContext>;
   close(): Promise<void>;
+}
+
+export interface FillInMiddle {
+  readonly prefix: number;
+  readonly suffix: number;
+  readonly middle: number;
+  /** Begins a repository, and each of its files, where the model was taught so. */
+  readonly repository: number | undefined;
+  readonly file: number | undefined;
 }
 
 export interface ContextOptions {
@@ -150,6 +159,8 @@ interface Bindings {
   getGgmlType(name: string): number | undefined;
 }
 
+/** As llama.cpp finds them, which the binding does not tell. */
+const repositoryTexts = ['<|fim_repo|>', '<|repo_name|>', '<fim-repo>', '<REPO>', '<reponame>'];
 const controlAttribute = 8;
 const byteAttribute = 32;
 const keptGrammars = 32;
@@ -186,15 +197,31 @@ export async function loadLlamaModel(
   const tokenCount = metadata.tokenizer?.ggml?.tokens?.length ?? 0;
   const endTokens: number[] = [];
   const controlTexts: string[] = [];
+  const controlTokens = new Map<string, number>();
   for (let token = 0; token < tokenCount; token++) {
     if (native.isEogToken(token)) endTokens.push(token);
-    if (native.getTokenAttributes(token) & controlAttribute) controlTexts.push(native.getTokenString(token));
+    if (!(native.getTokenAttributes(token) & controlAttribute)) continue;
+    const text = native.getTokenString(token);
+    controlTexts.push(text);
+    controlTokens.set(text, token);
   }
   const optional = (token: number) => (token >= 0 ? token : undefined);
   const textOf = (token: number | undefined) => (token === undefined ? '' : native.getTokenString(token));
   const bosToken = optional(native.tokenBos());
   const eosToken = optional(native.tokenEos());
-  const fim = { prefix: native.prefixToken(), suffix: native.suffixToken(), middle: native.middleToken() };
+  const named = (key: string, texts: readonly string[]) => {
+    const id: unknown = (metadata.tokenizer?.ggml as Record<string, unknown> | undefined)?.[key];
+    return typeof id === 'number'
+      ? id
+      : texts.map((text) => controlTokens.get(text)).find((token) => token !== undefined);
+  };
+  const fim = {
+    prefix: native.prefixToken(),
+    suffix: native.suffixToken(),
+    middle: native.middleToken(),
+    repository: named('fim_rep_token_id', repositoryTexts),
+    file: named('fim_sep_token_id', ['<|file_sep|>']),
+  };
   const fillInMiddle = fim.prefix >= 0 && fim.suffix >= 0 && fim.middle >= 0 ? fim : undefined;
 
   const plain = new Map<number, Uint8Array>();

@@ -1,5 +1,5 @@
 import type { TokenLogprob } from '../core/event.ts';
-import type { Priority } from '../core/request.ts';
+import type { ContextFile, Priority } from '../core/request.ts';
 
 /** Messages between the gateway and an engine child. Plain data: they cross a process boundary as JSON. */
 export type ToChild =
@@ -145,7 +145,13 @@ export type EnginePrompt =
       /** A template instead of the model's own. */
       readonly template?: string;
     }
-  | { readonly kind: 'text'; readonly text: string; readonly suffix?: string }
+  | {
+      readonly kind: 'text';
+      readonly text: string;
+      readonly suffix?: string;
+      /** Pieces of the repository around the gap. */
+      readonly files?: readonly ContextFile[];
+    }
   | { readonly kind: 'tokens'; readonly tokens: readonly number[]; readonly suffix?: string };
 
 export interface GenerateRequest {

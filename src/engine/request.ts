@@ -54,9 +54,11 @@ export function toGenerateRequest(
 /** The prompt as the engine reads it: a chat for the model's template, or raw text. */
 export function promptOf(request: ChatRequest): EnginePrompt {
   if (request.prompt) {
-    const { text, suffix } = request.prompt;
+    const { text, suffix, files } = request.prompt;
     const gap = suffix === undefined ? {} : { suffix };
-    return typeof text === 'string' ? { kind: 'text', text, ...gap } : { kind: 'tokens', tokens: text, ...gap };
+    return typeof text === 'string'
+      ? { kind: 'text', text, ...gap, ...(files && { files }) }
+      : { kind: 'tokens', tokens: text, ...gap };
   }
   const last = request.messages.at(-1);
   const continues = request.continueFinalMessage && last?.role === 'assistant';

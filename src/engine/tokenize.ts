@@ -1,4 +1,5 @@
-import type { LlamaModel } from './llama.ts';
+import type { ContextFile } from '../core/request.ts';
+import type { FillInMiddle, LlamaModel } from './llama.ts';
 import type { EnginePrompt } from './protocol.ts';
 import { createRenderer, type PromptPiece } from './template.ts';
 
@@ -20,8 +21,14 @@ export function checkTokens(tokens: readonly number[], vocabularySize: number, p
 export interface PromptReader {
   /** The text that the model reads. */
   render(prompt: EnginePrompt): string;
-  /** Its token ids. Throws PromptError. */
-  read(prompt: EnginePrompt): number[];
+  /** Its token ids; a gap in a repository is given at most `room` of them. Throws PromptError. */
+  read(prompt: EnginePrompt, room?: number): number[];
+}
+
+interface FilesAround {
+  readonly files: readonly ContextFile[];
+  /** Most tokens of the whole prompt. */
+  readonly room: number;
 }
 
 /** From a prompt in any form to the model's token ids. */
@@ -36,19 +43,37 @@ export function createPromptReader(model: LlamaModel): PromptReader {
     return tokens;
   };
 
-  const fill = (before: readonly number[], suffix: string): number[] => {
+  const plain = (text: string): number[] => (text === '' ? [] : [...model.tokenize(text, false)]);
+
+  /** As llama-server builds it: the repository's pieces, then what is before the gap, what is behind it, and the gap. */
+  const fill = (before: readonly number[], suffix: string, pieces?: FilesAround): number[] => {
     const { fillInMiddle } = model;
     if (!fillInMiddle) {
       throw new PromptError('This model cannot fill a gap: its vocabulary has no fill-in-the-middle tokens.', 'suffix');
     }
-    return [
-      ...bos,
-      fillInMiddle.prefix,
-      ...before,
-      fillInMiddle.suffix,
-      ...model.tokenize(suffix, false),
-      fillInMiddle.middle,
-    ];
+    let behind = plain(suffix);
+    let around: number[] = [];
+    if (pieces) {
+      // The gap's neighbourhood comes first, three quarters of it what is before; then the pieces, the last ones first.
+      const room = Math.max(8, pieces.room - bos.length - 3);
+      const behindRoom = Math.max(room >> 2, room - before.length);
+      behind = behind.slice(0, behindRoom);
+      before = before.slice(-Math.max(1, room - behind.length));
+      const left = room - behind.length - before.length;
+      around = left > 0 ? filesAround(pieces.files, fillInMiddle).slice(-left) : [];
+    }
+    return [...bos, ...around, fillInMiddle.prefix, ...before, fillInMiddle.suffix, ...behind, fillInMiddle.middle];
+  };
+
+  const filesAround = (files: readonly ContextFile[], { repository, file }: FillInMiddle): number[] => {
+    const tokens = repository === undefined ? [] : [repository, ...plain('myproject\n')];
+    for (const { filename, text } of files) {
+      if (file === undefined) tokens.push(...plain('\n\n--- snippet ---\n\n'));
+      else tokens.push(file, ...plain(`${filename}\n`));
+      for (const token of plain(text)) tokens.push(token);
+    }
+    if (file !== undefined) tokens.push(file, ...plain('filename\n'));
+    return tokens;
   };
 
   return {
@@ -60,12 +85,14 @@ export function createPromptReader(model: LlamaModel): PromptReader {
       if (prompt.kind === 'text') return prompt.text;
       return model.detokenize(Uint32Array.from(prompt.tokens), true);
     },
-    read(prompt) {
+    read(prompt, room = model.info.contextTokens - 1) {
       switch (prompt.kind) {
         case 'chat':
           return readPieces(render(prompt));
         case 'text':
-          if (prompt.suffix !== undefined) return fill([...model.tokenize(prompt.text, false)], prompt.suffix);
+          if (prompt.suffix !== undefined) {
+            return fill(plain(prompt.text), prompt.suffix, prompt.files && { files: prompt.files, room });
+          }
           return readPieces([{ text: prompt.text, trusted: true }]);
         case 'tokens': {
           checkTokens(prompt.tokens, model.info.vocabularySize, 'prompt');

@@ -19,6 +19,9 @@ export function rewriteRequest(request: ChatRequest, rewrite: RewriteText): Chat
         ...prompt,
         text: typeof prompt.text === 'string' ? plain(prompt.text) : prompt.text,
         ...(prompt.suffix !== undefined && { suffix: plain(prompt.suffix) }),
+        ...(prompt.files && {
+          files: prompt.files.map(({ filename, text }) => ({ filename: plain(filename), text: plain(text) })),
+        }),
       },
     }),
     stop: request.stop.map(plain),

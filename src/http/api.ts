@@ -31,6 +31,7 @@ import {
 import { docs, openApi } from './routes/docs.ts';
 import { deleteFile, getFile, getFileContent, listFiles, uploadFile } from './routes/files.ts';
 import { forward } from './routes/forward.ts';
+import { infill } from './routes/infill.ts';
 import { controlModel } from './routes/model-control.ts';
 import {
   ollamaEmbed,
@@ -127,6 +128,7 @@ export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
     ['POST', '/v1/models/load', controlModel(deps, app.modelControl, 'load')],
     ['POST', '/v1/models/unload', controlModel(deps, app.modelControl, 'unload')],
     ...forwarded.map((path): RouteEntry => ['POST', `/v1${path}`, forward(deps, path)]),
+    ['POST', '/infill', infill(deps)],
     ['POST', '/tokenize', tokenize(deps)],
     ['POST', '/detokenize', detokenize(deps)],
     ['POST', '/apply-template', applyTemplate(deps)],

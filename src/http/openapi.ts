@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { JsonObject } from '../core/json.ts';
 import { countTokensSchema, messagesRequestSchema } from '../wire/anthropic/schema.ts';
+import { infillSchema } from '../wire/llama/infill.ts';
 import {
   ollamaChatSchema,
   ollamaEmbedSchema,
@@ -268,6 +269,17 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/images/generations': { ...passedOn, summary: 'Make images' },
   'POST /v1/images/edits': { ...passedOn, summary: 'Edit images' },
   'POST /v1/images/variations': { ...passedOn, summary: 'Vary an image' },
+  'POST /infill': {
+    summary: 'Fill a gap in code, with pieces of the repository around it, as llama-server does',
+    tag: 'Engine',
+    example: {
+      input_prefix: 'def add(a, b):\n',
+      input_suffix: '\nprint(add(1, 2))',
+      input_extra: [{ filename: 'sub.py', text: 'def sub(a, b):\n  return a - b\n' }],
+      n_predict: 32,
+    },
+    body: infillSchema,
+  },
   'POST /tokenize': {
     summary: 'Turn text into token ids',
     tag: 'Engine',

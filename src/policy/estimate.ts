@@ -14,7 +14,8 @@ export function estimatePromptTokens(request: ChatRequest): number {
   const { prompt, messages, tools } = request;
   if (prompt) {
     const text = typeof prompt.text === 'string' ? estimateTextTokens(prompt.text) : prompt.text.length;
-    return text + estimateTextTokens(prompt.suffix ?? '');
+    const files = (prompt.files ?? []).reduce((sum, file) => sum + estimateTextTokens(file.filename + file.text), 0);
+    return text + estimateTextTokens(prompt.suffix ?? '') + files;
   }
   let tokens = 3;
   for (const message of messages) tokens += 4 + messageTokens(message);

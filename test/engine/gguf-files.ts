@@ -147,6 +147,19 @@ export async function withOtherVocabulary(path: string): Promise<string> {
   return target;
 }
 
+/** The model with tokens for filling gaps, which it never saw used so: prefix, suffix, middle and file separator. */
+export async function withFillInMiddle(path: string): Promise<string> {
+  const { entries, tensors } = await read(path);
+  const target = join(await folder(), 'fill-in-middle.gguf');
+  const token = (name: string, id: number) => ({
+    key: `tokenizer.ggml.fim_${name}_token_id`,
+    bytes: number(u32, id),
+  });
+  const tokens = [token('pre', 7), token('suf', 8), token('mid', 9), token('sep', 5)];
+  await write(target, { entries: [...entries, ...tokens], tensors });
+  return target;
+}
+
 /** The model in parts, as `llama-gguf-split` makes them; the paths in order. */
 export async function shards(path: string, parts: number): Promise<readonly string[]> {
   const { entries, tensors } = await read(path);

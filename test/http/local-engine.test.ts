@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type RunningGateway, startGateway } from '../../src/node.ts';
+import { withFillInMiddle } from '../engine/gguf-files.ts';
 import { writeLora } from '../engine/lora.ts';
 import { modelPath } from '../engine/model.ts';
 
@@ -31,7 +32,9 @@ engine:
     "${path}":
       draft: { model: "${path}", max: 4 }
       loras: { odd: "${await writeLora(576, 0.5)}" }
-models: { tiny: { targets: [{ local: "${path}" }] } }
+models:
+  tiny: { targets: [{ local: "${path}" }] }
+  coder: { targets: [{ local: "${await withFillInMiddle(path ?? '')}" }] }
 `,
     );
     gateway = await startGateway({ port: 0, log: { level: 'silent' }, configFile });
@@ -141,5 +144,66 @@ models: { tiny: { targets: [{ local: "${path}" }] } }
     const cut = await post('/v1/completions', { prompt, context_shift: true });
     expect(cut.status).toBe(200);
     expect(cut.body.usage.prompt_tokens).toBe(256);
+  });
+
+  const gap = {
+    model: 'coder',
+    input_prefix: 'def add(a, b):\n',
+    input_suffix: '\nprint(add(1, 2))',
+    n_predict: 8,
+    ignore_eos: true,
+  };
+  const extra = [{ filename: 'sub.py', text: 'def sub(a, b):\n  return a - b\n' }];
+
+  test('fills a gap in a repository, in llama-server’s words', async () => {
+    const { status, body } = await post('/infill', { ...gap, input_extra: extra });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ stop: true, tokens_predicted: 8, stop_type: 'limit', model: 'coder' });
+    expect(body.timings).toMatchObject({ predicted_n: 8, prompt_n: body.tokens_evaluated - body.tokens_cached });
+    const again = await post('/infill', {
+      ...gap,
+      input_extra: extra,
+      response_fields: ['content', 'timings/predicted_n'],
+    });
+    expect(again.body).toEqual({ content: body.content, 'timings/predicted_n': 8 });
+
+    const streamed = await fetch(`${gateway.url}/infill`, {
+      method: 'POST',
+      body: JSON.stringify({ ...gap, input_extra: extra, temperature: 0, stream: true }),
+    });
+    const events = (await streamed.text())
+      .split('\n')
+      .flatMap((line) => (line.startsWith('data: ') ? [line.slice(6)] : []));
+    const parts = events.map((line) => JSON.parse(line));
+    expect(parts.map((part) => part.content).join('')).toBe(body.content);
+    expect(parts.map((part) => part.stop)).toEqual([...parts.slice(1).map(() => false), true]);
+  });
+
+  test('reads the repository, the text before and the text behind as the model was taught', async () => {
+    const prompt = { ...gap, max_tokens: 1, echo: true, prompt: gap.input_prefix, suffix: gap.input_suffix };
+    const { body } = await post('/v1/completions', prompt);
+    expect(body.choices[0].text).toContain('<gh_stars>def add(a, b):\n<issue_start>\nprint(add(1, 2))<issue_comment>');
+    const plain = await post('/infill', { ...gap, n_predict: 1 });
+    const around = await post('/infill', { ...gap, n_predict: 1, input_extra: extra });
+    expect(around.body.tokens_evaluated).toBeGreaterThan(plain.body.tokens_evaluated + 8);
+  });
+
+  test('leaves out what does not fit around the gap, and keeps what is next to it', async () => {
+    const long = { ...gap, input_prefix: `${'x = 1\n'.repeat(900)}def add(`, input_extra: extra, n_predict: 4 };
+    const { status, body } = await post('/infill', long);
+    expect(status).toBe(200);
+    expect(body.tokens_evaluated).toBeGreaterThan(400);
+    expect(body.tokens_evaluated).toBeLessThanOrEqual(508);
+  });
+
+  test.each([
+    { name: 'an infill', route: '/infill', body: { ...gap, model: 'tiny' } },
+    { name: 'a suffix', route: '/v1/completions', body: { prompt: 'a', suffix: 'b' } },
+  ])('$name for a model without the tokens is refused', async ({ route, body }) => {
+    const answer = await post(route, body);
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { error: { message: expect.stringMatching(/cannot fill a gap/) } },
+    });
   });
 });

@@ -74,7 +74,7 @@ export const moderations = (deps: HttpDeps) =>
   });
 
 /** The model that engine routes mean when they name none: the first one. */
-function firstModel(deps: HttpDeps, context: RequestContext): string {
+export function firstModel(deps: HttpDeps, context: RequestContext): string {
   return deps.gateway.models(context)[0]?.name ?? '';
 }
 
