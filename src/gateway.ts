@@ -82,11 +82,13 @@ export function createGateway({
             const events = admitted.meter(filtered.output(run.events, again), run);
             const decisions = () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])];
             const spent = () => admitted.spent?.();
+            const { holdback } = filtered;
             const { promptTemplate } = prompted;
             const prompt = promptTemplate && {
               prompt: { id: promptTemplate.id, version: promptTemplate.version ?? '' },
             };
-            return { ...run, ...prompt, events, decisions, spent, headers: { ...run.headers, ...admitted.headers } };
+            const headers = { ...run.headers, ...admitted.headers };
+            return { ...run, ...prompt, ...(holdback && { holdback }), events, decisions, spent, headers };
           } catch (error) {
             admitted.release();
             throw error;

@@ -1,6 +1,6 @@
 import type { CompletionEvent, FinishReason, Usage } from './event.ts';
 import type { ChatRequest, PromptReference } from './request.ts';
-import type { Attempt, CacheStatus, Decision, RequestContext, Run } from './run.ts';
+import type { Attempt, CacheStatus, Decision, Holdback, RequestContext, Run } from './run.ts';
 
 export type { Decision } from './run.ts';
 
@@ -32,6 +32,8 @@ export interface RequestRecord {
   readonly tpotMs?: number;
   /** Of the time after the first event: how much the encoder and the reader took, not the model. */
   readonly readerMs?: number;
+  /** Of the same time: how long filters withheld text that had come. */
+  readonly holdback?: Holdback;
   /** Time until the answer began, less the attempts: what the gateway itself added. */
   readonly overheadMs?: number;
   readonly usage?: Usage;

@@ -78,6 +78,15 @@ export interface GivenAnswer {
   readonly createdAt: number;
 }
 
+/** How long filters withheld text that had come. */
+export interface Holdback {
+  /** Monotonic milliseconds when the first of it came. */
+  readonly startedMs: number;
+  /** All of it together, and the longest at once. */
+  readonly durationMs: number;
+  readonly longestMs: number;
+}
+
 /** An answer under way: its first event is there, the rest is pulled. */
 export interface Run {
   /** `provider/model` that answers. */
@@ -91,6 +100,7 @@ export interface Run {
   readonly given?: GivenAnswer;
   /** What the stages decided so far; read again when the stream has ended. */
   readonly decisions?: () => readonly Decision[];
+  readonly holdback?: () => Holdback | undefined;
   /** The library prompt that was rendered, with the version that was chosen. */
   readonly prompt?: { readonly id: string; readonly version?: string };
   /** What was used as far as counted on the way: for the record of a stream that broke before its usage. */

@@ -1,13 +1,15 @@
+import { type Clock, systemClock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent } from '../core/event.ts';
 import { type ChatRequest, readable } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
-import type { Caller, Decision, RequestContext } from '../core/run.ts';
+import type { Caller, Decision, Holdback, RequestContext } from '../core/run.ts';
 import type { Active, Again } from './active.ts';
 import { answerChain } from './answer-chain.ts';
 import { type Direction, reads, rulesOf } from './compile.ts';
 import type { FilterConfig, FiltersConfig } from './config.ts';
 import { createTally } from './decisions.ts';
+import { createHoldbackMeter } from './holdback.ts';
 import { filterRequest } from './input.ts';
 import { type FilterParts, readerOf } from './readers.ts';
 import { compileRules, type RuleSet } from './rules.ts';
@@ -27,6 +29,7 @@ export interface Filtered {
   output(events: AsyncIterable<CompletionEvent>, again?: Again): AsyncIterable<CompletionEvent>;
   /** What the filters did so far, on the way in and out; for the request's record. */
   readonly decisions?: () => readonly Decision[];
+  readonly holdback?: () => Holdback | undefined;
 }
 
 export const noFilters: Filters = {
@@ -34,7 +37,7 @@ export const noFilters: Filters = {
 };
 
 /** The filters of a configuration. Routes name them in order; each set of them is compiled once. */
-export function createFilters(config: FiltersConfig, parts: FilterParts = {}): Filters {
+export function createFilters(config: FiltersConfig, parts: FilterParts = {}, clock: Clock = systemClock): Filters {
   const compiled = new Map<string, RuleSet | undefined>();
   const rulesFor = (active: readonly Active[], direction: Direction): RuleSet | undefined => {
     const chosen = active.filter((filter) => reads(filter.config, direction));
@@ -72,10 +75,12 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}): F
           readerOf: (filter) => readerOf(filter.name, filter.config, input.request, parts),
         },
       );
+      const holdback = createHoldbackMeter(clock.now);
       return {
         request: answer ? readable(answer.request) : found,
         decisions: tally.decisions,
-        output: (events, again) => answer?.output(events, again) ?? events,
+        ...(answer && { holdback: holdback.held }),
+        output: (events, again) => (answer ? holdback.leave(answer.output(holdback.enter(events), again)) : events),
       };
     },
   };

@@ -148,6 +148,7 @@ export function createRecorder(
         const tokens = usage?.completionTokens ?? 0;
         const stored = run.cache === 'hit' || run.cache === 'stale' || run.cache === 'coalesced';
         const costUsd = usage && (stored ? 0 : priceOf?.(run.target, usage));
+        const holdback = run.holdback?.();
         const record: RequestRecord = {
           ...base,
           ...told,
@@ -159,6 +160,7 @@ export function createRecorder(
           ...(firstMs !== undefined && { ttftMs: firstMs - context.startedMs }),
           ...(firstMs !== undefined && tokens > 1 && { tpotMs: (now - firstMs) / (tokens - 1) }),
           readerMs,
+          ...(holdback && { holdback }),
           ...(upstreamId !== undefined && { upstreamId }),
           ...(run.prompt && { prompt: run.prompt }),
           ...(usage && { usage }),

@@ -28,8 +28,8 @@ export interface SpanContent {
 }
 
 /**
- * The tree of one ended request: the request itself, below it decode, admission, input filters and each attempt; below
- * the attempt that answered its queue, prefill and decode where the engine measured them.
+ * The tree of one ended request: the request itself, below it decode, admission, input filters, each attempt, the filters'
+ * holdback and the flush; below the attempt that answered its queue, prefill and decode where the engine measured them.
  */
 export function spansOf(
   record: RequestRecord,
@@ -103,6 +103,16 @@ export function spansOf(
     spans.push(span);
     if (answered) spans.push(...engineSpans(record, span));
   });
+  const { holdback, readerMs } = record;
+  if (holdback) {
+    const startMs = wall(holdback.startedMs);
+    const attributes = { 'tidegate.held_ms': holdback.durationMs, 'tidegate.longest_ms': holdback.longestMs };
+    spans.push(internal('holdback', trace.spanId, startMs, startMs + holdback.durationMs, attributes));
+  }
+  // The pieces between the events, as one: how long the answer waited for its reader to take it.
+  if (firstTokenMs !== undefined && readerMs !== undefined) {
+    spans.push(internal('flush', trace.spanId, Math.max(firstTokenMs, endMs - readerMs), endMs));
+  }
   return spans;
 }
 

@@ -52,15 +52,17 @@ export interface TestGateway extends RecorderOptions {
   readonly clock?: Clock;
   readonly providers: readonly Provider[];
   readonly deps?: Partial<GatewayDeps>;
+  /** Names of filters in `deps.filters` that the route has. */
+  readonly filters?: readonly string[];
 }
 
 /** The real spine with scripted providers, all behind the one model `demo`. */
-export function gatewayWith({ providers, sinks = [], clock, deps, ...recorder }: TestGateway): Gateway {
+export function gatewayWith({ providers, sinks = [], clock, deps, filters = [], ...recorder }: TestGateway): Gateway {
   const targets = providers.map((provider) => ({ name: `${provider.name}/m`, provider, model: 'm' }));
   return createGateway({
     policy: openPolicy(anonymous),
     prompts: noPrompts,
-    routing: createRouting([withoutRetries({ name: 'demo', filters: [], targets })], clock),
+    routing: createRouting([withoutRetries({ name: 'demo', filters, targets })], clock),
     filters: noFilters,
     cache: noCache,
     record: createRecorder(sinks, clock, recorder),

@@ -2,6 +2,8 @@ import { afterEach, expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CallOptions, Provider } from '../../src/core/provider.ts';
 import { attemptSpanId, beginTrace, upstreamHeaders } from '../../src/core/trace.ts';
+import { filtersSchema } from '../../src/filters/config.ts';
+import { createFilters } from '../../src/filters/index.ts';
 import { otlpExporter } from '../../src/observability/traces.node.ts';
 import { traceRequests } from '../../src/observability/traces.ts';
 import { answerOf, ask, contextOf, drain, gatewayWith, type Step, scripted, steppedClock } from './harness.ts';
@@ -70,6 +72,7 @@ test('a request is one tree below the client’s span, with each attempt and the
     'POST /v1/chat/completions > chat m > engine queue',
     'POST /v1/chat/completions > chat m > engine prefill',
     'POST /v1/chat/completions > chat m > engine decode',
+    'POST /v1/chat/completions > flush',
   ]);
   expect(new Set(spans.map(({ traceId }) => traceId))).toEqual(new Set([clientTrace]));
   expect(spans[0]).toMatchObject({
@@ -110,6 +113,32 @@ test('a request is one tree below the client’s span, with each attempt and the
   expect(text).not.toContain('high tide');
   expect(text).not.toContain('What is the tide?');
   expect(receiver.headers[0]?.['x-mlflow-experiment-id']).toBe('7');
+});
+
+test('how long a filter withheld text is a span of its own', async () => {
+  const receiver = await otlpReceiver();
+  closing.push(receiver.close);
+  const otlp = await otlpExporter({ url: receiver.url });
+  const answer: Step[] = [
+    { type: 'text-delta', choice: 0, text: 'storm' }, // may become a match: withheld until the next piece
+    { waitMs: 30 },
+    { type: 'text-delta', choice: 0, text: ' is coming.' },
+    { type: 'finish', choice: 0, reason: 'stop' },
+  ];
+  const clock = steppedClock();
+  const config = filtersSchema.parse({ words: { kind: 'patterns', phrases: ['storm warning'] } });
+  const gateway = gatewayWith({
+    providers: [scripted('local', answer, clock)],
+    clock,
+    deps: { filters: createFilters(config, {}, clock) },
+    filters: ['words'],
+    watchers: [traceRequests(otlp.export)],
+  });
+  await drain((await gateway.stream(ask(), contextOf({ trace: beginTrace({}) }))).events);
+  await otlp.close();
+  const held = receiver.spans.find(({ name }) => name === 'holdback');
+  expect((held?.endMs ?? 0) - (held?.startMs ?? 0)).toBeCloseTo(30, 1);
+  expect(held?.attributes).toMatchObject({ 'tidegate.held_ms': 30, 'tidegate.longest_ms': 30 });
 });
 
 test('prompts and answers are in the spans only when asked for', async () => {
