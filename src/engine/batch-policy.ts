@@ -73,15 +73,10 @@ export interface StepSpeed {
 
 /**
  * Prompt tokens that fit in a step beside decoding sequences so that it lasts at most `slowdown` times an undisturbed
- * one, or `leastMs`. A step with both kinds costs about the decode time plus the prompt tokens' own.
+ * one. A step with both kinds costs about the decode time plus the prompt tokens' own.
  */
-export function prefillBudget(
-  { decodeMs, prefillMsPerToken }: StepSpeed,
-  slowdown: number,
-  most: number,
-  leastMs = 0,
-): number {
-  const spareMs = Math.max(decodeMs * slowdown, leastMs) - decodeMs;
+export function prefillBudget({ decodeMs, prefillMsPerToken }: StepSpeed, slowdown: number, most: number): number {
+  const spareMs = decodeMs * (slowdown - 1);
   const tokens = Math.floor(spareMs / prefillMsPerToken);
   return Math.max(promptGrain, Math.min(most, tokens - (tokens % promptGrain)));
 }

@@ -5,7 +5,7 @@ import type {
   EngineCall,
   EngineError,
   EngineOutput,
-  EngineStats,
+  EngineReport,
   FromChild,
   LoadOptions,
   ToChild,
@@ -24,8 +24,6 @@ let runner: Runner | undefined;
 let model: LlamaModel | undefined;
 let embedder: Embedder | undefined;
 let lastLog = '';
-/** What the slots do is told at most so often while they work. */
-const slotsEveryMs = 200;
 
 process.on('disconnect', () => process.exit(0));
 // A terminal's Ctrl-C reaches the whole group; the parent decides when this process ends.
@@ -77,14 +75,8 @@ async function load(options: LoadOptions): Promise<void> {
       contextTokens: info.contextTokens,
       batchTokens: options.batchTokens ?? 512,
     });
-    let slotsSentMs = 0;
-    const emit = (outputs: readonly EngineOutput[], stats: EngineStats) => {
-      const now = performance.now();
-      // Not with every token: nobody looks so often. But the moment when all fall idle is told.
-      if (stats.running > 0 && now - slotsSentMs < slotsEveryMs) return send({ type: 'outputs', outputs, stats });
-      slotsSentMs = now;
-      send({ type: 'outputs', outputs, stats, slots: started.slots() });
-    };
+    const emit = (outputs: readonly EngineOutput[], report: EngineReport | undefined) =>
+      send({ type: 'outputs', outputs, ...report });
     const started = await createRunner(model, context, options, emit, await loadDraft(model, options));
     runner = started;
     embedder = createEmbedder(model, started);

@@ -150,7 +150,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
             started.kill('SIGKILL');
             return;
           case 'outputs':
-            stats = message.stats;
+            stats = message.stats ?? stats;
             slots = message.slots ?? slots;
             for (const output of message.outputs) generations.get(output.id)?.output(output);
             return;

@@ -19,13 +19,8 @@ export type FromChild =
       readonly slots: readonly SlotState[];
     }
   | { readonly type: 'load-failed'; readonly error: EngineError }
-  /** All that one step brought, for all requests, in order; with the state of the queue after it, now and then of the slots. */
-  | {
-      readonly type: 'outputs';
-      readonly outputs: readonly EngineOutput[];
-      readonly stats: EngineStats;
-      readonly slots?: readonly SlotState[];
-    }
+  /** All that one step brought, for all requests, in order; with a report now and then, and when others run or wait. */
+  | ({ readonly type: 'outputs'; readonly outputs: readonly EngineOutput[] } & Partial<EngineReport>)
   | { readonly type: 'result'; readonly id: number; readonly value: unknown }
   | { readonly type: 'error'; readonly id: number; readonly error: EngineError }
   /** Sent every second from the child's event loop. `busyMs`: how long the native call under way has lasted. */
@@ -35,6 +30,12 @@ export type FromChild =
       readonly stats: EngineStats;
       readonly slots: readonly SlotState[];
     };
+
+/** What the gateway knows of the engine's doings. */
+export interface EngineReport {
+  readonly stats: EngineStats;
+  readonly slots: readonly SlotState[];
+}
 
 export interface EngineError {
   readonly kind:

@@ -7,7 +7,15 @@ import { type ActiveRequest, createTextWriter, isDecoding, type Job, textOutput,
 import { hashOf, openKvStore } from './kv-store.ts';
 import type { LlamaContext, LlamaModel } from './llama.ts';
 import { createLogprobReader } from './logprobs.ts';
-import type { EngineError, EngineOutput, EngineStats, GenerateRequest, LoadOptions, SlotState } from './protocol.ts';
+import type {
+  EngineError,
+  EngineOutput,
+  EngineReport,
+  EngineStats,
+  GenerateRequest,
+  LoadOptions,
+  SlotState,
+} from './protocol.ts';
 import { charge, queueDelayMs, schedule } from './scheduler.ts';
 import { scratchFolder } from './scratch.ts';
 import { createSlots } from './slots.ts';
@@ -34,6 +42,8 @@ export interface Runner {
 const defaultMaxQueue = 64;
 /** Progress of a long prompt is told at most so often. */
 const progressEveryMs = 500;
+/** A report with every token would be most of what is sent. */
+const reportEveryMs = 100;
 /** Drafts pay while few sequences decode: a wide batch has no idle compute. */
 const maxDraftWidth = 4;
 const maxDraftTokens = 8;
@@ -42,7 +52,7 @@ export async function createRunner(
   model: LlamaModel,
   context: LlamaContext,
   options: LoadOptions,
-  emit: (outputs: readonly EngineOutput[], stats: EngineStats) => void,
+  emit: (outputs: readonly EngineOutput[], report: EngineReport | undefined) => void,
   draftModel?: LlamaModel,
 ): Promise<Runner> {
   const { info } = model;
@@ -109,6 +119,7 @@ export async function createRunner(
     joules: 0,
   };
   let batchWidth = 0;
+  let reported = { jobs: '0+0', ms: 0 };
 
   const notify = () => {
     news = true;
@@ -152,11 +163,16 @@ export async function createRunner(
     };
   }
 
+  /** Sends what there is. The report goes along when others run or wait than before, and else now and then. */
   const flush = () => {
-    if (outputs.length === 0) return;
+    const jobs = `${slots.running().length}+${queue.length}`;
+    if (outputs.length === 0 && jobs === reported.jobs) return;
     const batch = outputs;
     outputs = [];
-    emit(batch, stats());
+    const now = performance.now();
+    const due = jobs !== reported.jobs || now - reported.ms >= reportEveryMs;
+    if (due) reported = { jobs, ms: now };
+    emit(batch, due ? { stats: stats(), slots: slots.states() } : undefined);
   };
 
   function submit(id: number, request: GenerateRequest): void {
@@ -231,6 +247,7 @@ export async function createRunner(
     if (!active) return;
     requests.delete(id);
     for (const job of active.jobs) end(job);
+    flush();
     notify();
   }
 

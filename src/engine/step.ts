@@ -6,8 +6,8 @@ import type { SpeedMeter } from './speed.ts';
 import type { ThreadTuner } from './threads.ts';
 
 /**
- * A step that only reads prompts lasts about so long, so that a cancelled prompt frees its slot soon; but it reads at
- * least so many tokens, since every step reads all the weights: bench:engine shows 16 tokens a step a third dearer.
+ * Prompts are read for about so long in a step that only reads, or beside answers that have just begun, so that a
+ * cancelled prompt frees its slot soon; but at least so many tokens, since every step reads all the weights.
  */
 const prefillStepMs = 100;
 const prefillGrain = 32;
@@ -98,16 +98,14 @@ function logitsAt({ job, tokens }: StepItem): Uint32Array {
 
 function limits(jobs: readonly Job[], speed: SpeedMeter, options: LoadOptions) {
   const decoding = jobs.filter(isDecoding);
-  const width = decoding.length;
   const batchTokens = options.batchTokens ?? 512;
   const prefillMsPerToken = speed.prefillMsPerToken();
-  if (width === 0) {
+  // Requests that came together begin together: then the steps are wide from early on.
+  if (decoding.every((job) => job.generated < beginning)) {
     const fitting = Math.floor(prefillStepMs / prefillMsPerToken / prefillGrain) * prefillGrain;
     return { batchTokens, prefillTokens: Math.max(prefillGrain, fitting) };
   }
   const slowdown = options.prefillSlowdown ?? defaultSlowdown;
-  // Requests that came together begin together: then the steps are wide from early on.
-  const leastMs = decoding.every((job) => job.generated < beginning) ? prefillStepMs : 0;
-  const stepSpeed = { decodeMs: speed.decodeMs(width), prefillMsPerToken };
-  return { batchTokens, prefillTokens: prefillBudget(stepSpeed, slowdown, batchTokens, leastMs) };
+  const stepSpeed = { decodeMs: speed.decodeMs(decoding.length), prefillMsPerToken };
+  return { batchTokens, prefillTokens: prefillBudget(stepSpeed, slowdown, batchTokens) };
 }
