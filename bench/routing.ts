@@ -1,7 +1,7 @@
 /**
  * Which strategy serves a cluster best? A simulation in virtual time: 1, 10 and 100 replicas with prefix caches under
  * bursty, heavy-tailed conversations, while some replicas are slow, hang, refuse and come back cold. Plans, breakers and
- * target states are the code that serves. Run: node bench/run.mjs routing [--seeds 3] [--save]
+ * target states are the code that serves. Run: node bench/run.mjs routing [--seeds 5] [--save]
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,10 +29,26 @@ function troublesOf(replicas: number, seed: number): readonly Trouble[] {
   });
 }
 
-const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+/** Of several seeds: the one in the middle, and how far the others are from it. */
+interface Spread {
+  readonly median: number;
+  readonly least: number;
+  readonly most: number;
+}
 
-function average(runs: readonly Figures[]): Figures {
-  const of = (field: keyof Figures) => mean(runs.map((run) => run[field]));
+type Summary = Readonly<Record<keyof Figures, Spread>>;
+
+function summarise(runs: readonly Figures[]): Summary {
+  const of = (field: keyof Figures): Spread => {
+    const sorted = runs.map((run) => run[field]).sort((a, b) => a - b);
+    const at = (index: number) => sorted[index] ?? Number.NaN;
+    const middle = (sorted.length - 1) / 2;
+    return {
+      median: (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2,
+      least: at(0),
+      most: at(sorted.length - 1),
+    };
+  };
   return {
     requests: of('requests'),
     goodput: of('goodput'),
@@ -49,50 +65,65 @@ const option = (name: string, fallback: string) => {
   const at = process.argv.indexOf(`--${name}`);
   return at < 0 ? fallback : (process.argv[at + 1] ?? fallback);
 };
-const seeds = Number(option('seeds', '3'));
-const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
-const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
+const seeds = Number(option('seeds', '5'));
+const percent = (share: number) => (share * 100).toFixed(1);
+const seconds = (ms: number) => (ms / 1000).toFixed(2);
+const spread = ({ median, least, most }: Spread, show: (value: number) => string, unit = '') =>
+  `${show(median)}${unit} (${show(least)}–${show(most)})`;
+/** What a provider's replicas share traffic by, unless the configuration says otherwise. */
+const chosen = 'prefix-affinity';
 
-const results: Record<string, Record<string, Figures>> = {};
+const results: Record<string, Record<string, Summary>> = {};
+const beaten: Record<string, string> = {};
 for (const replicas of [1, 10, 100]) {
   const name = `${replicas} replica${replicas === 1 ? '' : 's'}`;
-  const rows: Record<string, Figures> = {};
+  const rows: Record<string, Summary> = {};
+  const runs: Record<string, readonly Figures[]> = {};
   results[name] = rows;
   for (const strategy of strategies) {
-    rows[strategy] = average(
-      Array.from({ length: seeds }, (_, seed) =>
-        simulate({
-          strategy: createStrategy(strategy),
-          replicas,
-          replica: usualReplica,
-          load: makeLoad({ seed, durationMs, conversationsPerSecond: perReplica * replicas }),
-          troubles: troublesOf(replicas, seed + 100),
-          seed,
-          objectiveMs,
-        }),
-      ),
+    const played = Array.from({ length: seeds }, (_, seed) =>
+      simulate({
+        strategy: createStrategy(strategy),
+        replicas,
+        replica: usualReplica,
+        load: makeLoad({ seed, durationMs, conversationsPerSecond: perReplica * replicas }),
+        troubles: troublesOf(replicas, seed + 100),
+        seed,
+        objectiveMs,
+      }),
     );
+    runs[strategy] = played;
+    rows[strategy] = summarise(played);
   }
+  const wins = (other: string) =>
+    (runs[chosen] ?? []).filter((ours, seed) => {
+      const theirs = runs[other]?.[seed];
+      return theirs && ours.ttftP99Ms < theirs.ttftP99Ms && ours.goodput > theirs.goodput;
+    }).length;
+  if (replicas > 1)
+    beaten[name] = `random in ${wins('random')}, round-robin in ${wins('round-robin')} of ${seeds} seeds`;
   console.log(
-    `\n${name}, ${Math.round(rows['random']?.requests ?? 0)} requests, ${seeds} seeds, objective ${objectiveMs} ms`,
+    `\n${name}, ${Math.round(rows['random']?.requests.median ?? 0)} requests, ${seeds} seeds, objective ${objectiveMs} ms; median (least–most)`,
   );
   console.table(
     Object.fromEntries(
       Object.entries(rows).map(([strategy, row]) => [
         strategy,
         {
-          goodput: percent(row.goodput),
-          'TTFT p50': seconds(row.ttftP50Ms),
-          'TTFT p99': seconds(row.ttftP99Ms),
-          'prefix hits': percent(row.prefixHitShare),
-          imbalance: row.imbalance.toFixed(2),
-          'calls per request': row.amplification.toFixed(3),
-          failed: Math.round(row.failed),
+          'goodput %': spread(row.goodput, percent),
+          'TTFT p50 s': seconds(row.ttftP50Ms.median),
+          'TTFT p99 s': spread(row.ttftP99Ms, seconds),
+          'prefix hits %': percent(row.prefixHitShare.median),
+          imbalance: row.imbalance.median.toFixed(2),
+          'calls per request': row.amplification.median.toFixed(3),
+          failed: Math.round(row.failed.median),
         },
       ]),
     ),
   );
 }
+
+console.log(`\n${chosen}, the default for replicas, has more goodput and a lower p99 than:`, beaten);
 
 const outage = Object.fromEntries(
   [1, 10, 100].map((replicas) => {
@@ -119,7 +150,10 @@ if (process.argv.includes('--save')) {
   const folder = join(import.meta.dirname, '../bench/results');
   mkdirSync(folder, { recursive: true });
   const conditions = { durationMs, objectiveMs, perReplica, seeds, replica: usualReplica };
-  writeFileSync(join(folder, 'routing.json'), `${JSON.stringify({ conditions, results, outage }, undefined, 2)}\n`);
+  writeFileSync(
+    join(folder, 'routing.json'),
+    `${JSON.stringify({ conditions, results, beaten, outage }, undefined, 2)}\n`,
+  );
   const pick = (field: keyof Figures) =>
     Object.fromEntries(
       Object.entries(results).map(([group, rows]) => [

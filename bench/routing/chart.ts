@@ -4,7 +4,13 @@ export interface Panel {
   readonly note: string;
   readonly format: (value: number) => string;
   /** group → series → value */
-  readonly values: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly values: Readonly<Record<string, Readonly<Record<string, Bar>>>>;
+}
+
+export interface Bar {
+  readonly median: number;
+  readonly least: number;
+  readonly most: number;
 }
 
 const colors = ['#9aa5b1', '#c4cdd5', '#e0a458', '#5b8e7d', '#2f6fad'];
@@ -34,19 +40,29 @@ export function chart(title: string, series: readonly string[], panels: readonly
       `<line x1="${x}" x2="${x + panelWidth - 10}" y1="${y + panelHeight}" y2="${y + panelHeight}" stroke="#888" stroke-width="1"/>`,
     );
     for (const [g, [group, values]] of groups.entries()) {
-      const most = Math.max(...Object.values(values).filter(Number.isFinite), 1e-9); // each group has its own scale
+      const most = Math.max(
+        ...Object.values(values)
+          .map((bar) => bar.most)
+          .filter(Number.isFinite),
+        1e-9,
+      ); // each group has its own scale
       const gx = x + g * groupWidth;
       parts.push(
         `<text x="${gx + (groupWidth - 12) / 2}" y="${y + panelHeight + 16}" font-size="12" text-anchor="middle">${plain(group)}</text>`,
       );
       for (const [s, name] of series.entries()) {
-        const value = values[name];
-        if (value === undefined || !Number.isFinite(value)) continue;
-        const barHeight = Math.max(1, ((panelHeight - 45) * value) / most);
+        const bar = values[name];
+        if (bar === undefined || !Number.isFinite(bar.median)) continue;
+        const value = bar.median;
+        const heightOf = (figure: number) => Math.max(1, ((panelHeight - 45) * figure) / most);
+        const barHeight = heightOf(value);
         const bx = gx + s * barWidth;
+        const middle = (bx + barWidth / 2 - 1).toFixed(1);
+        const [low, high] = [y + panelHeight - heightOf(bar.least), y + panelHeight - heightOf(bar.most)];
         parts.push(
           `<rect x="${bx.toFixed(1)}" y="${(y + panelHeight - barHeight).toFixed(1)}" width="${(barWidth - 2).toFixed(1)}" height="${barHeight.toFixed(1)}" fill="${colors[s % colors.length]}"><title>${plain(`${name}: ${panel.format(value)}`)}</title></rect>`,
-          `<text x="${(bx + barWidth / 2 - 1).toFixed(1)}" y="${(y + panelHeight - barHeight - 4).toFixed(1)}" font-size="8.5" text-anchor="middle">${plain(panel.format(value))}</text>`,
+          `<line x1="${middle}" x2="${middle}" y1="${low.toFixed(1)}" y2="${high.toFixed(1)}" stroke="currentColor" stroke-width="1" opacity="0.7"/>`,
+          `<text x="${middle}" y="${(high - 4).toFixed(1)}" font-size="8.5" text-anchor="middle">${plain(panel.format(value))}</text>`,
         );
       }
     }

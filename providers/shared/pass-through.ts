@@ -23,6 +23,7 @@ export interface Verdict {
 }
 
 const encoder = new TextEncoder();
+const nothing = new Uint8Array();
 
 /**
  * Hands an SSE body on as it is, cut at whole events, while `observer` reads what is to be recorded. Chunks of plain
@@ -140,7 +141,8 @@ function look(bytes: Uint8Array, observer: StreamObserver, damaged: boolean) {
     }
   }
   return {
-    wire: changed ? encoder.encode(kept.map(encodeEvent).join('')) : bytes,
+    // Comments alone are no sign of an answer: who hangs behind them must not look alive.
+    wire: all.length === 0 ? nothing : changed ? encoder.encode(kept.map(encodeEvent).join('')) : bytes,
     events,
     last,
     failure,
