@@ -64,12 +64,12 @@ export function isIban(text: string): boolean {
   return remainder(numeric, 97) === 1;
 }
 
-/** ITU-T E.164: 8 to 15 digits; national numbers have 9 to 11. A date with a time is none. */
+/** ITU-T E.164: 8 to 15 digits; national numbers have 9 to 11, with a leading 0 up to 12. A date with a time is none. */
 export function isPhone(text: string): boolean {
   let count = 0;
   for (let i = 0; i < text.length; i++) if (isDigit(text.charCodeAt(i))) count++;
   const international = text.startsWith('+') || text.startsWith('00');
-  if (international ? count < 8 || count > 17 : count < 9 || count > 11) return false;
+  if (international ? count < 8 || count > 17 : count < 9 || count > (/^\(?0/.test(text) ? 12 : 11)) return false;
   return variety(text) > 2 && (international || !date.test(text));
 }
 const isDigit = (unit: number): boolean => unit >= 48 && unit <= 57;
@@ -83,7 +83,7 @@ export function isIpv6(text: string): boolean {
   if (halves.length > 2 || !/\d/.test(text)) return false;
   const groups = halves.flatMap((half) => (half === '' ? [] : half.split(':')));
   if (!groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return false;
-  return halves.length === 2 ? groups.length >= 2 && groups.length <= 7 : groups.length === 8;
+  return halves.length === 2 ? text === '::1' || (groups.length >= 2 && groups.length <= 7) : groups.length === 8;
 }
 
 /** United States: numbers that were never given out are none. */

@@ -193,7 +193,7 @@ export const piiDetectors = {
       regex: `${notInNumber}(?:0[1-9](?:[ .]\\d\\d){4}|0[1-9]\\d{1,4}[ /${dash}]\\d{5,8})\\b`,
       check: isPhone,
     },
-    { label: 'phone', regex: `\\(0[1-9]\\d{0,4}\\) ?\\d(?:[ .${dash}]?\\d){5,8}\\b`, check: isPhone },
+    { label: 'phone', regex: `\\(0 ?[1-9]\\d{0,4}\\) ?\\d(?:[ .${dash}]?\\d){5,8}\\b`, check: isPhone },
     { label: 'phone', regex: `\\([1-9]\\d\\) ?9?\\d{4}[ ${dash}]\\d{4}\\b`, check: isPhone },
     {
       label: 'phone',

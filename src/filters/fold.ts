@@ -14,8 +14,7 @@ const invisible = /^\p{Default_Ignorable_Code_Point}$/u;
 const whitespace = /^\s$/u;
 const word = /^[\p{L}\p{M}\p{N}_]$/u;
 /** Scripts written without spaces: a word boundary would hide every word in them. */
-const unspaced =
-  /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]$/u;
+const unspaced = /^[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Thai}\p{scx=Lao}\p{scx=Khmer}\p{scx=Myanmar}]$/u;
 const sharp: Readonly<Record<string, string>> = { ß: 'ss', ẞ: 'SS' };
 
 export function symbolsOf(codePoint: number): readonly FoldedSymbol[] {

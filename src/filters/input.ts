@@ -5,12 +5,13 @@ import { reads } from './compile.ts';
 import type { FilterConfig } from './config.ts';
 import type { Tally } from './decisions.ts';
 import { overLimit } from './limits.ts';
+import { createPace } from './pace.ts';
 import { createPlaceholders, type Placeholders } from './placeholders.ts';
 import { type FilterParts, readerOf } from './readers.ts';
 import { type RewriteText, rewriteRequest, textsOf, withTexts } from './request-text.ts';
 import { actionOf, changes, compileRules, ends, type Rule, type RuleSet } from './rules.ts';
 import { shadowed, type Verdict } from './verdict.ts';
-import { rewriteText } from './whole.ts';
+import { rewriteLongText } from './whole.ts';
 
 export interface InputResult {
   readonly request: ChatRequest;
@@ -48,18 +49,18 @@ export async function filterRequest(
 
   const placeholders = rules || active.some(hasNames) ? createPlaceholders(takenIn(asked)) : undefined;
   let request = asked;
-  const scan = (set: RuleSet) => {
-    const rewritten = scanRequest(request, set, placeholders, tally);
+  const scan = async (set: RuleSet) => {
+    const rewritten = await scanRequest(request, set, placeholders, tally);
     if (rewritten.ended) refuse(rewritten.ended.filter, undefined, rewritten.ended.message);
     request = rewritten.request;
   };
   for (const { name, config } of active) {
     if (hasNames({ config }) && config.kind === 'pii' && reads(config, 'input')) {
       const set = await namedRules(name, config, request, parts, signal);
-      if (set) scan(set);
+      if (set) await scan(set);
     }
   }
-  if (rules) scan(rules);
+  if (rules) await scan(rules);
 
   for (const { name, config } of active) {
     const reader = reads(config, 'input') ? readerOf(name, config, request, parts) : undefined;
@@ -75,7 +76,7 @@ export async function filterRequest(
 }
 
 /** The rules over every text of the request; the same request where nothing changed. */
-function scanRequest(asked: ChatRequest, rules: RuleSet, placeholders: Placeholders | undefined, tally: Tally) {
+async function scanRequest(asked: ChatRequest, rules: RuleSet, placeholders: Placeholders | undefined, tally: Tally) {
   if (Array.isArray(asked.prompt?.text) && rules.rules.some((rule) => changes(rule) || ends(rule))) {
     const message = 'A prompt of token ids cannot be filtered; send it as text.';
     throw new GatewayError('unsupported', message, { param: 'prompt' });
@@ -85,12 +86,22 @@ function scanRequest(asked: ChatRequest, rules: RuleSet, placeholders: Placehold
     rule.restorable && placeholders ? placeholders.replace(rule, text) : (rule.replacement?.(text) ?? '');
   let changed = false;
   let ended: Rule | undefined;
-  const request = rewriteRequest(asked, (text, json) => {
-    const result = rewriteText(rules, text, { json, onMatch, replace });
+  const texts: { readonly text: string; readonly json: boolean }[] = [];
+  rewriteRequest(asked, (text, json) => {
+    texts.push({ text, json });
+    return text;
+  });
+  const pace = createPace();
+  const rewritten: string[] = [];
+  for (const { text, json } of texts) {
+    const result = await rewriteLongText(rules, text, pace, { json, onMatch, replace });
     ended ??= result.ended?.rule;
     changed ||= result.text !== text;
-    return result.text;
-  });
+    rewritten.push(result.text);
+    if (ended) return { request: asked, ended }; // refused anyway
+  }
+  let at = 0;
+  const request = rewriteRequest(asked, (text) => rewritten[at++] ?? text);
   return { request: changed ? readable(request) : asked, ended };
 }
 

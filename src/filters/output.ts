@@ -2,6 +2,7 @@ import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent, TokenLogprob } from '../core/event.ts';
 import type { Json } from '../core/json.ts';
 import type { Dialect } from '../core/request.ts';
+import { paced } from './pace.ts';
 import type { Rule, RuleSet } from './rules.ts';
 import { createScanner, type Ending, type Scanner } from './scanner.ts';
 import { rewriteJson, rewriteText } from './whole.ts';
@@ -111,7 +112,7 @@ async function* answer(
     }
   };
 
-  for await (const event of events) {
+  for await (const event of paced(events)) {
     if (event.type === 'wire') {
       throw new GatewayError('internal', 'An answer that must be filtered came as bytes; it was not sent.');
     }

@@ -77,9 +77,11 @@ export function createScanner(
   const drop = (start: number, end: number): void =>
     addRegion(regions, { start, end, rule: undefined, matchStart: start, matchEnd: start, order: 0, place: place() });
 
+  let [lastPattern, lastStart, lastEnd] = [-1, -1, -1]; // one match may be found in two ways
   const matcher = createMatcher(automaton, (pattern, start, end) => {
     const rule = rules[pattern];
-    if (!rule) return false;
+    if (!rule || (pattern === lastPattern && start === lastStart && end === lastEnd)) return false;
+    [lastPattern, lastStart, lastEnd] = [pattern, start, end];
     if (rule.check && !rule.check(matched(start, end), source(Math.max(base, start - context), start))) return false;
     onMatch(rule);
     if (ends(rule)) {

@@ -70,6 +70,12 @@ export function createStates(
   const waitsFor = Int32Array.from(instructions, (instruction) =>
     instruction.op === 'set' ? instruction.set : instruction.op === 'match' ? matches : -1,
   );
+  /** Where only a boundary or the end is missing to a match that is told for every start: each waits there for itself. */
+  const apart = Uint8Array.from(instructions, (instruction) => {
+    let at: Instruction | undefined = instruction;
+    while (at?.op === 'boundary' || at?.op === 'end') at = instructions[at.next];
+    return at?.op === 'match' && everyStart[at.pattern] === 1 ? 1 : 0;
+  });
   const own = new Uint8Array(patterns.length);
   for (const { pattern } of starts) own[pattern] = 1;
   const owns = (thread: number): boolean => own[patternOf[thread] as number] === 1; // threads are instructions
@@ -161,12 +167,12 @@ export function createStates(
   const wait = (id: number, register: number): void => {
     if (waitsFor[id] === matches) {
       const pattern = patternOf[id] as number; // ids come from the program
-      if (symbol.noEnd || (seen[id] === generation && everyStart[pattern] === 0)) return;
+      if (symbol.noEnd || (seen[id] === generation && apart[id] === 0)) return;
       seen[id] = generation;
       accept(after, pattern, register);
       return;
     }
-    if (seen[id] === generation) return;
+    if (seen[id] === generation && apart[id] === 0) return;
     seen[id] = generation;
     if (length === threads.length) {
       threads = grown(threads);
@@ -183,12 +189,12 @@ export function createStates(
   const settle = (id: number, register: number): void => {
     const instruction = instructions[id] as Instruction; // ids come from the program
     if (instruction.op === 'match') {
-      if (settled[id] === generation && everyStart[instruction.pattern] === 0) return;
+      if (settled[id] === generation && apart[id] === 0) return;
       settled[id] = generation;
       accept(before, instruction.pattern, register);
       return;
     }
-    if (settled[id] === generation) return;
+    if (settled[id] === generation && apart[id] === 0) return;
     settled[id] = generation;
     switch (instruction.op) {
       case 'set':

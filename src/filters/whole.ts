@@ -1,4 +1,5 @@
 import type { Json } from '../core/json.ts';
+import { slicesOf } from './pace.ts';
 import type { RuleSet } from './rules.ts';
 import { createScanner, type Ending, type ScanOptions } from './scanner.ts';
 
@@ -13,6 +14,22 @@ export function rewriteText(
   const first = scanner.push(text);
   const rest = scanner.end();
   return { text: first + rest, ended: scanner.ended };
+}
+
+/** The same for a text that may be huge: others get their turn meanwhile. */
+export async function rewriteLongText(
+  rules: RuleSet,
+  text: string,
+  pace: () => Promise<void> | undefined,
+  options: ScanOptions = {},
+): Promise<{ readonly text: string; readonly ended: Ending | undefined }> {
+  const scanner = createScanner(rules, options);
+  let rewritten = '';
+  for (const slice of slicesOf(text)) {
+    rewritten += scanner.push(slice);
+    await pace();
+  }
+  return { text: rewritten + scanner.end(), ended: scanner.ended };
 }
 
 /** The rules applied to every string of a JSON value; the same value where nothing changed. */

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { textOf } from '../../src/core/request.ts';
+import { hardTexts } from './adversarial.ts';
 import { context, filtersOf, finish, said, user } from './harness.ts';
 
 const secret = { words: { kind: 'patterns', phrases: ['top secret'], action: 'mask' } };
@@ -195,4 +196,23 @@ test('a request whose answer must be read comes back without its bytes; one that
   expect((await filtersOf(secret).apply(request)).request.wire).toBeUndefined();
   const inputOnly = filtersOf({ words: { ...secret.words, on: 'input', action: 'block' } });
   expect((await inputOnly.apply(request)).request.wire).toBeDefined();
+});
+
+test('a huge delta and a huge prompt of hard text leave the event loop to others', async () => {
+  const hard = hardTexts(300_000)['spaced digits'] ?? '';
+  const filters = filtersOf({ pii: { kind: 'pii', action: 'mask' } });
+  await filters.answer([...said('warm'), finish], user('up')); // compiles
+  let longestMs = 0;
+  let last = performance.now();
+  const startedMs = last;
+  const timer = setInterval(() => {
+    longestMs = Math.max(longestMs, performance.now() - last);
+    last = performance.now();
+  }, 1);
+  const { choice } = await filters.answer([...said(hard), finish], user(hard));
+  clearInterval(timer);
+  longestMs = Math.max(longestMs, performance.now() - last);
+  expect(choice?.text).toMatch(/\d/);
+  // Some 10 ms on a free processor; on a busy one all of it takes longer alike.
+  expect(longestMs).toBeLessThan((performance.now() - startedMs) / 4);
 });

@@ -150,7 +150,7 @@ test.each([
 });
 
 test('where several starts match up to one place, a check gets to see each', () => {
-  const rule = mask({ regex: '\\d(?: ?\\d){2,6}' }, { check: (found) => found === '456' });
+  const rule = mask({ regex: '\\b\\d(?: ?\\d){2,6}\\b' }, { check: (found) => found === '456' });
   expect(whole([rule], '1 2 456')).toBe('1 2 [x]');
 });
 

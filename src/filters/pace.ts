@@ -1,0 +1,79 @@
+import type { CompletionEvent } from '../core/event.ts';
+
+/** So much text is read at once; at the slowest that patterns can be it takes some ten milliseconds. */
+export const sliceUnits = 2_048;
+/** Others get their turn after so long: streams beside this one must not wait for a huge text. */
+const turnMs = 8;
+
+/** Gives the event loop a turn when this work has had its time; undefined (nothing to wait for) before that. */
+export function createPace(now: () => number = () => performance.now()): () => Promise<void> | undefined {
+  let since = now();
+  return () => {
+    if (now() - since < turnMs) return undefined;
+    return new Promise<void>((resolve) => setTimeout(resolve, 0)).then(() => {
+      since = now();
+    });
+  };
+}
+
+/** The text in pieces of at most `sliceUnits`, none of which cuts a surrogate pair. */
+export function slicesOf(text: string): readonly string[] {
+  if (text.length <= sliceUnits) return [text];
+  const slices: string[] = [];
+  for (let at = 0; at < text.length; ) {
+    let end = Math.min(text.length, at + sliceUnits);
+    if (end < text.length && (text.charCodeAt(end - 1) & 0xfc00) === 0xd800) end--;
+    slices.push(text.slice(at, end));
+    at = end;
+  }
+  return slices;
+}
+
+/** The events with long deltas in slices, given out at a pace. By hand: a generator would cost every token a turn. */
+export function paced(source: AsyncIterable<CompletionEvent>): AsyncIterable<CompletionEvent> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = source[Symbol.asyncIterator]();
+      let pace = createPace();
+      let waiting: CompletionEvent[] = [];
+      const whenRead = (result: IteratorResult<CompletionEvent>): IteratorResult<CompletionEvent> => {
+        if (result.done) return result;
+        const pieces = piecesOf(result.value);
+        const first = pieces?.[0];
+        if (!first) return result;
+        waiting = pieces.slice(1);
+        pace = createPace(); // the time between two deltas is not ours
+        return { done: false, value: first };
+      };
+      return {
+        async next() {
+          const value = waiting.shift();
+          if (!value) return whenRead(await iterator.next());
+          await pace();
+          return { done: false, value };
+        },
+        async return(value?: unknown) {
+          await iterator.return?.(value);
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+}
+
+/** Undefined for what is short enough, and where log-probabilities belong to the delta as a whole. */
+function piecesOf(event: CompletionEvent): CompletionEvent[] | undefined {
+  switch (event.type) {
+    case 'text-delta':
+      if (event.text.length <= sliceUnits || event.logprobs) return undefined;
+      return slicesOf(event.text).map((text) => ({ ...event, text }));
+    case 'reasoning-delta':
+    case 'refusal-delta':
+      return event.text.length <= sliceUnits ? undefined : slicesOf(event.text).map((text) => ({ ...event, text }));
+    case 'tool-call-delta':
+      if (event.arguments.length <= sliceUnits) return undefined;
+      return slicesOf(event.arguments).map((part) => ({ ...event, arguments: part }));
+    default:
+      return undefined;
+  }
+}
