@@ -8,5 +8,11 @@ export interface Active {
   readonly config: FilterConfig;
 }
 
-/** Another answer to the same request, changed where a filter says so, from another target where there is one. */
-export type Again = (change?: Partial<ChatRequest>) => Promise<AsyncIterable<CompletionEvent> | undefined>;
+/**
+ * Another answer to the same request, changed where a filter says so, from another target where there is one.
+ * `beginning`: it goes on from there, and what is given is the whole.
+ */
+export type Again = (
+  change?: Partial<ChatRequest>,
+  beginning?: string,
+) => Promise<AsyncIterable<CompletionEvent> | undefined>;

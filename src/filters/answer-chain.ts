@@ -1,6 +1,6 @@
 import type { CompletionEvent } from '../core/event.ts';
 import type { JsonObject } from '../core/json.ts';
-import type { ChatRequest, ResponseFormat } from '../core/request.ts';
+import type { ChatRequest, Message, ResponseFormat } from '../core/request.ts';
 import type { Active, Again } from './active.ts';
 import { reads } from './compile.ts';
 import type { Tally } from './decisions.ts';
@@ -48,7 +48,10 @@ export function answerChain(
     stages.push((events, again) =>
       holdAnswer(events, reader, {
         ...{ choices: request.choices, signal, note: tally.note, shadow },
-        again: again && (() => again(change)),
+        again:
+          again &&
+          ((beginning) =>
+            again({ ...change, ...(beginning !== undefined && continued(request, beginning)) }, beginning)),
       }),
     );
   }
@@ -70,9 +73,11 @@ export function answerChain(
         stages.slice(0, upTo).reduce((inner, stage, index) => stage(inner, more && nested(index, more)), source);
       const nested =
         (index: number, more: Again): Again =>
-        async (change) => {
+        async (change, beginning) => {
           const other = await more(change);
-          return other && through(index, other, undefined);
+          // The beginning is read again with what follows, so that no match hides where they meet.
+          const whole = other && (beginning === undefined ? other : withBeginning(beginning, other));
+          return whole && through(index, whole, undefined);
         };
       return through(stages.length, events, again);
     },
@@ -89,6 +94,17 @@ function repairOf({ config }: Active, request: ChatRequest): Partial<ChatRequest
       ? { ...request.responseFormat, strict: true }
       : { type: 'json-object' };
   return { responseFormat };
+}
+
+/** The request that asks for the rest of an answer. */
+function continued({ messages }: ChatRequest, beginning: string): Partial<ChatRequest> {
+  const message: Message = { role: 'assistant', content: [{ type: 'text', text: beginning }], toolCalls: [] };
+  return { messages: [...messages, message], continueFinalMessage: true };
+}
+
+async function* withBeginning(text: string, rest: AsyncIterable<CompletionEvent>): AsyncGenerator<CompletionEvent> {
+  yield { type: 'text-delta', choice: 0, text };
+  for await (const event of rest) if (event.type !== 'start') yield event;
 }
 
 async function* withoutLogprobs(events: AsyncIterable<CompletionEvent>): AsyncGenerator<CompletionEvent> {

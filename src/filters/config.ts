@@ -110,7 +110,9 @@ const json = z.strictObject({
   action: z
     .enum(['block', 'flag', 'retry', 'repair'])
     .default('block')
-    .describe('`repair` asks once more with the schema as a constraint, then blocks.'),
+    .describe(
+      '`repair` takes JSON out of other text, goes on from where it broke under the schema, asks once more, then blocks.',
+    ),
 });
 
 const language = z.strictObject({

@@ -1,5 +1,6 @@
 import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent, FinishReason } from '../core/event.ts';
+import { throwIfAborted } from '../core/signals.ts';
 import type { Again } from './active.ts';
 import { type AnswerText, type Note, type Reader, shadowed, type Verdict } from './verdict.ts';
 
@@ -8,7 +9,8 @@ export interface HoldOptions {
   readonly signal: AbortSignal;
   readonly note: Note;
   readonly shadow: boolean;
-  readonly again?: Again | undefined;
+  /** Another answer; with a beginning, one that goes on from there. */
+  readonly again?: ((beginning?: string) => ReturnType<Again>) | undefined;
 }
 
 interface Choice {
@@ -34,9 +36,14 @@ export async function* holdAnswer(
   options: HoldOptions,
 ): AsyncGenerator<CompletionEvent> {
   let { again } = options;
+  let goesOn = true; // once, before all is asked anew
   for (let events: AsyncIterable<CompletionEvent> | undefined = source; events; ) {
     let wanted = false;
-    for await (const event of readChoices(events, reader, options, () => again !== undefined)) {
+    let beginning: string | undefined;
+    const want = (from: string | undefined) => {
+      beginning = from;
+    };
+    for await (const event of readChoices(events, reader, options, () => again !== undefined, want)) {
       if (event === retryWanted) {
         wanted = true;
         break;
@@ -44,6 +51,15 @@ export async function* holdAnswer(
       yield event;
     }
     if (!wanted) return;
+    if (beginning !== undefined && goesOn && again) {
+      goesOn = false;
+      events = await again(beginning).catch((error: unknown) => {
+        throwIfAborted(options.signal);
+        if (error instanceof GatewayError) return undefined; // nobody can go on from there
+        throw error;
+      });
+      if (events) continue;
+    }
     events = await again?.();
     again = undefined;
     if (!events) throw new GatewayError('upstream_failed', 'No target gave an answer that passes the filters.');
@@ -57,6 +73,7 @@ async function* readChoices(
   reader: Reader,
   { choices: expected, signal, note, shadow }: HoldOptions,
   mayRetry: () => boolean,
+  want: (beginning: string | undefined) => void,
 ): AsyncGenerator<CompletionEvent> {
   const choices = new Map<number, Choice>();
   let sent = false;
@@ -83,6 +100,7 @@ async function* readChoices(
   };
   const settle = function* (index: number, choice: Choice, verdict: Verdict): Generator<CompletionEvent> {
     if (verdict.action === 'retry' && !sent && mayRetry()) {
+      want(verdict.beginning);
       yield retryWanted;
       return;
     }

@@ -54,3 +54,56 @@ export function extractJson(text: string): string | undefined {
 /** Leaves strings alone: they are matched first. */
 const withoutTrailingCommas = (text: string): string =>
   text.replace(/("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])/gs, (_, string: string | undefined) => string ?? '');
+
+type Expected = 'value' | 'value-or-end' | 'key' | 'key-or-end' | 'colon' | 'comma-or-end';
+
+/**
+ * As much of a broken JSON text as a JSON object or list can go on from: from its first bracket to the place where it
+ * breaks. Empty when there is none, or when the text is whole.
+ */
+export function beginningOf(text: string): string {
+  const start = text.search(/[{[]/);
+  if (start < 0) return '';
+  const open: string[] = [];
+  let expected: Expected = 'value';
+  let at = start;
+  const upTo = (end: number) => text.slice(start, end).trimEnd();
+  while (at < text.length) {
+    const char = text[at] ?? '';
+    if (/\s/.test(char)) {
+      at++;
+      continue;
+    }
+    const takesValue: boolean = expected === 'value' || expected === 'value-or-end';
+    const takesKey: boolean = expected === 'key' || expected === 'key-or-end';
+    if (takesValue && (char === '{' || char === '[')) {
+      open.push(char);
+      expected = char === '{' ? 'key-or-end' : 'value-or-end';
+      at++;
+    } else if ((char === '}' || char === ']') && (expected === 'comma-or-end' || expected.endsWith('-or-end'))) {
+      if (open.pop() !== (char === '}' ? '{' : '[')) return upTo(at);
+      if (open.length === 0) return ''; // whole: nothing to go on with
+      expected = 'comma-or-end';
+      at++;
+    } else if (expected === 'comma-or-end' && char === ',') {
+      expected = open.at(-1) === '{' ? 'key' : 'value';
+      at++;
+    } else if (expected === 'colon' && char === ':') {
+      expected = 'value';
+      at++;
+    } else if (char === '"' && (takesValue || takesKey)) {
+      const string = /^"(?:[^"\\\0-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*/.exec(text.slice(at))?.[0] ?? '';
+      if (text[at + string.length] !== '"') return text.slice(start, at + string.length); // open: it goes on inside
+      expected = takesKey ? 'colon' : 'comma-or-end';
+      at += string.length + 1;
+    } else if (takesValue) {
+      const word = /^[-+.\w]+/.exec(text.slice(at))?.[0] ?? '';
+      const whole = word !== '' && problemOf(word, undefined) === undefined;
+      if (!whole) return upTo(at);
+      if (at + word.length === text.length) return upTo(at); // a number may have been cut
+      expected = 'comma-or-end';
+      at += word.length;
+    } else return upTo(at);
+  }
+  return upTo(at);
+}

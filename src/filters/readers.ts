@@ -6,7 +6,7 @@ import type { Transport } from '../core/transport.ts';
 import { type Direction, reads } from './compile.ts';
 import type { FilterConfig } from './config.ts';
 import { injectionScore } from './injection.ts';
-import { type CompileSchema, compileWithZod, extractJson, problemOf } from './json-check.ts';
+import { beginningOf, type CompileSchema, compileWithZod, extractJson, problemOf } from './json-check.ts';
 import { type AskModel, moderationCategories, scoresOf } from './judge.ts';
 import { fromElsewhere, pass, type Reader, spoken, type Verdict } from './verdict.ts';
 import { askWebhook } from './webhook.ts';
@@ -86,7 +86,12 @@ function needed<T>(part: T | undefined, what: string): T {
 
 const blocking = (action: string): boolean => action !== 'flag';
 
-function jsonReader(name: string, config: Of<'json'>, { responseFormat }: ChatRequest, compile: CompileSchema): Reader {
+function jsonReader(
+  name: string,
+  config: Of<'json'>,
+  { responseFormat, choices }: ChatRequest,
+  compile: CompileSchema,
+): Reader {
   const asked = responseFormat.type === 'json-schema' ? responseFormat.schema : undefined;
   const schema = (config.schema as JsonObject | undefined) ?? asked; // YAML holds JSON values only
   const check = schema && compile(schema);
@@ -103,7 +108,8 @@ function jsonReader(name: string, config: Of<'json'>, { responseFormat }: ChatRe
       if (repaired !== undefined && problemOf(repaired, check) === undefined) {
         return { action: 'replace', texts: [repaired], detail: 'taken out of the text around it' };
       }
-      return { action: 'retry', detail };
+      const beginning = choices === 1 ? beginningOf(text) : '';
+      return { action: 'retry', detail, ...(beginning.length > 1 && { beginning }) };
     },
   };
 }
@@ -168,7 +174,7 @@ async function classify(
       parts.ask,
       'ask',
     )({ model: judge, prompt, variables: { text, categories: scores }, scores, signal });
-    const worst = Object.entries(scoresOf(answer, scores)).reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0]);
+    const worst = Object.entries(scoresOf(answer, scores)).reduce((a, b) => (b[1] > a[1] ? b : a), ['', -1]);
     return worst[1] >= threshold ? { action, detail: `${worst[0]} ${worst[1].toFixed(2)}` } : pass;
   }
   const found = await needed(parts.classify, 'classify')(model ?? '', text, signal);

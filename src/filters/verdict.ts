@@ -6,7 +6,13 @@ import type { Direction } from './compile.ts';
 /** What a filter that reads whole texts says about one. `detail` is recorded and holds no text of it. */
 export type Verdict =
   | { readonly action: 'pass' }
-  | { readonly action: 'block' | 'flag' | 'retry'; readonly detail?: string; readonly message?: string }
+  | {
+      readonly action: 'block' | 'flag' | 'retry';
+      readonly detail?: string;
+      readonly message?: string;
+      /** With `retry`: this much of the answer is good, and another may go on from there. */
+      readonly beginning?: string;
+    }
   | { readonly action: 'replace'; readonly texts: readonly string[]; readonly detail?: string };
 
 /** An answer's choice so far, or at its end. */

@@ -201,7 +201,10 @@ function needsOf(request: ChatRequest): readonly (keyof Capabilities)[] {
   if (request.responseFormat.type === 'grammar') needs.push('grammar');
   if (request.logprobs) needs.push('logprobs');
   if (request.prompt) needs.push('completions');
-  if (request.continueFinalMessage) needs.push('prefill');
+  if (request.continueFinalMessage) {
+    needs.push('prefill');
+    if (request.responseFormat.type !== 'text') needs.push('constrainedPrefill');
+  }
   return needs;
 }
 
