@@ -1,6 +1,6 @@
 import { type Idempotency, noIdempotency } from './cache/idempotency.ts';
 import type { ResponseCache } from './cache/through.ts';
-import { GatewayError } from './core/errors.ts';
+import { GatewayError, toGatewayError } from './core/errors.ts';
 import type { CallOptions } from './core/provider.ts';
 import type { ChatRequest } from './core/request.ts';
 import type { Route, Routing, Target } from './core/route.ts';
@@ -105,7 +105,8 @@ export function createGateway({
           admitted.settle(usage.promptTokens, answer.target);
           return { ...answer, usage, headers: admitted.headers };
         } catch (error) {
-          admitted.settle(0);
+          if (toGatewayError(error).kind === 'unsupported') admitted.release();
+          else admitted.settle(0);
           throw error;
         }
       }),

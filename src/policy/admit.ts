@@ -40,6 +40,8 @@ export interface TokenAdmission {
   readonly headers: Readonly<Record<string, string>>;
   /** `target`: who answered. */
   settle(tokens: number, target?: string): void;
+  /** Gives all of it back, the request too: nobody was asked. */
+  release(): void;
 }
 
 /** The policy of a gateway without keys and limits: everybody is `caller`. */
@@ -58,7 +60,7 @@ export function openPolicy(caller: Caller): Policy {
     },
     async admitTokens(_tokens, route, context) {
       check(route, context.caller);
-      return { headers: {}, settle: () => {} };
+      return { headers: {}, settle: () => {}, release: () => {} };
     },
     mayUse,
   };

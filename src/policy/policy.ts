@@ -178,6 +178,7 @@ export function createPolicy({
         headers: reserved.headers,
         settle: (used, target = targets[0] ?? wanted.name) =>
           reserved.settle(used > 0 ? { target, usage: { promptTokens: used, completionTokens: 0 } } : undefined),
+        release: () => reserved.cancel(),
       };
     },
   };

@@ -58,6 +58,8 @@ export interface Reserved {
   extend(tokens: number): Promise<boolean>;
   /** Replaces what was taken by what was used; undefined for nothing. `target`: who answered. */
   settle(used: { readonly target: string; readonly usage: Usage } | undefined): void;
+  /** Gives all of it back, as if it had never been asked for. */
+  cancel(): void;
   /** Keeps the stream's slots. */
   renew(): void;
   /** Nothing was taken, so nothing needs to be settled. */
@@ -179,6 +181,17 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
     let paidTokens = charged.length > 0 && unit.completion > 0 ? completionTokens : Number.POSITIVE_INFINITY;
     let takenNano = taken.money;
     let settled = false;
+    const cancel = () => {
+      if (settled) return;
+      const requests = limited.flatMap(({ claim, what }): Change[] =>
+        claim.kind === 'rate' && what === 'requests'
+          ? [{ kind: 'rate', key: claim.key, amount: -claim.amount, windowMs: minute }]
+          : [],
+      );
+      settle(undefined);
+      settled = true; // also where `settle` had nothing to do
+      if (requests.length > 0) void Promise.resolve(counters.settle(taken.at, requests)).catch(() => {}); // as below
+    };
     const settle: Reserved['settle'] = (used) => {
       if (settled || free) return;
       settled = true;
@@ -217,6 +230,7 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
         return true;
       },
       settle,
+      cancel,
       renew() {
         for (const { claim } of limited) if (claim.kind === 'slots') counters.renew?.(claim);
       },

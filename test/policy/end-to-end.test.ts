@@ -271,6 +271,20 @@ describe('limits', () => {
     expect(await remaining()).toBeLessThan(start);
   });
 
+  test('a moderation counts as one request, however many models were looked through for one that can', async () => {
+    const { call } = await gatewayOf(
+      `models:
+  one: { targets: [{ provider: up, model: a }] }
+  two: { targets: [{ provider: up, model: b }] }
+  three: { targets: [{ provider: up, model: c }] }
+limits: { perKey: { requestsPerMinute: 10 } }
+`,
+    );
+    for (let i = 0; i < 4; i++) expect((await call('POST', '/v1/moderations', { input: 'hi' })).status).toBe(400);
+    const response = await call('POST', '/v1/chat/completions', { model: 'one', messages });
+    expect(response.headers.get('x-ratelimit-remaining-requests')).toBe('9'); // nobody could be asked
+  });
+
   test('Anthropic’s clients get its own headers beside OpenAI’s, on answers and refusals', async () => {
     const { call } = await gatewayOf('limits: { perKey: { requestsPerMinute: 1, tokensPerMinute: 1000 } }\n');
     const ask = () =>

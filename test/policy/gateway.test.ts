@@ -233,6 +233,7 @@ describe('a gateway with keys and a ledger', () => {
     const { data } = (await (await call('GET', `/v1/usage?by=key&key=${id}`, root)).json()) as { data: unknown[] };
     expect(data).toEqual([]);
     expect(await kept()).toEqual([]);
+    expect(await (await call('GET', '/admin/audit/verify', root)).json()).toMatchObject({ intact: true });
   });
 
   test('the command line makes, lists and revokes keys of the running gateway, reports usage, verifies the audit', async () => {

@@ -201,6 +201,42 @@ cache: { store: "${server.url}" }
     folder.remove();
   });
 
+  test('a gateway that is told of Redis in its file counts and keeps answers there from then on', async () => {
+    const folder = scratch();
+    await using upstream = await faultyUpstream(openaiServer(['Hel', 'lo']));
+    const file = join(folder.path, 'tidegate.yaml');
+    const write = (store: string) =>
+      writeFileSync(
+        file,
+        `
+providers: { up: { type: openai-compatible, baseUrl: "${upstream.baseUrl}", apiKey: sk-test } }
+models: { demo: { targets: [{ provider: up, model: m }] } }
+limits: { store: "${store}", perKey: { requestsPerMinute: 50 } }
+cache: { store: "${store}", response: { ttl: 1m, scope: global } }
+`,
+      );
+    write('memory');
+    const start = () => startGateway({ port: 0, configFile: file, log: { level: 'silent' } });
+    const first = await start();
+    const ask = async ({ url }: { url: string }, content: string) => {
+      const response = await fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ model: 'demo', messages: [{ role: 'user', content }] }),
+      });
+      await response.text();
+      return [response.headers.get('x-tidegate-cache'), response.headers.get('x-ratelimit-remaining-requests')];
+    };
+    expect(await ask(first, 'a')).toEqual(['miss', '49']);
+    write(server.url);
+    expect(await first.reload()).toEqual({ restart: [] });
+    expect(await ask(first, 'b')).toEqual(['miss', '49']); // another count has begun
+    const second = await start();
+    expect(await ask(second, 'b')).toEqual(['hit', '48']);
+    await Promise.all([first.close(), second.close()]);
+    folder.remove();
+  });
+
   test('while Redis is away the gateway counts and answers by itself, and comes back to it', async () => {
     const own = await startRedis();
     const client = await connectRedis(own.url);
