@@ -41,6 +41,8 @@ export interface BooksOptions {
   readonly queue: EntryQueue;
   /** When not even the file can be written: keep entries in memory and go on, or refuse to answer. */
   readonly whenLost?: () => 'serve' | 'refuse';
+  /** Keeps entries that the database will never take, so that they do not hold up all others. */
+  readonly reject?: (records: readonly string[], error: unknown) => Promise<void>;
   /** Told of each change of the state. */
   readonly alert?: (alert: BooksAlert) => void;
   /** How long entries gather before they go to the database together. */
@@ -67,6 +69,7 @@ export async function openBooks({
   queue,
   whenLost = () => 'serve',
   alert = () => {},
+  reject = async () => {},
   everyMs = 200,
 }: BooksOptions): Promise<Books> {
   let now: BooksState = 'ok';
@@ -82,7 +85,20 @@ export async function openBooks({
     alert({ state: next, ...(error !== undefined && { error }) });
   };
 
-  const use = (records: readonly string[]) => writeTo(db, audit, records.map(parse));
+  /** Into the database; what it will never take is looked for by halves and set aside, so that the rest gets in. */
+  const use = async (records: readonly string[]): Promise<void> => {
+    const entries = records.map(parse);
+    try {
+      await writeTo(db, audit, entries);
+    } catch (error) {
+      const [first] = entries;
+      if (!isAboutData(error) || (entries.length === 1 && first?.kind !== 'usage')) throw error;
+      if (entries.length === 1) return reject(records, error);
+      const half = Math.ceil(records.length / 2);
+      await use(records.slice(0, half));
+      await use(records.slice(half));
+    }
+  };
 
   /** Memory → file, as soon as the file takes it again. */
   const rescue = async () => {
@@ -177,3 +193,10 @@ export async function openBooks({
 
 /** Records are read back from our own file, whose checksum was right. */
 const parse = (record: string): Entry => JSON.parse(record) as Entry;
+
+/** What waiting does not cure: Postgres' classes 22 and 23, SQLite's words for the same. Not a lock, not a full disk. */
+function isAboutData(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if ('code' in error && typeof error.code === 'string') return /^2[23]/.test(error.code);
+  return /constraint failed|datatype mismatch|too big|cannot be bound/i.test(error.message);
+}

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { appendFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { nodeDigest } from '../core/digest.node.ts';
 import { withNotedHead } from './audit-head.node.ts';
@@ -45,6 +46,11 @@ export async function openLedgerWithBooks(
 ): Promise<{ readonly ledger: Ledger; readonly books: Books }> {
   const ledger = await openLedger(config, audit, folder);
   const queue = await openSpool({ folder: resolve(folder, config.spool), maxBytes: config.spoolBytes });
-  const books = await openBooks({ db: ledger.db, audit: ledger.audit, queue, whenLost, alert });
+  const rejected = resolve(folder, config.spool, 'rejected.jsonl');
+  const reject = (records: readonly string[], error: unknown) => {
+    alert({ state: 'ok', error: new Error(`The database does not take an entry; see ${rejected}`, { cause: error }) });
+    return appendFile(rejected, records.map((record) => `${record}\n`).join(''));
+  };
+  const books = await openBooks({ db: ledger.db, audit: ledger.audit, queue, whenLost, alert, reject });
   return { ledger, books };
 }

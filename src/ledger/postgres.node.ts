@@ -61,4 +61,8 @@ function numbered(sql: string): string {
   return sql.replace(/\?/g, () => `$${++n}`);
 }
 
-const toPostgres = (value: Value): unknown => (value instanceof Uint8Array ? Buffer.from(value) : value);
+/** Postgres has no text with a NUL in it, and what clients send (`user`) may have one. */
+function toPostgres(value: Value): unknown {
+  if (value instanceof Uint8Array) return Buffer.from(value);
+  return typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '') : value;
+}

@@ -8,6 +8,7 @@ import { type Ledger, openTables } from '../../src/ledger/ledger.ts';
 import { openPostgres } from '../../src/ledger/postgres.node.ts';
 import { openSpool } from '../../src/ledger/spool.node.ts';
 import { openSqlite } from '../../src/ledger/sqlite.node.ts';
+import type { UsageRow } from '../../src/ledger/usage.ts';
 import { hasServer, scratch, startPostgres } from './databases.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -21,28 +22,27 @@ function folder(): string {
   return path;
 }
 
-const entry = (requestId: string): Entry => ({
-  kind: 'usage',
-  row: {
-    id: requestId,
-    requestId,
-    at: 5,
-    callerId: 'a',
-    model: 'm',
-    endpoint: '/v1/chat/completions',
-    cache: 'miss',
-    outcome: 'ok',
-    status: 200,
-    stream: false,
-    promptTokens: 1,
-    completionTokens: 1,
-    cachedTokens: 0,
-    reasoningTokens: 0,
-    estimated: false,
-    attempts: 1,
-    durationMs: 1,
-  },
+const rowOf = (requestId: string): UsageRow => ({
+  id: requestId,
+  requestId,
+  at: 5,
+  callerId: 'a',
+  model: 'm',
+  endpoint: '/v1/chat/completions',
+  cache: 'miss',
+  outcome: 'ok',
+  status: 200,
+  stream: false,
+  promptTokens: 1,
+  completionTokens: 1,
+  cachedTokens: 0,
+  reasoningTokens: 0,
+  estimated: false,
+  attempts: 1,
+  durationMs: 1,
 });
+
+const entry = (requestId: string): Entry => ({ kind: 'usage', row: rowOf(requestId) });
 
 const ids = async (ledger: Ledger) =>
   (await ledger.db.all('SELECT request_id FROM usage ORDER BY request_id')).map((row) => row['request_id']);
@@ -147,6 +147,18 @@ describe('the books', () => {
     writeFileSync(file, bytes);
     const { ledger } = await booksIn(path);
     expect(await ids(ledger)).toEqual(['r1', 'r3']);
+  });
+
+  test('an entry that the database will never take is set aside, and holds up none of the others', async () => {
+    const rejected: string[] = [];
+    const { books, ledger } = await booksIn(folder(), { reject: async (records) => void rejected.push(...records) });
+    const poison = { kind: 'usage', row: { ...rowOf('poison'), callerId: null } } as unknown as Entry; // as a bug would
+    const all = ['r1', 'r2', 'r3', 'r4'].map(entry);
+    await books.write([...all.slice(0, 2), poison, ...all.slice(2)]);
+    await books.settled();
+    expect(await ids(ledger)).toEqual(['r1', 'r2', 'r3', 'r4']);
+    expect(rejected.map((record) => (JSON.parse(record) as { row: { id: string } }).row.id)).toEqual(['poison']);
+    expect(books.state()).toBe('ok');
   });
 
   test('the file of a living process is left alone', async () => {

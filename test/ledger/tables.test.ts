@@ -166,6 +166,13 @@ describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engi
     expect(sum).toMatchObject({ requests: 1, promptTokens: 10, completionTokens: 5, costUsd: 0.0000025 });
   });
 
+  test('what clients may send as their user is kept, whatever characters it has', async () => {
+    const odd = { requestId: 'odd', user: 'a\0b\ud800c\u202e𝄞', metadata: { 'k\0': 'v\0' } };
+    await ledger.db.transaction([insertUsage(usage({ ...odd, at: 70 * day }))]);
+    const [sum] = await other.usage.sum({ fromMs: 70 * day, toMs: 71 * day, groupBy: ['user'] });
+    expect(sum?.group['user']).toMatch(/^a.*𝄞$/);
+  });
+
   test('usage is summed by day, key, model and the rest', async () => {
     await ledger.db.transaction([
       insertUsage(usage({ requestId: 's1', at: 30 * day, callerId: 'key_s', costNano: 5 })),
