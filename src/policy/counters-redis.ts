@@ -127,6 +127,14 @@ end
 return cjson.encode(left)
 `;
 
+/** By the server's clock: those of several gateways differ. */
+const renewScript = `
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2] * 2)
+return 1
+`;
+
 /** One slot of a cluster, so that a script may touch all of a request's counters. */
 const prefix = '{tidegate}:limits:';
 
@@ -134,6 +142,7 @@ const prefix = '{tidegate}:limits:';
 export function redisCounters(redis: Redis): Counters {
   const reserve = redisScript(redis, reserveScript);
   const settle = redisScript(redis, settleScript);
+  const renew = redisScript(redis, renewScript);
   const keysOf = (items: readonly { readonly key: string }[]) => items.map(({ key }) => prefix + key);
   return {
     async reserve(claims: readonly Claim[]): Promise<Reservation> {
@@ -158,7 +167,7 @@ export function redisCounters(redis: Redis): Counters {
       }));
     },
     renew({ key, holder, leaseMs }) {
-      redis.send(['ZADD', prefix + key, 'XX', String(Date.now() + leaseMs), holder]).catch(() => {}); // the lease runs out: better one place too many than a request that fails
+      renew([prefix + key], [holder, String(leaseMs)]).catch(() => {}); // the lease runs out: better one place too many than a request that fails
     },
     close: () => redis.close(),
   };

@@ -8,7 +8,7 @@ export interface Counters {
   reserve(claims: readonly Claim[]): Reservation | Promise<Reservation>;
   /** Corrects what was taken at `at` (a reservation's), and gives slots back. May go over a limit: it is spent already. */
   settle(at: number, changes: readonly Change[]): readonly CounterState[] | Promise<readonly CounterState[]>;
-  /** Tells that a slot's holder is still there. Stores of one process need none of it. */
+  /** Tells that a slot's holder is still there, well within its lease. Stores of one process need none of it. */
   renew?(claim: Claim & { readonly kind: 'slots' }): void;
   close?(): Promise<void>;
 }

@@ -18,6 +18,8 @@ export interface LimitClaim {
 }
 
 const minute = 60_000;
+/** How long the place of an answer is kept for a gateway that is not heard of. */
+export const leaseMs = minute;
 
 /** The claims of one request of so many tokens, for its key, its team and its model. */
 export function limitClaims(
@@ -38,7 +40,7 @@ export function limitClaims(
     rate('requests', 1, limits.requestsPerMinute);
     rate('tokens', tokens, limits.tokensPerMinute);
     if (limits.streams !== undefined) {
-      const claim = { kind: 'slots' as const, key: `streams:${key}`, limit: limits.streams, holder, leaseMs: minute };
+      const claim = { kind: 'slots' as const, key: `streams:${key}`, limit: limits.streams, holder, leaseMs };
       claims.push({ what: 'streams', owner, claim });
     }
   };

@@ -25,8 +25,6 @@ export interface Meter {
   close(): void;
 }
 
-const renewEveryEvents = 256;
-
 /** Counts an answer on its way, ends it where the budget ends, and settles when it is over, whichever way. */
 export function createMeter(source: AsyncIterable<CompletionEvent>, options: MeterOptions): Meter {
   const { reserved, target, cache, promptTokens, choices, bounded, stepTokens } = options;
@@ -96,7 +94,6 @@ export function createMeter(source: AsyncIterable<CompletionEvent>, options: Met
             return result;
           }
           see(result.value);
-          if (events % renewEveryEvents === 0) reserved.renew();
           if (!bounded && !stored && counted >= reserved.paidTokens() && finished.size < choices) {
             if (!(await reserved.extend(stepTokens)) && !(await reserved.extend(1))) {
               ending = cut();

@@ -6,7 +6,7 @@ import type { BudgetStatus } from '../core/status.ts';
 import type { BudgetOwner, BudgetRule } from './budgets.ts';
 import { budgetsOf, dollars, nano } from './budgets.ts';
 import type { Change, CounterState, Counters } from './counters.ts';
-import { type LimitClaim, type LimitRules, limitClaims, limitHeaders } from './limits.ts';
+import { type LimitClaim, type LimitRules, leaseMs, limitClaims, limitHeaders } from './limits.ts';
 import type { Prices } from './price.ts';
 
 /** A budget that has reached one of its thresholds. */
@@ -60,8 +60,6 @@ export interface Reserved {
   settle(used: { readonly target: string; readonly usage: Usage } | undefined): void;
   /** Gives all of it back, as if it had never been asked for. */
   cancel(): void;
-  /** Keeps the stream's slots. */
-  renew(): void;
   /** Nothing was taken, so nothing needs to be settled. */
   readonly free: boolean;
 }
@@ -181,6 +179,15 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
     let paidTokens = charged.length > 0 && unit.completion > 0 ? completionTokens : Number.POSITIVE_INFINITY;
     let takenNano = taken.money;
     let settled = false;
+    // By the clock, not by what comes: a model may think for minutes before it says a word.
+    const slots = limited.flatMap(({ claim }) => (claim.kind === 'slots' ? [claim] : []));
+    const { renew } = counters;
+    const beat = () => {
+      for (const claim of slots) renew?.(claim);
+    };
+    const renewing = renew && slots.length > 0 ? setInterval(beat, leaseMs / 3) : undefined;
+    if (typeof renewing === 'object' && 'unref' in renewing) renewing.unref();
+
     const cancel = () => {
       if (settled) return;
       const requests = limited.flatMap(({ claim, what }): Change[] =>
@@ -195,6 +202,7 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
     const settle: Reserved['settle'] = (used) => {
       if (settled || free) return;
       settled = true;
+      clearInterval(renewing);
       const tokens = used ? used.usage.promptTokens + used.usage.completionTokens : 0;
       const spentNano = used ? nano(prices.usd(used.target, used.usage) ?? 0) : 0;
       const changes: Change[] = [];
@@ -231,9 +239,6 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
       },
       settle,
       cancel,
-      renew() {
-        for (const { claim } of limited) if (claim.kind === 'slots') counters.renew?.(claim);
-      },
     };
   };
 }

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { nodeDigest } from '../../src/core/digest.node.ts';
 import type { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
@@ -6,6 +6,7 @@ import { noCapabilities, type Provider } from '../../src/core/provider.ts';
 import type { RequestRecord } from '../../src/core/record.ts';
 import { anonymous, type Caller } from '../../src/core/run.ts';
 import type { BudgetRule } from '../../src/policy/budgets.ts';
+import { memoryCounters } from '../../src/policy/counters-memory.ts';
 import { createKeyring } from '../../src/policy/keyring.ts';
 import { createPolicy, type PolicyOptions } from '../../src/policy/policy.ts';
 import { createPrices } from '../../src/policy/price.ts';
@@ -134,6 +135,23 @@ describe('limits', () => {
     leaving.abort();
     await drain((await send()).events);
   });
+});
+
+test('the place of an answer is renewed while nothing comes, and no longer when it has ended', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  try {
+    const renewed: string[] = [];
+    const counters = { ...memoryCounters(), renew: ({ key }: { key: string }) => void renewed.push(key) };
+    const { send } = limited({ counters, limits: { defaults: { streams: 1 } } });
+    const run = await send();
+    await vi.advanceTimersByTimeAsync(61_000);
+    expect(renewed).toEqual(Array(3).fill('streams:key:key_ada'));
+    await drain(run.events);
+    await vi.advanceTimersByTimeAsync(300_000);
+    expect(renewed).toHaveLength(3);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 describe('budgets', () => {

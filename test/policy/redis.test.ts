@@ -84,6 +84,22 @@ describe.runIf(hasServer('redis-server'))('several gateways on one Redis', () =>
     }
   });
 
+  test('keeps the place of an answer that goes on in silence, and only as long as it goes on', async () => {
+    const counters = redisCounters(await connect());
+    const slot = (holder: string) => ({ kind: 'slots' as const, key: 'silent', limit: 1, holder, leaseMs: 200 });
+    const pause = (ms: number) => sleep(ms, new AbortController().signal);
+    await counters.reserve([slot('thinking')]);
+    for (let i = 0; i < 10; i++) {
+      await pause(60);
+      counters.renew?.(slot('thinking'));
+    }
+    expect((await counters.reserve([slot('next')])).refused).toBeDefined();
+    counters.renew?.(slot('never there')); // gives nobody a place
+    await expect
+      .poll(async () => (await counters.reserve([slot('next')])).refused, { timeout: 5000, interval: 50 })
+      .toBeUndefined();
+  });
+
   test('tells who finds all places taken when one is going to be free, from what both have seen', async () => {
     const [one, two] = [redisCounters(await connect()), redisCounters(await connect())];
     const slot = (holder: string): Claim => ({ kind: 'slots', key: 'wait', limit: 1, holder, leaseMs: 60_000 });
