@@ -88,7 +88,7 @@ export function insertUsage(row: UsageRow): Statement {
     row.attempts,
     row.durationMs,
     row.ttftMs ?? null,
-    row.user ?? null,
+    row.user?.replaceAll('\0', '') ?? null, // no database keeps a NUL in a text as others do
     row.metadata ? JSON.stringify(row.metadata) : null,
   ];
   return { sql: insertSql, params };
