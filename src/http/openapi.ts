@@ -36,6 +36,8 @@ interface Operation {
   /** What it sends instead of or beside JSON. */
   readonly stream?: 'text/event-stream' | 'application/x-ndjson' | 'application/octet-stream' | 'text/html';
   readonly query?: readonly string[];
+  /** Operations on what this one made, whose `id` is in its answer. */
+  readonly links?: readonly string[];
   readonly open?: boolean;
 }
 
@@ -57,6 +59,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     body: chatRequestSchema,
     answer: answers.chatCompletionAnswer,
     stream: 'text/event-stream',
+    links: ['GET /v1/chat/completions/{id}', 'DELETE /v1/chat/completions/{id}'],
   },
   'GET /v1/chat/completions': {
     summary: 'List stored chats',
@@ -93,6 +96,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     body: responseRequestSchema,
     answer: answers.responseAnswerSchema,
     stream: 'text/event-stream',
+    links: ['GET /v1/responses/{id}', 'GET /v1/responses/{id}/input_items', 'DELETE /v1/responses/{id}'],
   },
   'POST /v1/responses/input_tokens': {
     summary: 'Count a response’s input tokens',
@@ -131,6 +135,12 @@ export const operations: Readonly<Record<string, Operation>> = {
     tag: 'Conversations',
     body: createConversationSchema,
     answer: answers.conversationAnswer,
+    links: [
+      'GET /v1/conversations/{id}',
+      'POST /v1/conversations/{id}/items',
+      'GET /v1/conversations/{id}/items',
+      'DELETE /v1/conversations/{id}',
+    ],
   },
   'GET /v1/conversations/{id}': {
     summary: 'Get a conversation',
@@ -195,6 +205,7 @@ export const operations: Readonly<Record<string, Operation>> = {
       properties: { file: { type: 'string', format: 'binary' }, purpose: { type: 'string', enum: [...filePurposes] } },
     },
     answer: answers.fileAnswer,
+    links: ['GET /v1/files/{id}', 'GET /v1/files/{id}/content', 'DELETE /v1/files/{id}'],
   },
   'GET /v1/files': {
     summary: 'List files',
@@ -210,6 +221,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     tag: 'Batches',
     body: batchRequestSchema,
     answer: answers.batchAnswer,
+    links: ['GET /v1/batches/{id}', 'POST /v1/batches/{id}/cancel'],
   },
   'GET /v1/batches': {
     summary: 'List batches',
@@ -339,13 +351,26 @@ export function openApiDocument(version: string): object {
   };
 }
 
+/** Of each event of a stream, not of its text as a whole, as readers of a schema take it. */
+const sseEvent = {
+  type: 'object',
+  required: ['data'],
+  properties: { event: { type: 'string' }, data: { type: 'string' }, id: { type: 'string' } },
+};
+
+const operationId = (key: string): string => key.replace(/[^A-Za-z0-9]+/g, '_');
+const encodeLink = (key: string): [string, object] => [
+  operationId(key),
+  { operationId: operationId(key), parameters: { id: '$response.body#/id' } },
+];
+
 const jsonSchema = (schema: z.ZodType, io: 'input' | 'output'): object => {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any', reused: 'inline' });
   return rest;
 };
 
 function encodeOperation(key: string, path: string, operation: Operation): object {
-  const { summary, tag, body, example, form, answer, stream, query = [], open } = operation;
+  const { summary, tag, body, example, form, answer, stream, query = [], links = [], open } = operation;
   const names = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
   const parameters = [
     ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
@@ -355,7 +380,7 @@ function encodeOperation(key: string, path: string, operation: Operation): objec
   const onlyStream = stream && !answer && stream !== 'text/event-stream' && stream !== 'application/x-ndjson';
   const fault = { content: { 'application/json': { schema: { type: 'object' } } } };
   return {
-    operationId: key.replace(/[^A-Za-z0-9]+/g, '_'),
+    operationId: operationId(key),
     summary,
     tags: [tag],
     ...(open ? { security: [{}] } : {}),
@@ -374,8 +399,9 @@ function encodeOperation(key: string, path: string, operation: Operation): objec
         description: 'The answer',
         content: {
           ...(onlyStream ? {} : { 'application/json': { schema: json } }),
-          ...(stream ? { [stream]: { schema: { type: 'string' } } } : {}),
+          ...(stream ? { [stream]: { schema: stream === 'text/event-stream' ? sseEvent : { type: 'string' } } } : {}),
         },
+        ...(links.length > 0 ? { links: Object.fromEntries(links.map(encodeLink)) } : {}),
       },
       '4XX': { description: 'What to change, in the envelope of the dialect', ...fault },
       '5XX': { description: 'What went wrong', ...fault },

@@ -35,6 +35,8 @@ test('it is OpenAPI 3.1, made of the schemas that parse', async () => {
     Object.values(path as object).map((one) => one.operationId),
   );
   expect(new Set(ids).size).toBe(ids.length);
+  const { links } = document.paths['/v1/files'].post.responses['200'];
+  expect(Object.values(links as object).every(({ operationId }) => ids.includes(operationId))).toBe(true);
 });
 
 test('its examples are bodies that are answered', async () => {
