@@ -11,7 +11,7 @@ import type { ChatRequest } from '../src/core/request.ts';
 import type { EngineStatus } from '../src/core/status.ts';
 import { createAnswerReader, outputModelOf } from '../src/engine/answer.ts';
 import { fromBase64 } from '../src/engine/embed.ts';
-import { type GgufFacts, readGguf } from '../src/engine/gguf.ts';
+import type { GgufFacts } from '../src/engine/gguf.ts';
 import { createEngineHost, type EngineHost } from '../src/engine/host.ts';
 import { estimateMemory, type MemoryEstimate } from '../src/engine/memory.ts';
 import { compileOutput } from '../src/engine/output/compile.ts';
@@ -19,6 +19,7 @@ import { createEnginePool } from '../src/engine/pool.ts';
 import { createPredictor } from '../src/engine/predict.ts';
 import type { EmbedResult, EngineCall, EnginePrompt, LoadOptions, RerankScores } from '../src/engine/protocol.ts';
 import { promptOf, toGenerateRequest } from '../src/engine/request.ts';
+import { readModelFile } from '../src/engine/shards.ts';
 import { createStatusReader } from '../src/engine/status.ts';
 
 /** Where a model's file is and how it is loaded, over the provider's general engine options. */
@@ -112,7 +113,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
   async function prepare(name: string, signal: AbortSignal): Promise<{ host: EngineHost; bytes: number }> {
     const { path, ...own } = await resolve(name, { signal });
     const settings = { ...load, ...own };
-    const facts = await readGguf(path).catch((error: unknown) => {
+    const facts = await readModelFile(path).catch((error: unknown) => {
       const reason = error instanceof Error ? error.message : String(error);
       throw new GatewayError('model_unavailable', `The model "${name}" could not be loaded: ${reason}.`, {
         cause: error,
@@ -231,7 +232,7 @@ function defaultMemoryBytes(): number {
 async function estimateWithDraft(facts: GgufFacts, settings: Partial<LoadOptions>): Promise<MemoryEstimate> {
   const own = estimateMemory(facts, settings);
   const path = settings.draft?.modelPath;
-  const draft = path === undefined ? undefined : await readGguf(path).catch(() => undefined); // loading tells what is wrong
+  const draft = path === undefined ? undefined : await readModelFile(path).catch(() => undefined); // loading tells what is wrong
   if (!draft) return own;
   const { slots, contextTokens } = own;
   const beside = estimateMemory(draft, { slots, contextTokens });

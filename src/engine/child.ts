@@ -1,5 +1,4 @@
 import { createEmbedder, type Embedder } from './embed.ts';
-import { readGguf } from './gguf.ts';
 import { type LlamaModel, loadLlamaModel } from './llama.ts';
 import type {
   EngineCall,
@@ -11,6 +10,7 @@ import type {
   ToChild,
 } from './protocol.ts';
 import { createRunner, type Runner } from './runner.ts';
+import { readModelFile } from './shards.ts';
 import { checkTokens } from './tokenize.ts';
 
 /**
@@ -57,7 +57,7 @@ async function shutdown(): Promise<void> {
 
 async function load(options: LoadOptions): Promise<void> {
   try {
-    await readGguf(options.modelPath);
+    await readModelFile(options.modelPath);
     let lastSentMs = 0;
     model = await loadLlamaModel(options, {
       onProgress(fraction) {
@@ -95,7 +95,7 @@ async function loadDraft(target: LlamaModel, options: LoadOptions): Promise<Llam
   if (!options.draft) return undefined;
   const { modelPath } = options.draft;
   try {
-    await readGguf(modelPath);
+    await readModelFile(modelPath);
     const { threads, gpu, gpuLayers, flashAttention } = options;
     return await loadLlamaModel({
       modelPath,

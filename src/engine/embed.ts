@@ -3,7 +3,11 @@ import type { EmbedResult, RerankScores } from './protocol.ts';
 import type { Runner } from './runner.ts';
 import { checkTokens, PromptError } from './tokenize.ts';
 
-/** Vectors and scores of texts, from a second context of the same model; its steps go between the streams' own. */
+/**
+ * Vectors and scores of texts, from a second context of the same model; its steps go between the streams' own. One text
+ * a pass: the binding gives the pooled vector of sequence 0 and of no other (AddonContext::GetEmbedding), so several
+ * sequences in one batch could not be told apart. Equal texts of a call are read once.
+ */
 export interface Embedder {
   embed(inputs: readonly (string | readonly number[])[]): Promise<EmbedResult>;
   rerank(query: string, documents: readonly string[]): Promise<RerankScores>;
@@ -51,14 +55,26 @@ export function createEmbedder(model: LlamaModel, runner: Runner): Embedder {
     });
   }
 
+  /** Equal lists of tokens are evaluated once. */
+  function once(): typeof evaluate {
+    const known = new Map<string, Promise<Float64Array>>();
+    return (tokens, param) => {
+      const key = tokens.join();
+      const values = known.get(key) ?? evaluate(tokens, param);
+      known.set(key, values);
+      return values;
+    };
+  }
+
   async function embed(inputs: readonly (string | readonly number[])[]): Promise<EmbedResult> {
     if (model.info.ranking) throw new PromptError('This model ranks; it makes no embeddings.', 'model');
     const vectors: string[] = [];
+    const evaluateOnce = once();
     let promptTokens = 0;
     for (const [i, input] of inputs.entries()) {
       const tokens = typeof input === 'string' ? wrap([...model.tokenize(input, false)]) : input;
       promptTokens += tokens.length;
-      vectors.push(toBase64(unit(await evaluate(tokens, inputs.length > 1 ? `input[${i}]` : 'input'))));
+      vectors.push(toBase64(unit(await evaluateOnce(tokens, inputs.length > 1 ? `input[${i}]` : 'input'))));
     }
     return { vectors, promptTokens };
   }
@@ -75,6 +91,7 @@ export function createEmbedder(model: LlamaModel, runner: Runner): Embedder {
       const { bosToken, eosToken, separatorToken } = model;
       const only = (token: number | undefined) => (token === undefined ? [] : [token]);
       const scores: number[] = [];
+      const evaluateOnce = once();
       let promptTokens = 0;
       for (const [i, document] of documents.entries()) {
         const tokens = [
@@ -86,7 +103,7 @@ export function createEmbedder(model: LlamaModel, runner: Runner): Embedder {
           ...only(eosToken),
         ];
         promptTokens += tokens.length;
-        const [logit = 0] = await evaluate(tokens, `documents[${i}]`);
+        const [logit = 0] = await evaluateOnce(tokens, `documents[${i}]`);
         scores.push(1 / (1 + Math.exp(-logit)));
       }
       return { scores, promptTokens };

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { GatewayError } from '../core/errors.ts';
+import { shardNames } from '../core/shards.ts';
 import { catalogue, type ModelEntry } from './catalogue.ts';
 import { parseReference, shortName } from './reference.ts';
 import type { ModelSettings } from './settings.ts';
@@ -53,7 +54,9 @@ export async function findModel(reference: string, settings: ModelSettings): Pro
     const prefix = `hf:${parsed.repo}/`.toLowerCase();
     const wanted = `${parsed.quantization}.gguf`.toLowerCase();
     const models = await listModels(settings);
-    return models.find(({ aliases }) => aliases.some((alias) => alias.startsWith(prefix) && alias.endsWith(wanted)));
+    const isWanted = (alias: string) =>
+      alias.startsWith(prefix) && alias.replace(/-00001-of-\d{5}(?=\.gguf$)/, '').endsWith(wanted);
+    return models.find(({ aliases }) => aliases.some(isWanted));
   }
   if (parsed.kind === 'path') return await adoptPath(parsed.path, settings, false);
   return (await readModel(parsed.entry.name, settings)) ?? (await adopt(parsed.entry, settings));
@@ -99,7 +102,8 @@ export async function recordModel(
   const temporary = join(folder, `${recordName}.${process.pid}`);
   await writeFile(temporary, `${JSON.stringify(record, null, 2)}\n`);
   await rename(temporary, join(folder, recordName));
-  return toModel(record, folder);
+  const model = toModel(record, folder);
+  return { ...model, bytes: model.bytes + (await otherShardsBytes(model.path)) };
 }
 
 /** Uses a file where it lies. Hashed only when it is to be recorded; to serve from a path its head is enough. */
@@ -126,9 +130,10 @@ async function readModel(name: string, settings: ModelSettings): Promise<ModelFi
     const record = JSON.parse(text) as CacheRecord; // written by `recordModel` only; a broken one is caught
     const model = toModel(record, folder);
     const now = await checkHead(model.path);
-    if (now.bytes === record.bytes && now.mtimeMs === record.mtimeMs) return model;
+    const whole = { ...model, bytes: record.bytes + (await otherShardsBytes(model.path)) };
+    if (now.bytes === record.bytes && now.mtimeMs === record.mtimeMs) return whole;
     await verifyFile(model.path, record);
-    return model;
+    return whole;
   } catch {
     return undefined; // not whole any more: as good as absent, the next pull brings it again
   }
@@ -147,6 +152,7 @@ async function adopt(entry: ModelEntry, settings: ModelSettings): Promise<ModelF
   for (const { path, source } of places) {
     try {
       const { mtimeMs } = await checkHead(path);
+      await otherShardsBytes(path);
       const { bytes, sha256 } = await verifyFile(path, entry);
       return await recordModel(entry, { path, bytes, sha256, mtimeMs }, source, settings);
     } catch {
@@ -154,6 +160,13 @@ async function adopt(entry: ModelEntry, settings: ModelSettings): Promise<ModelF
     }
   }
   return undefined;
+}
+
+/** Bytes of the further parts of a split model beside its first; 0 for a whole one. Throws where one is missing. */
+async function otherShardsBytes(path: string): Promise<number> {
+  let bytes = 0;
+  for (const part of shardNames(path)) if (part !== path) bytes += (await checkHead(part)).bytes;
+  return bytes;
 }
 
 function toModel({ file, mtimeMs: _, ...record }: CacheRecord, folder: string): ModelFile {
@@ -174,5 +187,6 @@ function toEntry({
   const known = catalogue.find((entry) => entry.name === name);
   if (known) return known;
   const file = path.split(/[\\/]/).at(-1) ?? path;
-  return { name, aliases, license, parameters, quantization, kind, file, bytes, sha256, sources: [] };
+  const checked = shardNames(file).length > 1 ? {} : { bytes, sha256 }; // those of the parts are not kept
+  return { name, aliases, license, parameters, quantization, kind, file, ...checked, sources: [] };
 }

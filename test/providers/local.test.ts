@@ -219,6 +219,21 @@ describe.skipIf(path === null)('the local provider', () => {
     expect(all?.usage.promptTokens).toBeGreaterThan(15);
   });
 
+  test('reads equal texts of one call once', async () => {
+    const timed = async (inputs: readonly string[]) => {
+      const startedMs = performance.now();
+      const result = await provider.embed?.({ model: 'm', inputs, extensions: {} }, always());
+      return { result, ms: performance.now() - startedMs };
+    };
+    const text = 'One of many equal texts of some length, to be read but once.';
+    const one = await timed([text]);
+    const many = await timed(Array.from({ length: 200 }, () => text));
+    expect(many.result?.vectors).toHaveLength(200);
+    expect(many.result?.vectors[199]).toEqual(one.result?.vectors[0]);
+    expect(many.result?.usage.promptTokens).toBe(200 * (one.result?.usage.promptTokens ?? 0));
+    expect(many.ms).toBeLessThan(50 * one.ms + 200);
+  });
+
   test.each([
     { name: 'an empty input', inputs: ['a', ''], param: 'input[1]' },
     { name: 'an input over the limit', inputs: ['word '.repeat(3000)], param: 'input' },

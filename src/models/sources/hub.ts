@@ -1,6 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GatewayError } from '../../core/errors.ts';
+import { shardNames } from '../../core/shards.ts';
 import type { ModelEntry } from '../catalogue.ts';
 import { type Downloaded, type DownloadOptions, download } from '../download.ts';
 import { openUrl } from '../http.ts';
@@ -29,7 +30,7 @@ export async function fromHub(
   });
 }
 
-/** The file of a repository that carries the wanted quantisation; sharded models are refused. */
+/** The file of a repository that carries the wanted quantisation; the first where it is split. */
 export async function findOnHub(
   { repo, revision, quantization }: { repo: string; revision: string; quantization: string },
   { settings, signal }: { settings: ModelSettings; signal: AbortSignal },
@@ -46,10 +47,10 @@ export async function findOnHub(
   }
   const files = (JSON.parse(text) as { path?: string }[]) // only `path` is read, and checked below
     .flatMap(({ path }) => (typeof path === 'string' && path.endsWith('.gguf') ? [path] : []))
-    .filter((path) => !/mmproj|imatrix/i.test(path));
+    .filter((path) => !/mmproj|imatrix/i.test(path) && (shardNames(path)[0] ?? path) === path);
   const wanted = quantization.toLowerCase();
   const file =
-    files.find((path) => new RegExp(`[-._]${escapeRegExp(wanted)}\\.gguf$`, 'i').test(path)) ??
+    files.find((path) => new RegExp(`[-._]${escapeRegExp(wanted)}(-00001-of-\\d{5})?\\.gguf$`, 'i').test(path)) ??
     (files.length === 1 ? files[0] : undefined);
   if (!file) {
     const offered = files.slice(0, 12).join(', ') || 'no GGUF file at all';
