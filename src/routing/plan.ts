@@ -73,7 +73,7 @@ export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): 
   const overflow = rules.overflow.flatMap((node) => walk(node, ['overflow']));
   const fallback = rules.fallback.flatMap((node) => walk(node, ['fallback']));
 
-  const { ready, shedMs } = inTime(first, overflow, fallback, facts, rules, sources.states);
+  const { ready, shedMs } = inTime(first, overflow, fallback, facts, rules, sources);
   const allowed = unique(ready).filter(({ leaf }) => {
     const reason = breaksPlace(leaf, rules.place, facts);
     if (reason) excluded.push({ target: leaf.target.name, reason });
@@ -146,9 +146,9 @@ function inTime(
   first: readonly Planned[],
   overflow: readonly Planned[],
   fallback: readonly Planned[],
-  { request }: Facts,
+  facts: Facts,
   { objective }: RouteRules,
-  states: TargetStates,
+  sources: PlanSources,
 ): { ready: readonly Planned[]; shedMs?: number } {
   if (!objective) return { ready: [...first, ...overflow, ...fallback] };
   const late = ({ expectedTtftMs = 0 }: Planned) => expectedTtftMs > objective.ttftMs;
@@ -163,11 +163,14 @@ function inTime(
     ...fallback,
   ];
   const best = Math.min(...ready.map(({ expectedTtftMs = 0 }) => expectedTtftMs));
-  if (!objective.shed || ready.length === 0 || best <= objective.ttftMs * patience[request.priority]) return { ready };
-  // A latency is only remembered while nobody asks: where nothing is under way, one may find out how it is now.
-  const probe = ready.find(({ leaf: { target } }) => !target.provider.predict && states.of(target.name).inFlight === 0);
-  if (probe) return { ready: [probe, ...ready] };
-  return { ready, shedMs: best - objective.ttftMs };
+  if (!objective.shed || ready.length === 0 || best <= objective.ttftMs * patience[facts.request.priority])
+    return { ready };
+  // Where nothing is in the way, coming back later helps nobody: the prompt is that long, or what is remembered is old.
+  const wait = ({ leaf }: Planned) => queueOf(leaf, facts, sources);
+  const free = ready.find((planned) => wait(planned) === 0);
+  if (free) return { ready: [free, ...ready] };
+  const soonest = Math.min(...ready.map(wait));
+  return { ready, shedMs: Math.min(best - objective.ttftMs, soonest) };
 }
 
 const placeReason = 'not in an allowed place';
@@ -225,6 +228,12 @@ function expectedTtft({ target }: Leaf, { request, context }: Facts, { states, n
 }
 
 const predictionOf = (prediction: Prediction | undefined) => prediction?.ttftMs;
+
+/** Milliseconds of other work before this request's own; not known of an upstream that is busy. */
+function queueOf({ target }: Leaf, { request, context }: Facts, { states }: PlanSources): number {
+  const prediction = target.provider.predict?.({ ...request, model: target.model }, context.caller.tenant);
+  return prediction?.queueMs ?? (states.of(target.name).inFlight === 0 ? 0 : Number.POSITIVE_INFINITY);
+}
 
 const free = { input: 0, output: 0 };
 
