@@ -94,8 +94,8 @@ async function* answer(
       rule.message === undefined ? [] : [{ type: 'refusal-delta', choice: index, text: rule.message }];
     return [...refusal, { type: 'finish', choice: index, reason: 'content-filter', detail }];
   };
-  /** What is left in the fields of a choice, in the order that readers expect; stops at the first that is ended. */
-  const drain = function* (index: number, choice: Choice): Generator<CompletionEvent> {
+  /** The fields of a choice in the order that readers expect, each with how its text is told. */
+  const fieldsOf = (index: number, choice: Choice) => {
     const fields: [Field | undefined, (text: string) => CompletionEvent][] = [
       [choice.reasoning, (text) => ({ type: 'reasoning-delta', choice: index, text })],
       [choice.text, (text) => withLogprobs(rules, choice.text, { type: 'text-delta', choice: index, text })],
@@ -104,9 +104,30 @@ async function* answer(
     for (const [call, found] of choice.calls) {
       fields.push([found, (text) => ({ type: 'tool-call-delta', choice: index, index: call, arguments: text })]);
     }
-    for (const [found, make] of fields) {
+    return fields;
+  };
+  /** What is left in the fields of a choice; stops at the first that is ended. */
+  const drain = function* (index: number, choice: Choice): Generator<CompletionEvent> {
+    for (const [found, make] of fieldsOf(index, choice)) {
       if (!found || choice.done) continue;
       const text = found.scanner.end();
+      if (text !== '' || found.waiting.length > 0) yield make(text);
+      if (found.scanner.ended) yield* blocked(index, found.scanner.ended);
+    }
+  };
+
+  /**
+   * What other fields of a choice hold, before this one goes on: what is held there is over as far as this goes. Where
+   * answers are blocks in order everything is; else only reasoning, which readers expect in front.
+   */
+  const release = function* (index: number, choice: Choice, current: Field | undefined): Generator<CompletionEvent> {
+    const { text, reasoning, refusal, calls } = choice;
+    const open = (text ? 1 : 0) + (reasoning ? 1 : 0) + (refusal ? 1 : 0) + calls.size;
+    if (open === 0 || (open === 1 && current)) return; // nearly every delta
+    for (const [found, make] of fieldsOf(index, choice)) {
+      if (!found || found === current || choice.done) continue;
+      if (found !== choice.reasoning && !ordered(dialect)) continue;
+      const text = found.scanner.release();
       if (text !== '' || found.waiting.length > 0) yield make(text);
       if (found.scanner.ended) yield* blocked(index, found.scanner.ended);
     }
@@ -130,14 +151,10 @@ async function* answer(
 
     switch (event.type) {
       case 'text-delta': {
-        if (choice.reasoning) {
-          const text = choice.reasoning.scanner.release(); // reasoning is over: its tail comes before the text
-          if (text !== '') yield { type: 'reasoning-delta', choice: index, text };
-          ending = choice.reasoning.scanner.ended;
-          if (ending) break;
-        }
         choice.text ??= field(jsonText);
         const found = choice.text;
+        yield* release(index, choice, found);
+        if (choice.done) break;
         if (event.logprobs) enqueue(found, event.text, event.logprobs);
         const text = found.scanner.push(event.text);
         ready =
@@ -149,6 +166,8 @@ async function* answer(
       }
       case 'reasoning-delta': {
         choice.reasoning ??= field(false);
+        yield* release(index, choice, choice.reasoning);
+        if (choice.done) break;
         const text = choice.reasoning.scanner.push(event.text);
         ready = text === event.text ? event : { ...event, text };
         ending = choice.reasoning.scanner.ended;
@@ -167,20 +186,16 @@ async function* answer(
       }
       case 'refusal-delta': {
         choice.refusal ??= field(false);
+        yield* release(index, choice, choice.refusal);
+        if (choice.done) break;
         const text = choice.refusal.scanner.push(event.text);
         ready = text === event.text ? event : { ...event, text };
         ending = choice.refusal.scanner.ended;
         break;
       }
       case 'tool-call-start': {
-        for (const part of ['reasoning', 'text'] as const) {
-          if (part === 'text' && !ordered(dialect)) continue;
-          const found = choice[part];
-          const text = found?.scanner.release() ?? '';
-          if (text !== '') yield { type: `${part}-delta`, choice: index, text };
-          ending ??= found?.scanner.ended;
-        }
-        if (ending) break;
+        yield* release(index, choice, undefined);
+        if (choice.done) break;
         choice.calls.set(event.index, field(event.kind === 'function'));
         const name = rewriteText(rules, event.name, { onMatch });
         ending = name.ended;
@@ -194,6 +209,8 @@ async function* answer(
           found = field(true);
           choice.calls.set(event.index, found);
         }
+        yield* release(index, choice, found);
+        if (choice.done) break;
         const text = found.scanner.push(event.arguments);
         ready = text === event.arguments ? event : { ...event, arguments: text };
         ending = found.scanner.ended;
@@ -223,10 +240,8 @@ async function* answer(
       return;
     }
     if (ready && !isEmpty(ready)) yield ready;
-    if (ending) {
-      yield* blocked(index, ending);
-      if (finished >= expected) return; // closing the source lets the upstream go
-    }
+    if (ending) yield* blocked(index, ending);
+    if (choice.done && event.type !== 'finish' && finished >= expected) return; // closing the source lets the upstream go
   }
   for (const [index, choice] of choices) if (!choice.done) yield* drain(index, choice);
 }

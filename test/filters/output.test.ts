@@ -216,3 +216,48 @@ test('a huge delta and a huge prompt of hard text leave the event loop to others
   // Some 10 ms on a free processor; on a busy one all of it takes longer alike.
   expect(longestMs).toBeLessThan((performance.now() - startedMs) / 4);
 });
+
+test.each(['openai-responses', 'anthropic-messages'] as const)(
+  'what is held at the end of a block comes before the next block begins in %s',
+  async (dialect) => {
+    const call = (index: number, id: string): CompletionEvent => ({
+      ...{ type: 'tool-call-start', choice: 0, index, id, name: 'f', kind: 'custom' },
+    });
+    const items: CompletionEvent[] = [
+      { type: 'reasoning-delta', choice: 0, text: 'r top' },
+      { type: 'text-delta', choice: 0, text: 't top sec' },
+      { type: 'reasoning-delta', choice: 0, text: 'again top se' },
+      call(0, 'a'),
+      { type: 'tool-call-delta', choice: 0, index: 0, arguments: 'a top secr' },
+      call(1, 'b'),
+      { type: 'tool-call-delta', choice: 0, index: 1, arguments: 'b top ' },
+      { type: 'refusal-delta', choice: 0, text: 'no top' },
+      { type: 'text-delta', choice: 0, text: 'end' },
+      { type: 'finish', choice: 0, reason: 'tool-calls' },
+    ];
+    const { seen } = await filtersOf(secret).answer(items, { ...user('x'), dialect });
+    const order: string[] = [];
+    for (const event of seen) {
+      const [kind, text] =
+        event.type === 'tool-call-delta'
+          ? [`call ${event.index}`, event.arguments]
+          : 'text' in event
+            ? [event.type, event.text]
+            : [event.type, ''];
+      if (order.at(-1)?.startsWith(`${kind}: `)) order[order.length - 1] += text;
+      else order.push(`${kind}: ${text}`);
+    }
+    expect(order).toEqual([
+      'reasoning-delta: r top',
+      'text-delta: t top sec',
+      'reasoning-delta: again top se',
+      'tool-call-start: ',
+      'call 0: a top secr',
+      'tool-call-start: ',
+      'call 1: b top ',
+      'refusal-delta: no top',
+      'text-delta: end',
+      'finish: ',
+    ]);
+  },
+);
