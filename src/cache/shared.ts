@@ -61,7 +61,8 @@ async function released(
       })(),
     };
   } catch (error) {
-    letGo();
+    if (held) release(); // nothing to arrive
+    held = false;
     throw error;
   }
 }

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { AnswerStore, StoredAnswer } from '../cache/store.ts';
 import { kvStore } from '../cache/workers-kv.ts';
 import { randomId } from '../core/clock.ts';
-import { type KvNamespace, type ObjectNamespace, tell } from './bindings.ts';
+import { type KvNamespace, type ObjectNamespace, type Outbox, tell } from './bindings.ts';
 import type { LockAnswer } from './state-object.ts';
 
 const shards = 16;
@@ -14,10 +14,13 @@ const shards = 16;
 export function edgeAnswers({
   kv,
   objects,
+  outbox,
   maxBytes = 8 * 1024 * 1024,
 }: {
   readonly kv?: KvNamespace;
   readonly objects?: ObjectNamespace;
+  /** With `objects`. */
+  readonly outbox?: Outbox;
   readonly maxBytes?: number;
 }): AnswerStore {
   const near = new LRUCache<string, StoredAnswer>({
@@ -49,7 +52,7 @@ export function edgeAnswers({
           if ('answer' in rest && rest.answer) near.set(key, rest.answer);
           return undefined;
         }
-        return () => void tell(objects, shardOf(key), { kind: 'unlock', key, holder }).catch(() => {});
+        return () => void outbox?.post(shardOf(key), { kind: 'unlock', key, holder }).catch(() => {});
       },
     }),
   };

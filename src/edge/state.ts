@@ -1,56 +1,99 @@
+import { type AdminRules, adminRoutes } from '../admin-routes.ts';
 import { createResponseCache } from '../cache/response-cache.ts';
 import type { ResponseCache } from '../cache/through.ts';
+import type { Config } from '../config.ts';
 import { webDigest } from '../core/digest.ts';
 import type { Usage } from '../core/event.ts';
 import type { ObjectStore } from '../core/objects.ts';
 import type { RequestRecord } from '../core/record.ts';
 import type { Route } from '../core/route.ts';
+import type { RouteEntry } from '../http/deps.ts';
+import type { HttpDeps } from '../http/env.ts';
 import { d1 } from '../ledger/d1.ts';
 import { type Ledger, openTables } from '../ledger/ledger.ts';
-import { insertUsage, usageOf } from '../ledger/usage.ts';
 import type { Policy } from '../policy/admit.ts';
-import type { BudgetRule } from '../policy/budgets.ts';
-import type { BudgetsConfig, KeysConfig, LimitsConfig, PricesConfig } from '../policy/config.ts';
+import type { Counters } from '../policy/counters.ts';
+import { memoryCounters } from '../policy/counters-memory.ts';
 import { fixedKeys } from '../policy/fixed-keys.ts';
 import { createJwtVerifier } from '../policy/jwt.ts';
 import { createKeyring } from '../policy/keyring.ts';
+import { memoryNonces, type Nonces } from '../policy/nonces.ts';
 import { createPolicy } from '../policy/policy.ts';
-import { createPrices } from '../policy/price.ts';
+import { createPrices, type PriceCatalogue } from '../policy/price.ts';
+import { genaiPrices } from '../policy/price-catalogue.ts';
 import { edgeAnswers } from './answers.ts';
-import type { EdgeBindings } from './bindings.ts';
+import { createOutbox, type EdgeBindings, type Outbox, tell } from './bindings.ts';
+import { createBookkeeper } from './bookkeeper.ts';
 import { objectCounters } from './counters.ts';
+import { edgeObjects } from './objects.ts';
 
-export interface EdgeStateOptions {
-  readonly keys: KeysConfig;
-  readonly limits: LimitsConfig;
-  readonly budgets: BudgetsConfig;
-  readonly prices: PricesConfig;
-  readonly maxAnswerBytes: number;
-  readonly findRoute: (model: string) => Route;
-  readonly targetsOf: (model: string) => readonly string[];
+/** What an isolate keeps while configurations come and go. */
+export interface EdgeStores {
+  readonly ledger?: Ledger;
+  readonly counters: Counters;
+  readonly nonces: Nonces;
+  readonly outbox?: Outbox;
 }
 
-/** What a gateway at the edge remembers, and where: D1, KV and a Durable Object as far as they are bound. */
+export async function openEdgeStores({ TIDEGATE_DB, TIDEGATE_STATE }: EdgeBindings): Promise<EdgeStores> {
+  const ledger = TIDEGATE_DB && (await openTables(d1(TIDEGATE_DB)));
+  if (!TIDEGATE_STATE) return { ...(ledger && { ledger }), counters: memoryCounters(), nonces: memoryNonces() };
+  const outbox = createOutbox(TIDEGATE_STATE);
+  return {
+    ...(ledger && { ledger }),
+    counters: objectCounters(TIDEGATE_STATE, outbox),
+    nonces: { fresh: (nonce, keepMs) => tell<boolean>(TIDEGATE_STATE, 'nonces', { kind: 'nonce', nonce, keepMs }) },
+    outbox,
+  };
+}
+
+export interface EdgeStateOptions {
+  readonly bindings: EdgeBindings;
+  readonly stores: EdgeStores;
+  readonly config: Config;
+  readonly findRoute: (model: string) => Route;
+  readonly targetsOf: (model: string) => readonly string[];
+  readonly onError: (error: unknown, what: string) => void;
+}
+
+/** What a gateway at the edge remembers, and where: D1, KV and Durable Objects as far as they are bound. */
 export interface EdgeState {
   readonly policy: Policy;
   readonly cache: ResponseCache;
-  readonly open: boolean;
   readonly objects?: ObjectStore;
   readonly feedback?: Ledger['feedback'];
   readonly priceOf: (target: string, usage: Usage) => number | undefined;
-  /** Books a request's usage; absent without a database. */
-  readonly book?: (record: RequestRecord) => Promise<void>;
+  readonly book: (record: RequestRecord) => void;
+  /** Keys, usage and audit over HTTP, where there is a database. */
+  routes(deps: HttpDeps): readonly RouteEntry[];
+  /** Writes and sends what has gathered: behind an answer, within its request. */
+  flush(): Promise<void>;
 }
 
-export async function openEdgeState(bindings: EdgeBindings, options: EdgeStateOptions): Promise<EdgeState> {
-  const { keys, limits, prices: priceConfig } = options;
-  const { TIDEGATE_DB: database, TIDEGATE_KV: kv, TIDEGATE_STATE: objects } = bindings;
+export async function openEdgeState({
+  bindings,
+  stores: { ledger, counters, nonces, outbox },
+  config,
+  findRoute,
+  targetsOf,
+  onError,
+}: EdgeStateOptions): Promise<EdgeState> {
+  const { keys, limits, budgets, cache: cacheConfig, providers } = config;
+  const { TIDEGATE_KV: kv, TIDEGATE_STATE: objects } = bindings;
   const digest = webDigest(keys.pepper);
-  const ledger = database ? await openTables(d1(database)) : undefined;
-  const prices = createPrices({ overrides: priceConfig.overrides });
+
+  // The table of published prices takes a while to read: only budgets, which reserve by it, wait for it.
+  let catalogue: PriceCatalogue | undefined = budgets.length > 0 ? await genaiPrices() : undefined;
+  const prices = createPrices({
+    overrides: config.prices.overrides,
+    providerId: (provider) => (Object.hasOwn(providers, provider) ? providers[provider]?.type : undefined),
+    catalogue: (...asked) => catalogue?.(...asked),
+  });
+  const fixed = await fixedKeys(keys.fixed, digest);
   const keyring = createKeyring({
     digest,
-    fixed: await fixedKeys(keys.fixed, digest),
+    fixed,
+    nonces,
     required: keys.required,
     freshMs: keys.fresh,
     graceMs: keys.grace,
@@ -62,28 +105,47 @@ export async function openEdgeState(bindings: EdgeBindings, options: EdgeStateOp
   const policy = createPolicy({
     keyring,
     limits: { defaults: limits.perKey, teams: limits.teams, models: limits.models },
-    budgets: options.budgets satisfies readonly BudgetRule[],
+    budgets,
     prices,
+    counters,
     assumedTokens: limits.assumedTokens,
-    findRoute: options.findRoute,
-    targetsOf: options.targetsOf,
-    ...(objects && { counters: objectCounters(objects) }),
+    findRoute,
+    targetsOf,
     ...(ledger && { spent: ({ per, id, fromMs, toMs }) => ledger.usage.spent(per, id, fromMs, toMs) }),
   });
-  const cache = createResponseCache({
-    store: edgeAnswers({ ...(kv && { kv }), ...(objects && { objects }) }),
-    maxAnswerBytes: options.maxAnswerBytes,
-    shareFlights: false,
-  });
+  const answers = edgeAnswers({ ...(kv && { kv }), ...(objects && { objects }), ...(outbox && { outbox }) });
+  const books =
+    ledger &&
+    createBookkeeper(
+      ledger.db,
+      async (target, usage) => {
+        catalogue ??= await genaiPrices();
+        return prices.usd(target, usage);
+      },
+      (error) => onError(error, 'usage could not be booked; it is tried again'),
+    );
+  const rules: AdminRules = { digest, fixed, keyring };
   return {
     policy,
-    cache,
-    open: await keyring.open(),
-    priceOf: prices.usd,
-    ...(ledger && {
-      objects: ledger.objects,
-      feedback: ledger.feedback,
-      book: async (record) => void (await ledger.db.transaction([insertUsage(usageOf(record))])),
+    cache: createResponseCache({
+      store: answers,
+      maxAnswerBytes: cacheConfig.maxAnswerBytes,
+      shareFlights: false,
     }),
+    priceOf: prices.usd,
+    book: (record) => books?.add(record),
+    ...(ledger && { objects: edgeObjects(ledger.objects), feedback: ledger.feedback }),
+    routes: (deps) =>
+      ledger
+        ? adminRoutes(
+            deps,
+            ledger,
+            async () => books?.flush(),
+            () => rules,
+          )
+        : [],
+    async flush() {
+      await Promise.all([outbox?.flush(), books?.flush()]);
+    },
   };
 }

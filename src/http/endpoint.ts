@@ -69,7 +69,7 @@ export function endpoint(
           endpoint: c.req.path,
           startedMs,
           headers: asked,
-          answerId: randomId(''),
+          answerId: deps.answerId?.() ?? randomId(''),
           trace: beginTrace(asked, deps.options.traceRatio),
           ...(after && { after }),
         };

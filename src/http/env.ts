@@ -55,6 +55,8 @@ export interface HttpDeps {
   readonly active: ActiveRequests;
   /** Makes a whole answer once for an Idempotency-Key; absent: the header means nothing there. */
   readonly once?: Once;
+  /** Names the next answer; random if absent. */
+  readonly answerId?: () => string;
   /** Streams that outlive their reader; absent: none do. */
   readonly streams?: StreamLogs;
   readonly options: HttpOptions;

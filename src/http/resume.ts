@@ -110,7 +110,7 @@ export async function sendResumable(
   exchange: Exchange,
 ): Promise<void> {
   const { context } = exchange;
-  const id = randomId('strm_');
+  const id = `strm_${context.answerId ?? randomId('')}`;
   const lastWords = lastWordsOf(format, meta).map((event) => `id: ${id}:{position}\n${event}`);
   const log = logs.open(id, context.caller.id, { abandonMs, lastWords });
   const waited = new AbortController();

@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache';
+import { adminRoutes } from '../admin-routes.ts';
 import type { Idempotency } from '../cache/idempotency.ts';
 import type { ResponseCache } from '../cache/through.ts';
 import type { Config } from '../config.ts';
 import { nodeDigest } from '../core/digest.node.ts';
-import type { Digest } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Usage } from '../core/event.ts';
 import type { ObjectStore } from '../core/objects.ts';
@@ -16,26 +16,20 @@ import type { RequestContext } from '../core/run.ts';
 import type { BudgetStatus, ResponseCacheStatus } from '../core/status.ts';
 import type { RouteEntry } from '../http/deps.ts';
 import type { HttpDeps } from '../http/env.ts';
-import { adminKeyRoutes } from '../http/routes/admin-keys.ts';
-import { reportRoutes } from '../http/routes/admin-usage.ts';
 import type { Books, BooksAlert, Entry } from '../ledger/books.ts';
 import { ledgerConfig as ledgerConfigSchema } from '../ledger/config.ts';
-import { forgetCaller } from '../ledger/forget.ts';
-import type { KeyRecord } from '../ledger/key-record.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { ledgerExists, openLedgerWithBooks } from '../ledger/open.node.ts';
 import { usageOf } from '../ledger/usage.ts';
 import type { DurableSink } from '../observability/record.ts';
 import type { Policy } from '../policy/admit.ts';
 import { refuseOpenBind } from '../policy/bind.ts';
-import { periodOf } from '../policy/budgets.ts';
 import { createTokenCounter } from '../policy/count.ts';
 import { memoryCounters } from '../policy/counters-memory.ts';
 import { redisCounters, withFallback } from '../policy/counters-redis.ts';
 import { fixedKeys } from '../policy/fixed-keys.ts';
 import { createJwtVerifier } from '../policy/jwt.ts';
-import { createKeyAdmin, type KeyAdmin } from '../policy/key-admin.ts';
-import { createKeyring, type Keyring } from '../policy/keyring.ts';
+import { createKeyring } from '../policy/keyring.ts';
 import { memoryNonces, redisNonces } from '../policy/nonces.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { createPrices } from '../policy/price.ts';
@@ -221,7 +215,15 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
         isRepeated(record, forbidden) ? Promise.resolve() : books.write(entriesOf(record, current.audit.requests)),
     }),
     ...(ledger && { objects: ledger.objects, feedback: ledger.feedback }),
-    routes: (deps) => (ledger && books ? adminRoutes(deps, ledger, books, () => rules) : []),
+    routes: (deps) =>
+      ledger && books
+        ? adminRoutes(
+            deps,
+            ledger,
+            () => books.settled(),
+            () => rules,
+          )
+        : [],
     budgets: () => rules.policy.budgets(),
     cacheStatus: () => answers.status(),
     health: () => (books && books.state() !== 'ok' ? { ledger: books.state() } : {}),
@@ -235,37 +237,6 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
 }
 
 const ledgerDefaults = ledgerConfigSchema.parse({});
-
-function adminRoutes(
-  deps: HttpDeps,
-  { keys, usage, audit, contents, db }: Ledger,
-  books: Books,
-  rules: () => { readonly digest: Digest; readonly fixed: readonly KeyRecord[]; readonly keyring: Keyring },
-): readonly RouteEntry[] {
-  const spent = (id: string) => {
-    const { fromMs, toMs } = periodOf('month', Date.now());
-    return usage.spent('key', id, fromMs, toMs);
-  };
-  const admin = (): KeyAdmin => {
-    const { digest, fixed, keyring } = rules();
-    return createKeyAdmin({ keys, audit, digest, fixed, spent, forget: keyring.forget });
-  };
-  return [
-    ...adminKeyRoutes(deps, {
-      list: () => admin().list(),
-      create: (wish, actor) => admin().create(wish, actor),
-      rotate: (id, overlapMs, actor) => admin().rotate(id, overlapMs, actor),
-      revoke: (id, actor) => admin().revoke(id, actor),
-    }),
-    ...reportRoutes(deps, {
-      usage,
-      audit,
-      settled: () => books.settled(),
-      contents: (query) => contents.list(query),
-      forget: (id, actor) => forgetCaller(db, audit, id, actor),
-    }),
-  ];
-}
 
 /** The books cannot be written: callers with a budget wait, as their spending could not be held to it; by policy all do. */
 function closedBy(books: Books, whenLost: () => 'serve' | 'refuse') {

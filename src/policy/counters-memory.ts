@@ -34,12 +34,51 @@ interface Budget {
   endsAt: number;
 }
 
+/** Counters in memory that can be kept elsewhere and come back: a Durable Object's outlive its eviction. */
+export interface KeepableCounters extends Counters {
+  /** What changed since the last call, by name; undefined where nothing is counted under it any more. */
+  changes(): ReadonlyMap<string, string | undefined>;
+}
+
+export interface MemoryCounterOptions {
+  /** Kept counters need one that goes on over a restart: the wall's. */
+  readonly clock?: Clock;
+  /** As `changes` gave them before. */
+  readonly kept?: Iterable<readonly [name: string, value: string]>;
+  /** Holders of a slot that are not heard of for so long are gone; absent: this process knows when they end. */
+  readonly leaseMs?: number;
+}
+
 /** Counters of one process. All of it is synchronous, so nothing can come between the check and the taking. */
-export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}): Counters {
+export function memoryCounters({
+  clock = systemClock,
+  kept: before,
+  leaseMs,
+}: MemoryCounterOptions = {}): KeepableCounters {
   const windows = new Map<string, Window>();
   const budgets = new Map<string, Budget>();
   const slots = new Map<string, Slots>();
   let sweptAt = clock.now();
+  const changed = before && new Set<string>(); // nobody asks for changes where nothing is kept
+  for (const [name, value] of before ?? []) restore(name, JSON.parse(value));
+
+  function restore(name: string, value: unknown): void {
+    const [kind, key] = [name.slice(0, name.indexOf(':')), name.slice(name.indexOf(':') + 1)];
+    if (kind === 'rate') {
+      const { pieces, ...rest } = value as Omit<Window, 'pieces'> & { pieces: number[] }; // as `save` wrote it
+      windows.set(key, { ...rest, pieces: Float64Array.from(pieces) });
+    } else if (kind === 'budget') budgets.set(key, value as Budget);
+    else slots.set(key, { since: new Map(value as [string, number][]), took: [], changedAt: clock.now() });
+  }
+
+  function save(name: string): string | undefined {
+    const [kind, key] = [name.slice(0, name.indexOf(':')), name.slice(name.indexOf(':') + 1)];
+    if (kind === 'budget') return budgets.has(key) ? JSON.stringify(budgets.get(key)) : undefined;
+    if (kind === 'slots')
+      return slots.get(key)?.since.size ? JSON.stringify([...(slots.get(key)?.since ?? [])]) : undefined;
+    const window = windows.get(key);
+    return window && JSON.stringify({ ...window, pieces: [...window.pieces] });
+  }
 
   const windowOf = (key: string, pieceMs: number, now: number): Window => {
     const piece = Math.floor(now / pieceMs);
@@ -100,6 +139,9 @@ export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}):
       }
       case 'slots': {
         const held = slots.get(claim.key);
+        if (held && leaseMs !== undefined) {
+          for (const [holder, since] of held.since) if (since + leaseMs < now) held.since.delete(holder);
+        }
         const used = held?.since.size ?? 0;
         if (!held || used < claim.limit) return { used, waitMs: 0, resetMs: 0 };
         const ages = [...held.since.values()].map((since) => now - since);
@@ -111,6 +153,7 @@ export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}):
   };
 
   const take = (claim: Claim, now: number): void => {
+    changed?.add(`${claim.kind}:${claim.key}`);
     if (claim.kind === 'rate') {
       const window = windowOf(claim.key, claim.windowMs / windowPieces, now);
       window.pieces[window.newest % kept] = (window.pieces[window.newest % kept] ?? 0) + claim.amount;
@@ -126,14 +169,17 @@ export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}):
   const sweep = (now: number): void => {
     if (now - sweptAt < 60_000) return;
     sweptAt = now;
-    for (const [key, budget] of budgets) if (budget.endsAt < now) budgets.delete(key);
+    for (const [key, budget] of budgets) if (budget.endsAt < now && budgets.delete(key)) changed?.add(`budget:${key}`);
     for (const [key, { since, changedAt }] of slots) {
       if (since.size === 0 && changedAt < now - forgetSlotsMs) slots.delete(key);
     }
-    for (const [key, { newest, pieceMs }] of windows) if ((newest + kept) * pieceMs < now) windows.delete(key);
+    for (const [key, { newest, pieceMs }] of windows) {
+      if ((newest + kept) * pieceMs < now && windows.delete(key)) changed?.add(`rate:${key}`);
+    }
   };
 
   const apply = (at: number, change: Change, now: number): CounterState => {
+    changed?.add(`${change.kind}:${change.key}`);
     switch (change.kind) {
       case 'rate': {
         const pieceMs = change.windowMs / windowPieces;
@@ -190,6 +236,18 @@ export function memoryCounters({ clock = systemClock }: { clock?: Clock } = {}):
     settle(at, changes) {
       const now = clock.now();
       return changes.map((change) => apply(at, change, now));
+    },
+    ...(leaseMs !== undefined && {
+      renew({ key, holder }) {
+        const held = slots.get(key);
+        if (held?.since.has(holder)) held.since.set(holder, clock.now());
+        changed?.add(`slots:${key}`);
+      },
+    }),
+    changes() {
+      const told = new Map([...(changed ?? [])].map((name) => [name, save(name)]));
+      changed?.clear();
+      return told;
     },
   };
 }

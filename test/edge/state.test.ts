@@ -1,7 +1,14 @@
-import { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { chatAnswer, chatJson, type FaultyUpstream, faultyUpstream, openaiServer } from '../faulty-upstream.ts';
-import { bundleWorker, compatibility } from './bundle.ts';
+import {
+  chatAnswer,
+  chatJson,
+  chatStream,
+  done,
+  type FaultyUpstream,
+  faultyUpstream,
+  openaiServer,
+} from '../faulty-upstream.ts';
+import { type Edge, startEdge } from './workers.ts';
 
 const key = 'tg-edge-test-key-0123456789';
 const secret = 'a-secret-of-two-gateways-0123456789';
@@ -12,38 +19,31 @@ models:
   plain: { targets: [{ provider: up, model: m-1 }] }
   cached: { targets: [{ provider: up, model: m-1 }], cache: { ttl: 10m, scope: global } }
   home: { targets: [{ local: smollm2 }], fallback: [plain] }
-keys: { fixed: [{ name: test, key: "${key}", limits: { requestsPerMinute: 20 } }, { name: free, key: "tg-another-key-9876543210" }] }
+prices: { overrides: { "up/*": { input: 10, output: 10 } } }
+budgets: [{ name: small, per: key, only: [poor], usd: 0.05, period: month }]
+keys: { fixed: [{ name: poor, key: tg-poor-0123456789abcdef }, { name: holder, key: tg-holder-0123456789abcdef, limits: { streams: 1 } }, { name: test, key: "${key}", limits: { requestsPerMinute: 20 } }, { name: free, key: "tg-another-key-9876543210" }] }
 edge: { nodes: ["\${NODE_URL}"], secret: "${secret}" }
 `;
 
-describe('a worker with KV, D1 and a Durable Object', () => {
-  let mf: Miniflare;
-  let url: URL;
+describe('a worker with KV, D1 and Durable Objects', () => {
+  let edge: Edge;
   let upstream: FaultyUpstream;
   let node: FaultyUpstream;
 
   beforeAll(async () => {
     [upstream, node] = await Promise.all([faultyUpstream(), faultyUpstream()]);
-    const { code } = await bundleWorker();
-    mf = new Miniflare({
-      modules: [{ type: 'ESModule', path: 'worker.mjs', contents: new TextDecoder().decode(code) }],
-      ...compatibility,
-      cf: false,
-      bindings: { TIDEGATE_CONFIG: config, UP_URL: upstream.baseUrl, NODE_URL: node.baseUrl },
-      kvNamespaces: ['TIDEGATE_KV'],
-      d1Databases: ['TIDEGATE_DB'],
-      durableObjects: { TIDEGATE_STATE: 'TidegateState' },
-      handleRuntimeStdio: () => {},
-    });
-    url = await mf.ready;
+    const bindings = { UP_URL: upstream.baseUrl, NODE_URL: node.baseUrl };
+    edge = await startEdge({ config, bindings, isolates: 2 });
   });
   afterAll(async () => {
-    await mf.dispose();
+    await edge?.close();
     await Promise.all([upstream.close(), node.close()]);
   });
 
+  let asked = 0;
+  /** Every other request reaches another isolate. */
   const chat = (body: object = {}, apiKey = 'tg-another-key-9876543210') =>
-    fetch(new URL('/v1/chat/completions', url), {
+    fetch(new URL('/v1/chat/completions', edge.urls[asked++ % 2]), {
       method: 'POST',
       headers: { 'content-type': 'application/json', authorization: `Bearer ${apiKey}` },
       body: JSON.stringify({ model: 'plain', messages: [{ role: 'user', content: 'Hi' }], ...body }),
@@ -55,7 +55,7 @@ describe('a worker with KV, D1 and a Durable Object', () => {
     expect((await chat()).status).toBe(200);
   });
 
-  test('counts limits exactly, however many ask at once', async () => {
+  test('counts limits exactly over isolates, however many ask at once, and over a restart', async () => {
     upstream.answer(openaiServer(['a']));
     const answers = await Promise.all(Array.from({ length: 50 }, () => chat({}, key)));
     const statuses = answers.map(({ status }) => status);
@@ -63,6 +63,42 @@ describe('a worker with KV, D1 and a Durable Object', () => {
     expect(statuses.filter((status) => status === 429)).toHaveLength(30);
     expect(Number(answers.find(({ status }) => status === 429)?.headers.get('retry-after'))).toBeGreaterThan(0);
     await Promise.all(answers.map((answer) => answer.text()));
+    await new Promise((resolve) => setTimeout(resolve, 1300)); // counts are written once a second
+    await edge.restart();
+    const after = await chat({}, key);
+    expect(after.status).toBe(429);
+    await after.text();
+  });
+
+  test('holds tokens and answers at once over isolates, and gives back what was not used', async () => {
+    const holder = 'tg-holder-0123456789abcdef';
+    upstream.answer({ body: [chatStream(['a'], { done: false }), { wait: 700 }, done] });
+    const first = await chat({ stream: true }, holder);
+    const second = await chat({ stream: true }, holder);
+    expect([first.status, second.status]).toEqual([200, 429]);
+    await Promise.all([first.text(), second.text()]);
+    upstream.answer(openaiServer(['a']));
+    const free = async () => {
+      const answer = await chat({}, holder);
+      await answer.text();
+      return answer.status;
+    };
+    await expect.poll(free, { timeout: 5000 }).toBe(200);
+  });
+
+  test('spends a budget to its end and not beyond, over isolates', async () => {
+    upstream.answer(chatJson('rich', { usage: { prompt_tokens: 1000, completion_tokens: 1000, total_tokens: 2000 } }));
+    const poor = 'tg-poor-0123456789abcdef';
+    const before = upstream.requests.length;
+    const statuses: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      const answer = await chat({ max_tokens: 1000 }, poor);
+      await answer.text();
+      statuses.push(answer.status);
+    }
+    // Two cents each of five; a third could need one more than is left.
+    expect(statuses).toEqual([200, 200, 429, 429, 429, 429]);
+    expect(upstream.requests.length - before).toBe(2);
   });
 
   test('asks the upstream once for what many ask at once, and keeps the answer', async () => {
@@ -82,7 +118,7 @@ describe('a worker with KV, D1 and a Durable Object', () => {
     const again = await chat(body);
     expect(again.headers.get('x-tidegate-cache')).toBe('hit');
     await again.text();
-    const kv = (await mf.getKVNamespace('TIDEGATE_KV')) as unknown as { list(): Promise<{ keys: unknown[] }> }; // typed for another platform
+    const kv = (await edge.mf.getKVNamespace('TIDEGATE_KV')) as unknown as { list(): Promise<{ keys: unknown[] }> }; // typed for another platform
     await expect.poll(async () => (await kv.list()).keys.length).toBe(1);
   });
 
@@ -90,12 +126,13 @@ describe('a worker with KV, D1 and a Durable Object', () => {
     upstream.answer(openaiServer(['a', 'b']));
     const response = await chat({ stream: true, user: 'someone' });
     await response.text();
-    const database = await mf.getD1Database('TIDEGATE_DB');
-    const row = await database
-      .prepare('SELECT model, target, status, outcome FROM usage WHERE request_id = ?')
-      .bind(response.headers.get('x-request-id'))
-      .first();
-    expect(row).toMatchObject({ model: 'plain', target: 'up/m-1', status: 200, outcome: 'ok' });
+    const database = await edge.mf.getD1Database('TIDEGATE_DB');
+    const booked = () =>
+      database
+        .prepare('SELECT model, target, status, outcome FROM usage WHERE request_id = ?')
+        .bind(response.headers.get('x-request-id'))
+        .first();
+    await expect.poll(booked).toMatchObject({ model: 'plain', target: 'up/m-1', status: 200, outcome: 'ok' });
   });
 
   test('reaches a gateway with an engine by signed requests, and an upstream when that is down', async () => {

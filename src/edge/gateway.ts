@@ -1,0 +1,183 @@
+import packageJson from '../../package.json' with { type: 'json' };
+import { decodeDelivered } from '../../providers/delivered.ts';
+import { createProviders } from '../../providers/registry.ts';
+import { tidegate } from '../../providers/tidegate.ts';
+import type { AiBinding } from '../../providers/workers-ai.ts';
+import { createAskModel } from '../ask-model.ts';
+import type { Config } from '../config.ts';
+import { parseConfig } from '../config-text.ts';
+import { systemClock } from '../core/clock.ts';
+import { memoryObjects } from '../core/objects.ts';
+import type { Provider } from '../core/provider.ts';
+import type { Transport } from '../core/transport.ts';
+import { createFilters } from '../filters/index.ts';
+import { createGateway } from '../gateway.ts';
+import { createActiveRequests } from '../http/active.ts';
+import { createApp } from '../http/app.ts';
+import type { AppDeps } from '../http/deps.ts';
+import { createStreamLogs } from '../http/stream-log.ts';
+import { recordLine } from '../observability/log.ts';
+import { createRecorder } from '../observability/record.ts';
+import { traceRequests } from '../observability/traces.ts';
+import { createLibrary } from '../prompts/library.ts';
+import { createPrompts } from '../prompts/render.ts';
+import { routedModels } from '../routes-of-config.ts';
+import { createRouting } from '../routing/attempt.ts';
+import { createTargetStates, type TargetStates } from '../routing/state.ts';
+import type { After, EdgeBindings } from './bindings.ts';
+import { shareBreakers } from './breakers.ts';
+import { createNodeProbes } from './node-probes.ts';
+import { edgeObjects, noBatches } from './objects.ts';
+import { edgeOtlp } from './otlp.ts';
+import { packagedPrompts } from './prompt-files.ts';
+import { type EdgeStores, openEdgeState } from './state.ts';
+
+export type App = ReturnType<typeof createApp>;
+
+/** A gateway for one configuration, inside one isolate. */
+export interface EdgeGateway {
+  readonly app: App;
+  /** The same app for an answer that is made inside its own object. */
+  appFor(parts: Pick<AppDeps, 'streams' | 'answerId'>): App;
+  /** What is due at the beginning of a request: to be done behind its answer. */
+  begun(after: After): void;
+  /** What has gathered when one ends: books, counters, traces. Never rejects. */
+  ended(): Promise<void>;
+}
+
+export interface EdgeGatewayOptions {
+  readonly bindings: EdgeBindings;
+  readonly stores: EdgeStores;
+  readonly transport: Transport;
+  /** Kept over configurations: a target stays as healthy as it is. */
+  readonly states: TargetStates;
+  readonly log: (level: string, fields: object) => void;
+  /** Parts that are not well, for `/health`. */
+  readonly health: () => Readonly<Record<string, string>>;
+}
+
+/** What an isolate keeps of its targets while configurations come and go. */
+export const edgeStates = createTargetStates;
+
+/** Builds the gateway that a configuration's text stands for. Throws ConfigError, or invalid_request naming the entry. */
+export async function buildEdgeGateway(text: string, name: string, options: EdgeGatewayOptions): Promise<EdgeGateway> {
+  const { bindings, stores, transport, states, log } = options;
+  const config = readConfig(text, name, bindings);
+  const probes = config.edge && createNodeProbes(config.edge, transport, states);
+  const models = routedModels(config, providersOf(config, bindings, transport));
+  const routing = createRouting(models, undefined, {
+    states,
+    decodeWire: decodeDelivered,
+    onEvent: ({ type, ...event }) => log('info', { msg: `routing: ${type}`, ...event }),
+  });
+  const library = createLibrary(packagedPrompts);
+  const onError = (error: unknown, msg: string) =>
+    log('warn', { msg, error: error instanceof Error ? error.message : String(error) });
+  const state = await openEdgeState({
+    bindings,
+    stores,
+    config,
+    findRoute: (model) => routing.find(model),
+    targetsOf: (model) => models.find((each) => each.name === model)?.targets.map((target) => target.name) ?? [],
+    onError,
+  });
+  const { traces } = config.observability;
+  const endpoint = bindings['OTEL_EXPORTER_OTLP_ENDPOINT'];
+  const tracesUrl =
+    traces?.url ?? (typeof endpoint === 'string' ? `${endpoint.replace(/\/$/, '')}/v1/traces` : undefined);
+  const otlp =
+    tracesUrl === undefined
+      ? undefined
+      : edgeOtlp({
+          url: tracesUrl,
+          ...(traces && { headers: traces.headers }),
+          serviceVersion: packageJson.version,
+          onError: (error) => onError(error, 'traces are not exported'),
+        });
+  const gateway = createGateway({
+    policy: state.policy,
+    prompts: createPrompts(library),
+    routing,
+    filters: createFilters(config.filters, { transport, ask: createAskModel(routing, library, () => Date.now()) }),
+    cache: state.cache,
+    record: createRecorder(
+      [
+        (record) => {
+          const { level, fields } = recordLine(record);
+          log(level, fields);
+        },
+        state.book,
+      ],
+      undefined,
+      {
+        priceOf: state.priceOf,
+        watchers: otlp ? [traceRequests(otlp.export, { content: traces?.content ?? false })] : [],
+      },
+    ),
+  });
+  const deps: AppDeps = {
+    gateway,
+    policy: state.policy,
+    active: createActiveRequests(),
+    options: {
+      maxBodyBytes: config.server.maxBodyBytes,
+      traceRatio: traces?.sampled ?? 1,
+      heartbeatMs: config.server.heartbeat,
+      slowReaderMs: config.server.slowReader,
+      origins: config.server.origins ?? ['*'],
+      hosts: config.server.hosts ?? [],
+    },
+    describeModel: async (model) => ({
+      ownedBy: config.models[model]?.targets[0]?.provider ?? 'tidegate',
+      created: 0,
+    }),
+    health: () => ({ ready: true, parts: options.health() }),
+    objects: state.objects ?? edgeObjects(memoryObjects()),
+    // Without an object for each, detached answers live as long as their isolate, and their events in the database.
+    streams: createStreamLogs(state.objects && { objects: state.objects }),
+    batches: noBatches,
+  };
+  const app = (parts: Partial<AppDeps> = {}) => {
+    const all = { ...deps, ...parts };
+    return createApp({ ...all, routes: state.routes(all) });
+  };
+  const { TIDEGATE_STATE: objects } = bindings;
+  const breakers = objects && shareBreakers(states, objects, () => systemClock.now());
+  return {
+    app: app(),
+    appFor: app,
+    begun(after) {
+      breakers?.(after);
+      probes?.(after);
+    },
+    async ended() {
+      await Promise.all([state.flush(), otlp?.flush()]).catch((error: unknown) => onError(error, 'a flush failed'));
+    },
+  };
+}
+
+/** Secrets and variables are filled in by name; there are no files. */
+function readConfig(text: string, name: string, bindings: EdgeBindings): Config {
+  const env = Object.fromEntries(
+    Object.entries(bindings).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
+  const config = parseConfig(text, name, { env });
+  const { response } = config.cache;
+  if (!response) return config;
+  const models = Object.entries(config.models).map(([model, entry]) => [model, { cache: response, ...entry }]);
+  return { ...config, models: Object.fromEntries(models) };
+}
+
+function providersOf(config: Config, bindings: EdgeBindings, transport: Transport): Map<string, readonly Provider[]> {
+  const ai = bindings.AI === undefined ? {} : { ai: bindings.AI as AiBinding }; // bound in wrangler.toml under [ai]
+  const providers = new Map<string, readonly Provider[]>();
+  for (const [name, entry] of Object.entries(config.providers)) {
+    providers.set(name, createProviders(name, entry, { transport, ...ai }));
+  }
+  if (config.edge) {
+    const { nodes, secret } = config.edge;
+    const gateways = nodes.map((baseUrl, i) => tidegate({ name: `node#${i + 1}`, baseUrl, secret, transport }));
+    providers.set('local', gateways);
+  }
+  return providers;
+}
