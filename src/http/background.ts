@@ -1,3 +1,4 @@
+import { anySignal } from '../core/abort.ts';
 import { randomId } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
@@ -85,6 +86,6 @@ const stopWithinMs = 15_000;
 export async function stopResponse(log: ReadableLog | undefined, signal: AbortSignal, why: string): Promise<void> {
   if (log?.state !== 'open') return;
   await log.abort(new GatewayError('cancelled', why));
-  const waiting = AbortSignal.any([signal, AbortSignal.timeout(stopWithinMs)]);
+  const waiting = anySignal([signal, AbortSignal.timeout(stopWithinMs)]);
   for await (const _ of log.follow(log.length - 1, waiting)); // until its end is kept
 }

@@ -141,6 +141,7 @@ test('a background response is made to its end, replayed and cancelled from any 
   const other = (await (await ask({ path: '/v1/responses', body })).json()) as { id: string };
   await upstream.received(before + 1);
   const cancelled = await ask({ isolate: 1, path: `/v1/responses/${other.id}/cancel`, body: {} });
-  expect(await cancelled.json()).toMatchObject({ status: 'cancelled' });
+  const told = await cancelled.text();
+  expect(told).toContain('"status":"cancelled"');
   await upstream.requests[before]?.closed;
 });
