@@ -1,10 +1,10 @@
 import type { After, EdgeBindings } from './edge/bindings.ts';
 import { type ConfigSource, createConfigSource } from './edge/config-source.ts';
-import { type App, buildEdgeGateway, type EdgeGateway, edgeStates } from './edge/gateway.ts';
-import { openEdgeStores } from './edge/state.ts';
-import { createStreamObject, type ServeStream } from './edge/stream-object.ts';
-import { throughObject } from './edge/stream-requests.ts';
 import { createFetchTransport } from './transport/fetch.ts';
+import { type App, buildEdgeGateway, type EdgeGateway, edgeStates } from './worker/gateway.ts';
+import { openEdgeStores } from './worker/state.ts';
+import { createStreamObject, type ServeStream } from './worker/stream-object.ts';
+import { throughObject } from './worker/stream-requests.ts';
 
 export { TidegateState } from './edge/state-object.ts';
 

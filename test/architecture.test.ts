@@ -33,7 +33,7 @@ const rooms: Record<string, readonly string[]> = {
   engine: ['core'],
   models: ['core'],
   transport: ['core'],
-  edge: ['core', 'policy', 'routing', 'cache', 'filters', 'observability', 'ledger', 'wire'],
+  edge: ['core', 'policy', 'routing', 'cache', 'observability', 'ledger'],
   dashboard: ['core'],
   gateway: ['core', 'policy', 'routing', 'cache', 'filters', 'prompts', 'observability'],
   'config-text': ['core', 'config', 'routing'],

@@ -1,4 +1,3 @@
-import type { Config } from '../config.ts';
 import { systemClock } from '../core/clock.ts';
 import { withDeadline } from '../core/signals.ts';
 import type { Transport } from '../core/transport.ts';
@@ -14,7 +13,7 @@ const failuresToLeave = 2;
  * its own between requests. One that fails twice, or says it is draining, is left out until it answers again.
  */
 export function createNodeProbes(
-  { nodes }: NonNullable<Config['edge']>,
+  nodes: readonly string[],
   transport: Transport,
   states: TargetStates,
   now: () => number = () => systemClock.now(),

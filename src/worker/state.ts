@@ -7,6 +7,10 @@ import type { Usage } from '../core/event.ts';
 import type { ObjectStore } from '../core/objects.ts';
 import type { RequestRecord } from '../core/record.ts';
 import type { Route } from '../core/route.ts';
+import { edgeAnswers } from '../edge/answers.ts';
+import { createOutbox, type EdgeBindings, type Outbox, tell } from '../edge/bindings.ts';
+import { createBookkeeper } from '../edge/bookkeeper.ts';
+import { objectCounters } from '../edge/counters.ts';
 import type { RouteEntry } from '../http/deps.ts';
 import type { HttpDeps } from '../http/env.ts';
 import { d1 } from '../ledger/d1.ts';
@@ -21,10 +25,6 @@ import { memoryNonces, type Nonces } from '../policy/nonces.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { createPrices, type PriceCatalogue } from '../policy/price.ts';
 import { genaiPrices } from '../policy/price-catalogue.ts';
-import { edgeAnswers } from './answers.ts';
-import { createOutbox, type EdgeBindings, type Outbox, tell } from './bindings.ts';
-import { createBookkeeper } from './bookkeeper.ts';
-import { objectCounters } from './counters.ts';
 import { edgeObjects } from './objects.ts';
 
 /** What an isolate keeps while configurations come and go. */

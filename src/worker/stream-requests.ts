@@ -1,5 +1,5 @@
 import { randomId } from '../core/clock.ts';
-import type { ObjectNamespace } from './bindings.ts';
+import type { ObjectNamespace } from '../edge/bindings.ts';
 import { answerHeader } from './stream-object.ts';
 
 /** Larger requests for background responses are answered where they came in, and live as long as their isolate. */

@@ -10,6 +10,11 @@ import { systemClock } from '../core/clock.ts';
 import { memoryObjects } from '../core/objects.ts';
 import type { Provider } from '../core/provider.ts';
 import type { Transport } from '../core/transport.ts';
+import type { After, EdgeBindings } from '../edge/bindings.ts';
+import { shareBreakers } from '../edge/breakers.ts';
+import { createNodeProbes } from '../edge/node-probes.ts';
+import { edgeOtlp } from '../edge/otlp.ts';
+import { packagedPrompts } from '../edge/prompt-files.ts';
 import { createFilters } from '../filters/index.ts';
 import { createGateway } from '../gateway.ts';
 import { createActiveRequests } from '../http/active.ts';
@@ -24,12 +29,7 @@ import { createPrompts } from '../prompts/render.ts';
 import { routedModels } from '../routes-of-config.ts';
 import { createRouting } from '../routing/attempt.ts';
 import { createTargetStates, type TargetStates } from '../routing/state.ts';
-import type { After, EdgeBindings } from './bindings.ts';
-import { shareBreakers } from './breakers.ts';
-import { createNodeProbes } from './node-probes.ts';
 import { edgeObjects, noBatches } from './objects.ts';
-import { edgeOtlp } from './otlp.ts';
-import { packagedPrompts } from './prompt-files.ts';
 import { type EdgeStores, openEdgeState } from './state.ts';
 
 export type App = ReturnType<typeof createApp>;
@@ -63,7 +63,7 @@ export const edgeStates = createTargetStates;
 export async function buildEdgeGateway(text: string, name: string, options: EdgeGatewayOptions): Promise<EdgeGateway> {
   const { bindings, stores, transport, states, log } = options;
   const config = readConfig(text, name, bindings);
-  const probes = config.edge && createNodeProbes(config.edge, transport, states);
+  const probes = config.edge && createNodeProbes(config.edge.nodes, transport, states);
   const models = routedModels(config, providersOf(config, bindings, transport));
   const routing = createRouting(models, undefined, {
     states,

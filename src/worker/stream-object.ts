@@ -1,6 +1,6 @@
+import type { EdgeBindings } from '../edge/bindings.ts';
+import type { ObjectState } from '../edge/storage.ts';
 import type { StreamLogs } from '../http/stream-log.ts';
-import type { EdgeBindings } from './bindings.ts';
-import type { ObjectState } from './storage.ts';
 import { type KeptStreamLogs, keptStreamLogs } from './stream-logs.ts';
 
 /** Answers one request inside an object: `answerId` names the answer, `logs` holds its events. */

@@ -1,5 +1,5 @@
+import type { ObjectStorage } from '../edge/storage.ts';
 import { createStreamLogs, type StreamLog, type StreamLogs } from '../http/stream-log.ts';
-import type { ObjectStorage } from './storage.ts';
 
 /** A log that ended stays for so long in memory; afterwards it is read from the database. */
 const inMemoryMs = 10_000;
