@@ -90,7 +90,7 @@ describe('the worker, in workerd', () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     const leftAt = performance.now();
     client.abort();
-    expect(((await upstream.requests[before]?.closed) ?? Number.POSITIVE_INFINITY) - leftAt).toBeLessThan(250);
+    expect(((await upstream.requests[before]?.closed) ?? Number.POSITIVE_INFINITY) - leftAt).toBeLessThan(1000);
   });
 
   test('refuses bad bodies and unknown models in the client’s envelope', async () => {
