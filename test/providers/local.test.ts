@@ -300,6 +300,7 @@ describe.skipIf(path === null)('the local provider', () => {
 
   test.each([
     { name: 'killed', signal: 'SIGKILL' },
+    { name: 'natively aborted', signal: 'SIGABRT' },
     { name: 'hung', signal: 'SIGSTOP' },
   ] as const)('fails what ran in a $name engine, and answers the next request', async ({ signal }) => {
     let loads = 0;
