@@ -1,4 +1,5 @@
-import OpenAI, { toFile } from 'openai';
+import type OpenAI from 'openai';
+import { toFile } from 'openai';
 import { expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
 import { memoryObjects } from '../../src/core/objects.ts';
@@ -9,16 +10,9 @@ import { defaultHttpOptions } from '../../src/http/env.ts';
 import { openPolicy } from '../../src/policy/admit.ts';
 import { appWith } from '../app.ts';
 import { scripted } from '../scripted.ts';
-import { type Answer, post } from './post.ts';
+import { type Answer, post, sdkOf } from './post.ts';
 
 type App = ReturnType<typeof appWith>;
-const sdk = (app: App) =>
-  new OpenAI({
-    apiKey: 'none',
-    baseURL: 'http://localhost/v1',
-    maxRetries: 0,
-    fetch: (async (url: string, init?: RequestInit) => app.request(url, init)) as typeof fetch, // fetch without a socket
-  });
 const line = (custom_id: string, body: object = {}, url = '/v1/chat/completions') =>
   JSON.stringify({
     custom_id,
@@ -27,22 +21,22 @@ const line = (custom_id: string, body: object = {}, url = '/v1/chat/completions'
     body: { model: 'test', messages: [{ role: 'user', content: 'Hi' }], ...body },
   });
 async function uploaded(app: App, text: string, purpose: 'batch' | 'user_data' = 'batch') {
-  return sdk(app).files.create({ file: await toFile(new TextEncoder().encode(text), 'in.jsonl'), purpose });
+  return sdkOf(app).files.create({ file: await toFile(new TextEncoder().encode(text), 'in.jsonl'), purpose });
 }
 async function ended(app: App, id: string) {
   for (;;) {
-    const batch = await sdk(app).batches.retrieve(id);
+    const batch = await sdkOf(app).batches.retrieve(id);
     if (['completed', 'failed', 'expired', 'cancelled'].includes(batch.status)) return batch;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
 const jsonl = async (app: App, id: string | null | undefined): Promise<Answer[]> =>
-  (await (await sdk(app).files.content(id ?? '')).text())
+  (await (await sdkOf(app).files.content(id ?? '')).text())
     .trim()
     .split('\n')
     .map((text) => JSON.parse(text));
 const begin = async (app: App, text: string, endpoint: OpenAI.BatchCreateParams['endpoint'] = '/v1/chat/completions') =>
-  sdk(app).batches.create({
+  sdkOf(app).batches.create({
     input_file_id: (await uploaded(app, text)).id,
     endpoint,
     completion_window: '24h',
@@ -61,11 +55,11 @@ test('a file is kept, listed, read byte for byte and deleted', async () => {
     status: 'processed',
     bytes: new TextEncoder().encode(content).length,
   });
-  expect(await (await sdk(app).files.content(file.id)).text()).toBe(content);
+  expect(await (await sdkOf(app).files.content(file.id)).text()).toBe(content);
   await uploaded(app, 'b', 'batch');
-  expect((await sdk(app).files.list({ purpose: 'user_data' })).data.map((one) => one.id)).toEqual([file.id]);
-  expect(await sdk(app).files.delete(file.id)).toEqual({ id: file.id, object: 'file', deleted: true });
-  await expect(sdk(app).files.retrieve(file.id)).rejects.toMatchObject({ status: 404 });
+  expect((await sdkOf(app).files.list({ purpose: 'user_data' })).data.map((one) => one.id)).toEqual([file.id]);
+  expect(await sdkOf(app).files.delete(file.id)).toEqual({ id: file.id, object: 'file', deleted: true });
+  await expect(sdkOf(app).files.retrieve(file.id)).rejects.toMatchObject({ status: 404 });
 });
 
 test.each([
@@ -120,7 +114,7 @@ test('a batch answers every line, in the order of its input, at batch priority',
     { custom_id: 'c', response: { status_code: 404, body: { error: { code: 'model_not_found' } } } },
   ]);
   expect(provider.requests.map((request) => request.priority)).toEqual(['batch', 'batch']);
-  expect((await sdk(app).batches.list()).data.map((one) => one.id)).toEqual([batch.id]);
+  expect((await sdkOf(app).batches.list()).data.map((one) => one.id)).toEqual([batch.id]);
 });
 
 test.each([
@@ -173,11 +167,11 @@ test('a cancelled batch keeps what was done', async () => {
   while ((await objects.list('batch-line', 'anonymous', page)).items.length < 1) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  expect((await sdk(app).batches.cancel(batch.id)).status).toBe('cancelling');
+  expect((await sdkOf(app).batches.cancel(batch.id)).status).toBe('cancelling');
   const done = await ended(app, batch.id);
   expect(done).toMatchObject({ status: 'cancelled', request_counts: { total: 3, completed: 1 }, error_file_id: null });
   expect((await jsonl(app, done.output_file_id)).map((one) => one.custom_id)).toEqual(['a']);
-  await expect(sdk(app).batches.cancel(batch.id)).rejects.toMatchObject({ status: 409 });
+  await expect(sdkOf(app).batches.cancel(batch.id)).rejects.toMatchObject({ status: 409 });
 });
 
 test('a batch that a stop cut short goes on afterwards: nothing lost, nothing twice', async () => {
@@ -255,7 +249,7 @@ test.each([
 
 test('stored chats can be listed by model and metadata, changed, read with their messages, and deleted', async () => {
   const app = appWith(scripted(['Hello']));
-  const client = sdk(app);
+  const client = sdkOf(app);
   const ask = (metadata: Record<string, string>, stream: boolean) =>
     client.chat.completions.create({
       model: 'test',

@@ -136,3 +136,32 @@ test('what is refused as a stream is refused by a status, before any event', asy
     '2',
   ]);
 });
+
+test('tools in the flat form of responses, and calls without a type, are understood at chat', async () => {
+  const provider = scripted(['ok']);
+  const call = { id: 'c1', function: { name: 'f', arguments: '{}' } };
+  const response = await post(appWith(provider), '/v1/chat/completions', {
+    model: 'test',
+    tools: [
+      { type: 'function', name: 'f', description: 'F.', parameters: { type: 'object' } },
+      { function: { name: 'g' } },
+      { type: 'custom', name: 'patch' },
+    ],
+    tool_choice: { type: 'function', name: 'f' },
+    messages: [
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content: null, tool_calls: [call] },
+      { role: 'tool', tool_call_id: 'c1', content: 'r' },
+    ],
+  });
+  expect(response.status).toBe(200);
+  const [request] = provider.requests;
+  expect(request?.tools).toEqual([
+    { kind: 'function', name: 'f', description: 'F.', parameters: { type: 'object' } },
+    { kind: 'function', name: 'g' },
+    { kind: 'custom', name: 'patch' },
+  ]);
+  expect(request?.toolChoice).toEqual({ type: 'named', name: 'f' });
+  expect(request?.messages[1]).toMatchObject({ toolCalls: [{ id: 'c1', kind: 'function', name: 'f' }] });
+  expect(request?.wire).toBeUndefined();
+});

@@ -1,3 +1,4 @@
+import OpenAI from 'openai';
 import { createSseDecoder } from '../../src/wire/sse.ts';
 import type { appWith } from '../app.ts';
 
@@ -28,3 +29,12 @@ export const lines = async (response: Response): Promise<Answer[]> =>
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line));
+
+/** The official SDK over an app without sockets. */
+export const sdkOf = (app: App) =>
+  new OpenAI({
+    apiKey: 'none',
+    baseURL: 'http://localhost/v1',
+    maxRetries: 0,
+    fetch: (async (url: string, init?: RequestInit) => app.request(url, init)) as typeof fetch, // fetch without a socket
+  });

@@ -1,4 +1,3 @@
-import OpenAI from 'openai';
 import { expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
@@ -7,7 +6,7 @@ import { anonymous } from '../../src/core/run.ts';
 import { openPolicy } from '../../src/policy/admit.ts';
 import { appWith } from '../app.ts';
 import { type Step, scripted } from '../scripted.ts';
-import { type Answer, events, post } from './post.ts';
+import { type Answer, events, post, sdkOf } from './post.ts';
 
 const respond = (app: ReturnType<typeof appWith>, body: object = {}) =>
   post(app, '/v1/responses', { model: 'test', input: 'Hi', ...body });
@@ -164,21 +163,12 @@ test.each<{ name: string; steps: Step[]; types: string[]; body?: object }>([
     );
     expect(await json(app.request(`/v1/responses/${final.id}`))).toEqual(final);
 
-    const stream = sdk(app).responses.stream({ model: 'test', input: 'Hi', ...body });
+    const stream = sdkOf(app).responses.stream({ model: 'test', input: 'Hi', ...body });
     const { output_text: _, ...built } = await stream.finalResponse();
     expect(built.output).toHaveLength(final.output.length);
     expect(built.status).toBe(final.status);
   },
 );
-
-const sdk = (app: ReturnType<typeof appWith>) =>
-  new OpenAI({
-    apiKey: 'none',
-    baseURL: 'http://localhost/v1',
-    maxRetries: 0,
-    // app.request is fetch without a socket
-    fetch: (async (url: string, init?: RequestInit) => app.request(url, init)) as typeof fetch,
-  });
 
 test('a failure in mid-stream raises in the SDK, and response.failed is the last event', async () => {
   const app = appWith(scripted(['x', new GatewayError('upstream_failed', 'It broke.')]));
@@ -187,7 +177,9 @@ test('a failure in mid-stream raises in the SDK, and response.failed is the last
     { type: 'error', code: 'upstream_error', message: 'It broke.' },
     { type: 'response.failed', response: { status: 'failed', error: { code: 'server_error' } } },
   ]);
-  await expect(sdk(app).responses.stream({ model: 'test', input: 'Hi' }).finalResponse()).rejects.toThrow('It broke.');
+  await expect(sdkOf(app).responses.stream({ model: 'test', input: 'Hi' }).finalResponse()).rejects.toThrow(
+    'It broke.',
+  );
 });
 
 test('a turn refers to the one before it: its input and output come first, its instructions do not', async () => {
@@ -271,7 +263,7 @@ test('a conversation is compacted into its user messages and a summary that the 
   const provider = scripted(['The user greeted; nothing is open.']);
   const app = appWith(provider);
   const first = await json(respond(app, { input: 'Hello there', tools: [lookup] }));
-  const compacted = await sdk(app).responses.compact({
+  const compacted = await sdkOf(app).responses.compact({
     model: 'test',
     previous_response_id: first.id,
     input: [{ role: 'user', content: 'And now?' }],

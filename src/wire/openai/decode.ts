@@ -12,6 +12,7 @@ import type {
 } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
 import { parseBody } from '../validate.ts';
+import { withChatForms } from './loose.ts';
 import { decodeMessages } from './messages.ts';
 import { type ChatBody, chatRequestSchema, type ToolBody } from './schema.ts';
 
@@ -27,7 +28,8 @@ const modelled = new Set(
 
 /** An OpenAI chat request as our own. Throws invalid_request with OpenAI's code and the path of the field at fault. */
 export function decodeChatRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
-  const chat = parseBody(chatRequestSchema, body);
+  const formed = withChatForms(body);
+  const chat = parseBody(chatRequestSchema, formed);
   const tools = decodeTools(chat);
   const messages = decodeMessages(chat.messages);
   const last = chat.messages.at(-1);
@@ -68,7 +70,8 @@ export function decodeChatRequest(body: unknown, source: RequestSource = { heade
       // the deprecated `functions` were used: calls go back as `function_call`
       legacyFunctions: (chat.functions ?? []).length > 0,
     },
-    wire: wireOf('openai-chat', body, source),
+    // an upstream would refuse what was written another way
+    ...(formed === body ? { wire: wireOf('openai-chat', body, source) } : {}),
   };
 }
 
