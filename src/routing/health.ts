@@ -23,8 +23,10 @@ export function startHealthChecks(
   tell: HealthListener,
   random: () => number = Math.random,
 ): () => void {
-  const stopped = new AbortController();
+  let stopped = false;
   const timers = new Set<ReturnType<typeof setTimeout>>();
+  /** Pings under way: each has a signal of its own, since one for all would collect their listeners for ever. */
+  const running = new Set<AbortController>();
   const later = (ms: number, run: () => void) => {
     const timer = setTimeout(() => {
       timers.delete(timer);
@@ -37,7 +39,9 @@ export function startHealthChecks(
     if (!ping) continue;
     let failures = 0;
     const check = async () => {
-      const deadline = withDeadline(stopped.signal, rule.timeoutMs, `The health check of ${target.name}`);
+      const ended = new AbortController();
+      running.add(ended);
+      const deadline = withDeadline(ended.signal, rule.timeoutMs, `The health check of ${target.name}`);
       try {
         await ping({ signal: deadline.signal });
         failures = 0;
@@ -46,7 +50,7 @@ export function startHealthChecks(
           tell(target.name, true);
         }
       } catch (error) {
-        if (stopped.signal.aborted) return;
+        if (stopped) return;
         failures += 1;
         if (failures >= failuresToLeave && state.healthy) {
           state.healthy = false;
@@ -54,13 +58,15 @@ export function startHealthChecks(
         }
       } finally {
         deadline.clear();
+        running.delete(ended);
       }
-      if (!stopped.signal.aborted) later(rule.intervalMs, () => void check());
+      if (!stopped) later(rule.intervalMs, () => void check());
     };
     later(random() * rule.intervalMs, () => void check());
   }
   return () => {
-    stopped.abort();
+    stopped = true;
+    for (const ping of running) ping.abort();
     for (const timer of timers) clearTimeout(timer);
   };
 }
