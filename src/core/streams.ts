@@ -31,6 +31,30 @@ export async function prime<T>(source: AsyncIterable<T>): Promise<AsyncIterable<
   };
 }
 
+/**
+ * `for await` that waits only where it has to. `take` says what to wait for before the next item, or false to stop;
+ * the source is closed when it stops or throws.
+ */
+export async function forEachOf<T>(
+  source: AsyncIterable<T>,
+  take: (item: T) => Promise<void> | undefined | false,
+): Promise<void> {
+  const iterator: ReadyIterator<T> = source[Symbol.asyncIterator]();
+  for (;;) {
+    const result = iterator.ready?.() ?? (await iterator.next());
+    if (result.done) return;
+    let goesOn = false;
+    try {
+      const wait = take(result.value);
+      if (wait) await wait;
+      goesOn = wait !== false;
+    } finally {
+      if (!goesOn) await iterator.return?.();
+    }
+    if (!goesOn) return;
+  }
+}
+
 /** Calls `see` with each item on its way, `end` exactly once: with the error, or undefined when complete or abandoned. */
 export async function* tap<T>(
   source: AsyncIterable<T>,

@@ -1,4 +1,5 @@
 import { GatewayError } from '../core/errors.ts';
+import { createRoster } from '../core/roster.ts';
 
 /** What a shutdown can end: a sink. */
 export interface Abortable {
@@ -10,8 +11,8 @@ export interface ActiveRequests {
   /** True once no new work is taken. */
   readonly closing: boolean;
   readonly size: number;
-  add(sink: Abortable): void;
-  delete(sink: Abortable): void;
+  /** Gives how to tell that it has ended. */
+  add(sink: Abortable): () => void;
   close(): void;
   /** Ends what still runs: each stream gets an error event. */
   abortAll(): void;
@@ -21,7 +22,7 @@ export const shuttingDown = () =>
   new GatewayError('unavailable', 'The gateway is shutting down.', { code: 'shutting_down', retryAfterMs: 1000 });
 
 export function createActiveRequests(): ActiveRequests {
-  const sinks = new Set<Abortable>();
+  const sinks = createRoster<Abortable>();
   let closing = false;
   return {
     get closing() {
@@ -30,8 +31,7 @@ export function createActiveRequests(): ActiveRequests {
     get size() {
       return sinks.size;
     },
-    add: (sink) => void sinks.add(sink),
-    delete: (sink) => void sinks.delete(sink),
+    add: (sink) => sinks.add(sink),
     close: () => {
       closing = true;
     },

@@ -194,7 +194,7 @@ export function createBatchRunner(deps: BatchRunnerDeps): BatchRunner {
     const job: Job = { controller: new AbortController(), batch, heldUntilMs: 0 };
     const abortable = { abort: (reason: GatewayError) => job.controller.abort(reason) };
     running.set(batch.id, job);
-    active.add(abortable);
+    const leave = active.add(abortable);
     let beating: ReturnType<typeof setInterval> | undefined;
     const leased = async () => {
       if (!(await hold(job))) return;
@@ -220,7 +220,7 @@ export function createBatchRunner(deps: BatchRunnerDeps): BatchRunner {
       .catch(() => {}) // the store is gone: the batch goes on after a restart
       .finally(() => {
         running.delete(batch.id);
-        active.delete(abortable);
+        leave();
       });
   };
 

@@ -54,7 +54,7 @@ export function endpoint(
         sink.end(text);
       };
       const deadline = withDeadline(sink.signal, timeoutOf(asked['x-tidegate-timeout-ms']), 'The request');
-      deps.active.add(sink);
+      const leave = deps.active.add(sink);
       try {
         if (authenticated && deps.active.closing) throw shuttingDown();
         checkHost(asked['host'], deps.options.hosts);
@@ -81,7 +81,7 @@ export function endpoint(
         if (error.kind === 'internal') reportFault(deps, thrown, requestId);
       } finally {
         deadline.clear();
-        deps.active.delete(sink);
+        leave();
         deps.observe?.({ route: routePath(c), method: c.req.method, status: sink.status });
       }
     });

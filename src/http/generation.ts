@@ -1,7 +1,7 @@
 import { toGatewayError } from '../core/errors.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { RequestContext, Run } from '../core/run.ts';
-import { collect } from '../core/streams.ts';
+import { collect, forEachOf } from '../core/streams.ts';
 import type { WireFormat } from '../wire/format.ts';
 import { parseJsonObject, readBody } from './body.ts';
 import { type Exchange, endpoint, reportFault } from './endpoint.ts';
@@ -97,20 +97,20 @@ async function sendStream(
   let encoder: ReturnType<WireFormat['encodeStream']> | undefined;
   try {
     const run = await running;
-    encoder = format.encodeStream(metaOf(request, run, context));
+    const encoding = format.encodeStream(metaOf(request, run, context));
+    encoder = encoding;
     if (!sink.started) sink.start(200, { ...head, ...runHeaders(run, context) });
     let passing = false; // the upstream's own bytes go out: what is told beside them is for the record only
-    for await (const event of run.events) {
+    await forEachOf(run.events, (event) => {
+      if (sink.gone) return false;
       if (event.type === 'wire') passing = true;
       else if (event.type === 'takeover') passing = false;
-      const chunk = event.type === 'wire' ? event.bytes : passing ? '' : encoder.push(event);
-      if (chunk.length === 0) continue;
+      const chunk = event.type === 'wire' ? event.bytes : passing ? '' : encoding.push(event);
+      if (chunk.length === 0) return undefined;
       lastWriteMs = performance.now();
-      const slow = sink.write(chunk);
-      if (slow) await slow;
-      if (sink.gone) break;
-    }
-    sink.end(passing ? undefined : encoder.end());
+      return sink.write(chunk);
+    });
+    sink.end(passing ? undefined : encoding.end());
   } catch (thrown) {
     if (!sink.started) throw thrown;
     const error = toGatewayError(thrown);

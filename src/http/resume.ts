@@ -40,7 +40,7 @@ export function runDetached(
   { progress = () => {}, settled = async () => {} }: DetachedHooks = {},
 ): Promise<Run> {
   const detached = { ...context, signal: log.signal };
-  deps.active.add(log);
+  const leave = deps.active.add(log);
   const running = deps.gateway.stream(readable(request), detached);
   const work = async () => {
     try {
@@ -57,7 +57,7 @@ export function runDetached(
       log.append(last);
     } finally {
       await log.close();
-      deps.active.delete(log);
+      leave();
     }
   };
   const working = work();

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../core/clock.ts';
 import type { RequestWatch, Watcher } from '../core/record.ts';
+import { createRoster } from '../core/roster.ts';
 import type { EngineStatus, Status, TargetStatus } from '../core/status.ts';
 import { createMovingQuantiles } from './quantiles.ts';
 
@@ -75,7 +76,7 @@ export function createLive({
   readonly status?: Status;
   readonly clock?: Clock;
 } = {}): Live {
-  const open = new Map<object, OpenRequest>();
+  const open = createRoster<OpenRequest>();
   const listeners = new Set<(snapshot: LiveSnapshot) => void>();
   const ttft = createMovingQuantiles(windowSeconds);
   const itl = createMovingQuantiles(windowSeconds);
@@ -92,7 +93,7 @@ export function createLive({
     const [ttftP50 = null, ttftP95 = null] = ttft.at([0.5, 0.95], nowMs);
     const [itlP50 = null, itlP95 = null] = itl.at([0.5, 0.95], nowMs);
     let waiting = 0;
-    for (const { phase } of open.values()) if (phase === 'waiting') waiting++;
+    for (const { phase } of open) if (phase === 'waiting') waiting++;
     return {
       at: Math.round(clock.wall() / 1000),
       inFlight: open.size,
@@ -110,7 +111,7 @@ export function createLive({
 
   const snapshot = (): LiveSnapshot => ({
     point: current ?? pointNow(1),
-    requests: [...open.values()].slice(0, shownRequests).map((request) => ({ ...request })),
+    requests: [...open].slice(0, shownRequests).map((request) => ({ ...request })),
     engines: status.engines?.() ?? [],
     targets: status.targets?.() ?? [],
     totals: { ...totals },
@@ -119,7 +120,6 @@ export function createLive({
 
   return {
     watch(request, { requestId, endpoint, caller, startedMs }): RequestWatch {
-      const key = {};
       const live: OpenRequest = {
         requestId,
         endpoint,
@@ -129,7 +129,7 @@ export function createLive({
         phase: 'waiting',
         tokens: 0,
       };
-      open.set(key, live);
+      const leave = open.add(live);
       let lastTokenMs: number | undefined;
       return {
         answered({ target }) {
@@ -154,7 +154,7 @@ export function createLive({
           }
         },
         ended({ outcome, cache }) {
-          open.delete(key);
+          leave();
           second.requests++;
           totals.requests++;
           if (cache === 'hit' || cache === 'coalesced' || cache === 'stale') totals.cacheHits++;

@@ -4,6 +4,7 @@ import type { CompletionEvent, FinishReason, Usage } from '../core/event.ts';
 import type { RecordSink, RequestRecord, RequestWatch, Stage, Watcher } from '../core/record.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { Attempt, Decision, RequestContext, Run } from '../core/run.ts';
+import type { ReadyIterator } from '../core/streams.ts';
 
 export interface Recorder {
   /** Runs the request and, when its stream has ended, gives one record to every sink. */
@@ -55,17 +56,20 @@ export function createRecorder(
     for (const watch of watches) watch.ended(record);
     for (const sink of sinks) sink(record);
   };
-  const begin = (model: string, { requestId, endpoint, caller, startedMs, answerId, trace }: RequestContext) => ({
-    requestId,
-    ...(answerId !== undefined && { answerId }),
-    ...(trace && { traceId: trace.traceId }),
-    endpoint,
-    model,
-    startedAt: clock.wall() - (clock.now() - startedMs),
-    startedMs,
-    callerId: caller.id,
-    ...(caller.team !== undefined && { team: caller.team }),
-  });
+  const begin = (model: string, { requestId, endpoint, caller, startedMs, answerId, trace }: RequestContext): Begun => {
+    const begun: Begun = {
+      requestId,
+      endpoint,
+      model,
+      startedAt: clock.wall() - (clock.now() - startedMs),
+      startedMs,
+      callerId: caller.id,
+    };
+    if (answerId !== undefined) begun.answerId = answerId;
+    if (trace) begun.traceId = trace.traceId;
+    if (caller.team !== undefined) begun.team = caller.team;
+    return begun;
+  };
   const failed = (error: unknown) => {
     const { kind, status, message } = toGatewayError(error);
     return { outcome: kind, status, errorMessage: message };
@@ -94,13 +98,11 @@ export function createRecorder(
           },
         }),
       };
-      const timed: Timed = async (name, work) => {
+      const timed: Timed = (name, work) => {
         const startedMs = clock.now();
-        try {
-          return await work;
-        } finally {
-          stages.push({ name, startedMs, durationMs: clock.now() - startedMs });
-        }
+        const note = () => void stages.push({ name, startedMs, durationMs: clock.now() - startedMs });
+        work.then(note, note);
+        return work;
       };
 
       let told: Pick<RequestRecord, 'user' | 'metadata'> = {};
@@ -129,18 +131,15 @@ export function createRecorder(
       let upstreamId: string | undefined;
       const finishReasons: FinishReason[] = [];
       const takeovers: Decision[] = [];
-      const see = (event: CompletionEvent) => {
-        if (firstMs === undefined && visible(event)) firstMs = clock.now();
+      const see = (event: CompletionEvent, nowMs: number) => {
+        if (firstMs === undefined && visible(event)) firstMs = nowMs;
         if (event.type === 'usage') usage = event.usage;
         else if (event.type === 'start') upstreamId = event.id;
         else if (event.type === 'finish') finishReasons.push(event.reason);
         else if (event.type === 'takeover') {
           takeovers.push({ stage: 'routing', name: event.target, action: 'takeover' });
         }
-        if (observers.length > 0) {
-          const nowMs = clock.now();
-          for (const watch of observers) watch.event?.(event, nowMs);
-        }
+        for (const watch of observers) watch.event?.(event, nowMs);
       };
       const end = (outcome: Outcome, readerMs: number) => {
         const now = clock.now();
@@ -149,26 +148,32 @@ export function createRecorder(
         const stored = run.cache === 'hit' || run.cache === 'stale' || run.cache === 'coalesced';
         const costUsd = usage && (stored ? 0 : priceOf?.(run.target, usage));
         const holdback = run.holdback?.();
-        const record: RequestRecord = {
+        // Field by field: spreading what may be absent costs more than all else in here.
+        const record: Mutable<RequestRecord> = {
           ...base,
-          ...told,
           target: run.target,
           attempts: run.attempts,
           cache: run.cache,
           durationMs: now - context.startedMs,
           overheadMs: Math.max(0, answeredMs - context.startedMs - spentIn(run.attempts)),
-          ...(firstMs !== undefined && { ttftMs: firstMs - context.startedMs }),
-          ...(firstMs !== undefined && tokens > 1 && { tpotMs: (now - firstMs) / (tokens - 1) }),
           readerMs,
-          ...(holdback && { holdback }),
-          ...(upstreamId !== undefined && { upstreamId }),
-          ...(run.prompt && { prompt: run.prompt }),
-          ...(usage && { usage }),
-          ...(costUsd !== undefined && { costUsd }),
           finishReasons,
           decisions: [...(run.decisions?.() ?? []), ...takeovers],
-          ...outcome,
+          outcome: outcome.outcome,
+          status: outcome.status,
         };
+        if (told.user !== undefined) record.user = told.user;
+        if (told.metadata !== undefined) record.metadata = told.metadata;
+        if (firstMs !== undefined) {
+          record.ttftMs = firstMs - context.startedMs;
+          if (tokens > 1) record.tpotMs = (now - firstMs) / (tokens - 1);
+        }
+        if (upstreamId !== undefined) record.upstreamId = upstreamId;
+        if (run.prompt) record.prompt = run.prompt;
+        if (holdback) record.holdback = holdback;
+        if (usage) record.usage = usage;
+        if (costUsd !== undefined) record.costUsd = costUsd;
+        if (outcome.errorMessage !== undefined) record.errorMessage = outcome.errorMessage;
         emit(record, watches);
         return durable?.(record);
       };
@@ -223,6 +228,14 @@ export function createRecorder(
 
 const spentIn = (attempts: readonly Attempt[]) => attempts.reduce((sum, { durationMs }) => sum + durationMs, 0);
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type Begun = Mutable<
+  Pick<
+    RequestRecord,
+    'requestId' | 'answerId' | 'traceId' | 'endpoint' | 'model' | 'startedAt' | 'startedMs' | 'callerId' | 'team'
+  >
+>;
+
 interface Outcome {
   readonly outcome: string;
   readonly status: number;
@@ -239,7 +252,7 @@ const left: Outcome = { outcome: 'cancelled', status: 499 };
 function observed<T>(
   source: AsyncIterable<T>,
   clock: Clock,
-  see: (item: T) => void,
+  see: (item: T, nowMs: number) => void,
   end: (outcome: Outcome, readerMs: number) => Promise<void> | undefined,
   failed: (error: unknown) => Outcome,
   isLast: (item: T) => boolean,
@@ -256,31 +269,55 @@ function observed<T>(
   const abandon = (outcome: Outcome) => {
     finish(outcome)?.catch(() => {}); // nobody waits; the sink itself tells of its trouble
   };
+  const rest = (): IteratorResult<T, undefined> => {
+    const value = held.shift();
+    return value === undefined ? { done: true, value: undefined } : { done: false, value };
+  };
+  /** What may go out of what came; undefined for what is kept until the end is safe. */
+  const pass = (value: T): boolean => {
+    const nowMs = clock.now();
+    see(value, nowMs);
+    givenMs = nowMs;
+    if (!isLast(value)) return true;
+    held.push(value);
+    return false;
+  };
   return {
-    [Symbol.asyncIterator]() {
-      const iterator = source[Symbol.asyncIterator]();
+    [Symbol.asyncIterator](): ReadyIterator<T> {
+      const iterator: ReadyIterator<T> = source[Symbol.asyncIterator]();
+      let ending: Promise<void> | undefined;
+      const pull = () => iterator.next().then(onResult, onError);
+      const onResult = (result: IteratorResult<T>): IteratorResult<T> | Promise<IteratorResult<T>> => {
+        if (!result.done) return pass(result.value) ? result : pull();
+        const safe = finish(done);
+        return safe ? safe.then(rest) : rest();
+      };
+      const onError = (error: unknown) => {
+        abandon(failed(error));
+        throw error;
+      };
+      const waited = () => {
+        if (givenMs !== undefined) readerMs += clock.now() - givenMs;
+        givenMs = undefined;
+      };
       return {
-        async next() {
-          if (givenMs !== undefined) readerMs += clock.now() - givenMs;
+        next() {
+          if (ending) return ending.then(rest);
+          waited();
+          return pull();
+        },
+        ready() {
+          if (ending) return undefined;
+          waited();
           for (;;) {
-            let result: IteratorResult<T>;
-            try {
-              result = await iterator.next();
-            } catch (error) {
-              abandon(failed(error));
-              throw error;
-            }
+            const result = iterator.ready?.();
+            if (!result) return undefined;
             if (result.done) {
-              await finish(done);
-              const value = held.shift();
-              return value === undefined ? result : { done: false, value };
+              ending = finish(done);
+              ending?.catch(() => {}); // told by the `next` that follows
+              return ending ? undefined : rest();
             }
-            see(result.value);
-            if (!isLast(result.value)) {
-              givenMs = clock.now();
-              return result;
-            }
-            held.push(result.value);
+            if (pass(result.value)) return result;
           }
         },
         async return(value?: unknown) {

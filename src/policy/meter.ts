@@ -1,5 +1,6 @@
 import type { CompletionEvent, Usage } from '../core/event.ts';
 import type { CacheStatus } from '../core/run.ts';
+import type { ReadyIterator } from '../core/streams.ts';
 import { estimateTextTokens } from './estimate.ts';
 import type { Reserved } from './reserve.ts';
 
@@ -71,36 +72,43 @@ export function createMeter(source: AsyncIterable<CompletionEvent>, options: Met
     }
   };
 
+  /** Nobody pays for more than so many tokens: more must be asked for on the way, or the answer is cut. */
+  const mayCut = !bounded && !stored && Number.isFinite(reserved.paidTokens());
   const iterable: AsyncIterable<CompletionEvent> = {
-    [Symbol.asyncIterator]() {
-      const iterator = source[Symbol.asyncIterator]();
+    [Symbol.asyncIterator](): ReadyIterator<CompletionEvent> {
+      const iterator: ReadyIterator<CompletionEvent> = source[Symbol.asyncIterator]();
       let ending: CompletionEvent[] | undefined;
+      const onResult = <T extends IteratorResult<CompletionEvent>>(result: T): T => {
+        if (result.done) close();
+        else see(result.value);
+        return result;
+      };
+      const onError = (error: unknown) => {
+        close();
+        throw error;
+      };
+      const payFor = async (result: IteratorResult<CompletionEvent>) => {
+        if (!result.done && counted >= reserved.paidTokens() && finished.size < choices) {
+          if (!(await reserved.extend(stepTokens)) && !(await reserved.extend(1))) {
+            ending = cut();
+            await iterator.return?.();
+          }
+        }
+        return result;
+      };
       return {
-        async next() {
+        next() {
           if (ending) {
             const value = ending.shift();
             if (!value) close();
-            return value ? { done: false, value } : { done: true, value: undefined };
+            return Promise.resolve(value ? { done: false, value } : { done: true, value: undefined });
           }
-          let result: IteratorResult<CompletionEvent>;
-          try {
-            result = await iterator.next();
-          } catch (error) {
-            close();
-            throw error;
-          }
-          if (result.done) {
-            close();
-            return result;
-          }
-          see(result.value);
-          if (!bounded && !stored && counted >= reserved.paidTokens() && finished.size < choices) {
-            if (!(await reserved.extend(stepTokens)) && !(await reserved.extend(1))) {
-              ending = cut();
-              await iterator.return?.();
-            }
-          }
-          return result;
+          const pulled = iterator.next().then(onResult, onError);
+          return mayCut ? pulled.then(payFor) : pulled;
+        },
+        ready() {
+          const result = mayCut ? undefined : iterator.ready?.();
+          return result && onResult(result);
         },
         async return(value?: unknown) {
           close();

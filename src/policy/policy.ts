@@ -73,20 +73,21 @@ export function createPolicy({
     }
   };
 
-  const expect = async (request: ChatRequest, route: Route, context: RequestContext): Promise<Expectation> => {
+  const expect = (request: ChatRequest, route: Route, context: RequestContext): Expectation | Promise<Expectation> => {
     const { caller } = context;
     const counts =
       limitsTokens(limits, caller, route.name) || budgetsOf(budgets, caller, route.name, wall()).length > 0;
-    return {
+    const expectation = (promptTokens: number): Expectation => ({
       caller,
       model: route.name,
       targets: targetsOf(route.name),
-      promptTokens: counts ? await countPrompt(request, route, context) : 0,
+      promptTokens,
       completionTokens: (request.maxTokens ?? assumedTokens) * request.choices,
       bounded: request.maxTokens !== undefined,
       dialect: request.dialect,
       holder: randomId(''), // not the request id: a client may send one twice, and both hold a place
-    };
+    });
+    return counts ? countPrompt(request, route, context).then(expectation) : expectation(0);
   };
 
   /** Takes the request's share, on a cheaper route where the budget says so. */

@@ -129,13 +129,25 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
     return { prompt, completion };
   };
 
-  return async (expected: Expectation): Promise<Reserved> => {
-    const { caller, model, targets, promptTokens, holder } = expected;
+  return (expected: Expectation): Reserved | Promise<Reserved> => {
+    const { caller, model, promptTokens, holder } = expected;
     const asked = promptTokens + expected.completionTokens;
-    const limited = limitClaims(limits, caller, model, asked, holder).map((claim) => fitted(claim, expected, asked));
+    const claims = limitClaims(limits, caller, model, asked, holder);
+    const owed = budgetsOf(budgets, caller, model, wall());
+    if (claims.length === 0 && owed.length === 0) return unlimited;
+    return reserve(expected, asked, claims, owed);
+  };
+
+  async function reserve(
+    expected: Expectation,
+    asked: number,
+    claimed: readonly LimitClaim[],
+    owed: ReturnType<typeof budgetsOf>,
+  ): Promise<Reserved> {
+    const { targets, promptTokens, holder } = expected;
+    const limited = claimed.map((claim) => fitted(claim, expected, asked));
     const unit = dearest(targets);
     const paid = unit.prompt > 0 || unit.completion > 0;
-    const owed = budgetsOf(budgets, caller, model, wall());
     const charged = paid ? owed : [];
     const initial = await Promise.all(owed.map(({ key, owner }) => initialOf(key, owner)));
     const free = limited.every(({ what }) => what === 'requests') && owed.length === 0;
@@ -240,8 +252,18 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
       settle,
       cancel,
     };
-  };
+  }
 }
+
+/** Where nothing is limited and nobody counts money. */
+const unlimited: Reserved = {
+  headers: {},
+  free: true,
+  paidTokens: () => Number.POSITIVE_INFINITY,
+  extend: async () => true,
+  settle: () => {},
+  cancel: () => {},
+};
 
 /** A bound that only we assumed never makes a request too large for its limit. */
 function fitted(limited: LimitClaim, { bounded }: Expectation, asked: number): LimitClaim {

@@ -350,16 +350,13 @@ type WireCopy = ReturnType<typeof createWireCopy>;
 function createWireCopy(maxBytes: number) {
   let pieces: Uint8Array[] = [];
   let size = 0;
-  let overflowed = false;
-  return {
-    get overflowed() {
-      return overflowed;
-    },
+  const copy = {
+    overflowed: false,
     push(bytes: Uint8Array) {
       size += bytes.length;
       if (size <= maxBytes) pieces.push(bytes);
       else {
-        overflowed = true;
+        copy.overflowed = true;
         pieces = [];
       }
     },
@@ -373,4 +370,5 @@ function createWireCopy(maxBytes: number) {
       return whole;
     },
   };
+  return copy;
 }

@@ -1,4 +1,5 @@
 import { GatewayError } from '../core/errors.ts';
+import { createRoster } from '../core/roster.ts';
 
 /** Knows every answer under way, so that a process or an old configuration can end without cutting one. */
 export interface Drain {
@@ -12,22 +13,26 @@ export interface Drain {
 }
 
 export function createDrain(): Drain {
-  const open = new Set<{ abort: (reason: GatewayError) => void; ended: Promise<void> }>();
+  const open = createRoster<{ readonly abort: (reason: GatewayError) => void; whenEnded?: (() => void)[] }>();
   let closed = false;
   const settled = async () => {
-    await Promise.all([...open].map(({ ended }) => ended));
+    const endOf = (entry: { whenEnded?: (() => void)[] }) =>
+      new Promise<void>((resolve) => {
+        entry.whenEnded ??= [];
+        entry.whenEnded.push(resolve);
+      });
+    await Promise.all([...open].map(endOf));
   };
   const shutdown = () =>
     new GatewayError('unavailable', 'The gateway is shutting down; send the request again.', { retryAfterMs: 1000 });
   return {
     enter(abort) {
       if (closed) throw shutdown();
-      let end = () => {};
-      const entry = { abort, ended: new Promise<void>((resolve) => (end = resolve)) };
-      open.add(entry);
+      const entry: { readonly abort: typeof abort; whenEnded?: (() => void)[] } = { abort };
+      const leave = open.add(entry);
       return () => {
-        open.delete(entry);
-        end();
+        leave();
+        for (const told of entry.whenEnded ?? []) told();
       };
     },
     get open() {

@@ -25,34 +25,51 @@ export type StickyBy = 'caller' | 'session' | 'user';
 const usualAnswerTokens = 256;
 const prefixCharacters = 8192;
 
-export function factsOf(request: ChatRequest, context: RequestContext, label = ''): Facts {
-  let characters: number | undefined;
-  let prefix: string | undefined;
-  let language: string | undefined;
-  return {
-    request,
-    context,
-    label,
-    get promptTokens() {
-      characters ??= countCharacters(request);
-      return Math.ceil(characters / 4);
-    },
-    outputTokens: (request.maxTokens ?? usualAnswerTokens) * request.choices,
-    sticky: (by) =>
-      by === 'session'
-        ? (request.promptCacheKey ?? request.metadata?.['session_id'] ?? request.user ?? context.caller.id)
-        : by === 'user'
-          ? (request.user ?? context.caller.id)
-          : context.caller.id,
-    get prefix() {
-      prefix ??= leadingText(request);
-      return prefix;
-    },
-    get language() {
-      language ??= detectLanguage(lastUserText(request));
-      return language;
-    },
-  };
+export const factsOf = (request: ChatRequest, context: RequestContext, label = ''): Facts =>
+  new RequestFacts(request, context, label);
+
+/**
+ * A class for its getters: in an object literal they give every single object a hidden class of its own, which lives in
+ * the old generation and keeps the whole request alive until the next full collection.
+ */
+class RequestFacts implements Facts {
+  readonly request: ChatRequest;
+  readonly context: RequestContext;
+  readonly label: string;
+  readonly outputTokens: number;
+  #characters: number | undefined;
+  #prefix: string | undefined;
+  #language: string | undefined;
+
+  constructor(request: ChatRequest, context: RequestContext, label: string) {
+    this.request = request;
+    this.context = context;
+    this.label = label;
+    this.outputTokens = (request.maxTokens ?? usualAnswerTokens) * request.choices;
+  }
+
+  get promptTokens(): number {
+    this.#characters ??= countCharacters(this.request);
+    return Math.ceil(this.#characters / 4);
+  }
+
+  get prefix(): string {
+    this.#prefix ??= leadingText(this.request);
+    return this.#prefix;
+  }
+
+  get language(): string {
+    this.#language ??= detectLanguage(lastUserText(this.request));
+    return this.#language;
+  }
+
+  sticky(by: StickyBy): string {
+    const { request, context } = this;
+    if (by === 'session') {
+      return request.promptCacheKey ?? request.metadata?.['session_id'] ?? request.user ?? context.caller.id;
+    }
+    return by === 'user' ? (request.user ?? context.caller.id) : context.caller.id;
+  }
 }
 
 export function lastUserText(request: ChatRequest): string {

@@ -13,7 +13,7 @@ export interface ChatChunkDecoder {
   push(chunk: unknown): CompletionEvent[];
   end(): CompletionEvent[];
   /** Every choice begun has its finish reason. */
-  readonly finished: boolean;
+  finished(): boolean;
 }
 
 interface Call {
@@ -95,10 +95,10 @@ export function createChatChunkDecoder(): ChatChunkDecoder {
     }
   };
 
+  const finished = () => choices.size > 0 && [...choices.values()].every((choice) => choice.finished);
+
   return {
-    get finished() {
-      return choices.size > 0 && [...choices.values()].every((choice) => choice.finished);
-    },
+    finished,
     push(chunk) {
       if (!isJsonObject(chunk)) throw malformed();
       const failure = upstreamErrorIn(chunk);
@@ -121,7 +121,7 @@ export function createChatChunkDecoder(): ChatChunkDecoder {
       return out;
     },
     end() {
-      if (!this.finished) {
+      if (!finished()) {
         throw new GatewayError('upstream_failed', 'The upstream ended its answer without a finish reason.');
       }
       return usage ? [{ type: 'usage', usage }] : [];
