@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import type { Config } from '../config.ts';
 import type { RunningGateway, StartOptions } from '../node.ts';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
-import { type GatewayFlags, withGatewayFlags } from './flags.ts';
+import { type GatewayFlags, wholeNumber, withGatewayFlags } from './flags.ts';
 import { formatBytes, formatDuration } from './format.ts';
 import { localModels } from './local-models.ts';
 import { showPull } from './progress.ts';
@@ -13,6 +13,7 @@ interface ServeFlags extends GatewayFlags {
   readonly log: NonNullable<NonNullable<StartOptions['log']>['level']>;
   readonly json?: boolean;
   readonly pull: boolean;
+  readonly workers?: number;
 }
 
 export const serve: CommandFactory = (cli) =>
@@ -26,27 +27,40 @@ export const serve: CommandFactory = (cli) =>
     .option('--log <level>', 'trace, debug, info, warn, error or silent', 'info')
     .option('--json', 'log JSON lines also on a terminal')
     .option('--no-pull', 'do not fetch missing models before serving')
+    .option('--workers <count>', 'share the port among so many processes (upstream providers only)', wholeNumber(1))
     .addHelpText(
       'after',
       `
 Examples:
   tidegate serve
   tidegate serve --port 9000 --config staging.yaml
+  tidegate serve --config upstreams.yaml --workers 4
   tidegate serve --model hf:Qwen/Qwen3-0.6B-GGUF/Qwen3-0.6B-Q8_0.gguf --model mine=~/models/mine.gguf
 
 Ctrl-C once lets running answers end, twice stops at once.`,
     )
     .action(async (flags: ServeFlags) => {
-      const { startGateway } = await import('../node.ts');
       const config = await readConfig(cli, flags.config);
+      if (flags.workers !== undefined && flags.workers > 1) {
+        const { checkWorkers, isWorker, runWorkers } = await import('./workers.ts');
+        checkWorkers(config, Object.values(flags.model));
+        if (!isWorker()) {
+          const host = flags.host ?? config.server.host;
+          const url = (port: number) => `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+          const models = Object.keys(config.models);
+          return runWorkers(cli, flags.workers, (port) => banner(cli, { url: url(port), models }));
+        }
+      }
+      const { startGateway } = await import('../node.ts');
       if (flags.pull) await pullMissing(cli, [...localModels(config), ...Object.values(flags.model)]);
       const gateway = await startGateway({
         ...startOptions(cli, flags),
         log: { level: flags.log, pretty: cli.stdout.isTTY === true && !flags.json },
         onEngine: (event) => showEngine(cli, event),
       }).catch(explainPort(config, flags));
-      banner(cli, gateway);
-      await untilInterrupted(cli, gateway);
+      const alone = flags.workers === undefined || flags.workers === 1;
+      if (alone) banner(cli, gateway);
+      await untilInterrupted(alone ? cli : { ...cli, note: () => {} }, gateway);
     });
 
 /** What the gateway's flags mean to `startGateway`; every command that starts one uses this. */
@@ -98,7 +112,7 @@ export async function pullMissing(cli: Cli, names: readonly string[]): Promise<v
   }
 }
 
-function banner({ note, paint }: Cli, { url, models }: RunningGateway): void {
+function banner({ note, paint }: Cli, { url, models }: Pick<RunningGateway, 'url' | 'models'>): void {
   const model = models[0] ?? 'MODEL';
   note(`
   ${paint.bold('Tidegate')} serves ${paint.cyan(`${url}/v1`)}  ${paint.dim(`models: ${models.join(', ') || 'none'}`)}

@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import type { Logger } from 'pino';
 import type { RecordSink, Watcher } from '../core/record.ts';
 import type { Status } from '../core/status.ts';
@@ -13,6 +14,7 @@ import { createMetrics, type HttpSample } from '../observability/metrics.ts';
 import { createQuality, type Quality, type QualityOptions } from '../observability/quality.ts';
 import { otlpExporter } from '../observability/traces.node.ts';
 import { traceRequests } from '../observability/traces.ts';
+import { sharedMetrics } from './worker-metrics.ts';
 
 export interface Observers {
   readonly log: Logger;
@@ -81,7 +83,7 @@ export async function observe({
     watchAlerts(config.alerts, status, quality, (error) => log.warn({ err: error }, 'an alert was not delivered'));
   return {
     log,
-    metrics: meter,
+    metrics: cluster.isWorker ? sharedMetrics(meter) : meter,
     sinks: [record, metrics.record, history.sink, ...(alerts ? [alerts.sink] : [])],
     watchers: [
       live.watch,

@@ -5,6 +5,8 @@ import type { Bound, Meter, MetricSpec } from './meter.ts';
 export function prometheusMeter({ process: withProcess = true }: { readonly process?: boolean } = {}): Meter & {
   readonly contentType: string;
   expose(): Promise<string>;
+  /** All values as data, for one process to add up those of several. */
+  snapshot(): ReturnType<Registry['getMetricsAsJSON']>;
 } {
   const registry = new Registry();
   if (withProcess) collectDefaultMetrics({ register: registry });
@@ -68,6 +70,7 @@ export function prometheusMeter({ process: withProcess = true }: { readonly proc
     },
     contentType: registry.contentType,
     expose: () => registry.metrics(),
+    snapshot: () => registry.getMetricsAsJSON(),
   };
 }
 
