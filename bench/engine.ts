@@ -19,7 +19,7 @@ const { values: flags } = parseArgs({
     widths: { type: 'string', default: '1,2,4,8,16' },
     tokens: { type: 'string', default: '128' },
     threads: { type: 'string', default: `${availableParallelism()}` },
-    only: { type: 'string', default: 'widths,conversation,disturbance,json,cancel' },
+    only: { type: 'string', default: 'widths,conversation,reload,disturbance,json,cancel' },
     out: { type: 'string', default: 'engine' },
   },
 });
@@ -106,6 +106,7 @@ try {
   if (only.has('widths'))
     for (const width of widths) await compare(`${width} streams`, (server) => streams(server, width));
   if (only.has('conversation')) await compare('1,500-token conversation', conversation);
+  if (only.has('reload')) await compare('1,500 tokens put aside', reload);
   if (only.has('disturbance')) await compare('2,000-token prompt beside 8', disturbance);
   if (only.has('json')) await compare('JSON schema', jsonSchema);
   if (only.has('cancel')) await compare('cancel', cancel);
@@ -168,6 +169,31 @@ async function conversation(server: Server): Promise<Record<string, number>> {
     coldCpu,
     warmCpu,
     cpuMsPerPromptToken: coldCpu / cold.promptTokens,
+  };
+}
+
+/** A long conversation that other requests pushed out of its slot: what does it cost to fetch it back from memory? */
+async function reload(server: Server): Promise<Record<string, number>> {
+  const first = fresh(`${sentences(72)} Which house is the oldest?`);
+  const cold = await ask(server, { ...first, max_tokens: 1 });
+  const turn = (question: string) =>
+    ask(server, {
+      messages: [...first.messages, { role: 'assistant', content: cold.text }, { role: 'user', content: question }],
+      max_tokens: 1,
+    });
+  await Promise.all(
+    Array.from({ length: options.slots }, () => ask(server, { ...fresh('Tell me a story.'), max_tokens: 1 })),
+  );
+  const fetched = await turn('And the tallest?');
+  const inSlot = await turn('And the calmest?');
+  return {
+    promptTokens: cold.promptTokens,
+    cachedTokens: fetched.cachedTokens,
+    coldTtft: cold.ttftMs,
+    reloadTtft: fetched.ttftMs,
+    inSlotTtft: inSlot.ttftMs,
+    reloadMs: fetched.ttftMs - inSlot.ttftMs,
+    reloadShare: (fetched.ttftMs - inSlot.ttftMs) / cold.ttftMs,
   };
 }
 
@@ -274,5 +300,5 @@ async function cancel(server: Server): Promise<Record<string, number>> {
   const firstTokenMs = performance.now() - leftMs;
   await Promise.all(reading);
   const undisturbed = await ask(server, { messages: [{ role: 'user', content: 'Ho' }], max_tokens: 1 });
-  return { firstTokenMs, undisturbedTtft: undisturbed.ttftMs };
+  return { firstTokenMs, undisturbedTtft: undisturbed.ttftMs, slotFreeMs: firstTokenMs - undisturbed.ttftMs };
 }

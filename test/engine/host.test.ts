@@ -73,6 +73,21 @@ describe.skipIf(path === null)('an engine', () => {
     expect(host.stats()?.kvMemoryBytes).toBeGreaterThan(0);
   });
 
+  test('gives the slots of prompts that nobody waits for to the next at once', async () => {
+    const leave = new AbortController();
+    const long = ['a crow', 'a stag'].map((animal) => text(`${tale(animal).repeat(5)} Then`, { cachePrompt: false }));
+    const left = long.map((request) => run(host, request, leave.signal).catch(() => undefined));
+    const next = run(host, text('Hi', { maxTokens: 1 }));
+    const stats = () => host.stats() ?? { running: 0, waiting: 0, totalEvaluatedTokens: 0 };
+    await expect.poll(stats, { timeout: 20_000 }).toMatchObject({ running: 2, waiting: 1 });
+    const before = stats().totalEvaluatedTokens;
+    leave.abort();
+    await expect.poll(() => stats().waiting, { interval: 5, timeout: 20_000 }).toBe(0);
+    await Promise.all([next, ...left]);
+    // What was under way, and the few tokens of the next; the two prompts have more than a thousand.
+    expect(stats().totalEvaluatedTokens - before).toBeLessThan(400);
+  });
+
   test('parks batch work for an interactive request and resumes to the same text', async () => {
     const batch = text('Once upon a time', { maxTokens: 24, priority: 'batch', sampling: { temperature: 1, seed: 5 } });
     const alone = await run(host, batch);
