@@ -338,7 +338,7 @@ export async function createRunner(
     const jobs = slots.running();
     let items: readonly StepItem[];
     try {
-      const result = await runStep(jobs, context, speed, threads, options, async (chosen) => {
+      const result = await runStep(jobs, context, speed, threads, options, queue.length > 0, async (chosen) => {
         await switchAdapters(chosen[0]?.job.active);
         await native(() => {
           const running = context.decode();

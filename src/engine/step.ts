@@ -6,11 +6,15 @@ import type { SpeedMeter } from './speed.ts';
 import type { ThreadTuner } from './threads.ts';
 
 /**
- * Prompts are read for about so long in a step that only reads, or beside answers that have just begun, so that a
- * cancelled prompt frees its slot soon; but at least so many tokens, since every step reads all the weights.
+ * Prompts are read for about so long in a step that nobody's pace depends on, but at least so many tokens: every step
+ * reads all the weights and starts llama.cpp's threads anew. Where a request waits for a slot the steps are short, so that
+ * a cancelled prompt's slot goes to it at once; beside answers that have just begun, between the two.
  */
-const prefillStepMs = 100;
-const prefillGrain = 32;
+const prefillSteps = {
+  quiet: { ms: 250, tokens: 32 },
+  beginning: { ms: 100, tokens: 32 },
+  waiting: { ms: 60, tokens: 16 },
+} as const;
 const defaultSlowdown = 2.4;
 /** Answers of fewer tokens have just begun: they don't yet insist on their pace. */
 const beginning = 16;
@@ -38,13 +42,14 @@ export class StepError extends Error {
   }
 }
 
-/** Chooses what goes into one forward pass, runs it and measures it. Null when nobody has work. Throws StepError. */
+/** Chooses what goes into one forward pass, runs it and measures it. `waiting`: others want a slot. Null when nobody has work. Throws StepError. */
 export async function runStep(
   jobs: readonly Job[],
   context: LlamaContext,
   speed: SpeedMeter,
   threads: ThreadTuner,
   options: LoadOptions,
+  waiting: boolean,
   evaluate: (items: readonly StepItem[]) => Promise<void>,
 ): Promise<StepResult | null> {
   const candidates: BatchCandidate[] = jobs.map((job) => ({
@@ -56,7 +61,7 @@ export async function runStep(
     alone: job.active.request.deterministic === true,
     lastStep: job.lastStep,
   }));
-  const shares = planStep(candidates, limits(jobs, speed, options));
+  const shares = planStep(candidates, limits(jobs, speed, options, waiting));
   if (shares.length === 0) return null;
   const bySlot = new Map(jobs.map((job) => [job.slot, job]));
   const items: StepItem[] = [];
@@ -72,7 +77,7 @@ export async function runStep(
     items.push({ job, slot, tokens, places: new Uint32Array(0) });
   }
   const shape = `${decoding}+${prefill}`;
-  context.setThreads(threads.next(shape));
+  context.setThreads(threads.next(shape, prefill === 0)); // a prompt's steps are long
   const startedMs = performance.now();
   try {
     context.begin(items.reduce((sum, { tokens }) => sum + tokens.length, 0));
@@ -96,14 +101,15 @@ function logitsAt({ job, tokens }: StepItem): Uint32Array {
   return Uint32Array.from({ length: Math.max(0, tokens.length - first) }, (_, i) => first + i);
 }
 
-function limits(jobs: readonly Job[], speed: SpeedMeter, options: LoadOptions) {
+function limits(jobs: readonly Job[], speed: SpeedMeter, options: LoadOptions, waiting: boolean) {
   const decoding = jobs.filter(isDecoding);
   const batchTokens = options.batchTokens ?? 512;
   const prefillMsPerToken = speed.prefillMsPerToken();
   // Requests that came together begin together: then the steps are wide from early on.
   if (decoding.every((job) => job.generated < beginning)) {
-    const fitting = Math.floor(prefillStepMs / prefillMsPerToken / prefillGrain) * prefillGrain;
-    return { batchTokens, prefillTokens: Math.max(prefillGrain, fitting) };
+    const { ms, tokens } = prefillSteps[decoding.length > 0 ? 'beginning' : waiting ? 'waiting' : 'quiet'];
+    const fitting = Math.floor(ms / prefillMsPerToken / tokens) * tokens;
+    return { batchTokens, prefillTokens: Math.max(tokens, fitting) };
   }
   const slowdown = options.prefillSlowdown ?? defaultSlowdown;
   const stepSpeed = { decodeMs: speed.decodeMs(decoding.length), prefillMsPerToken };

@@ -1,7 +1,7 @@
 /** Chooses how many threads compute, from how long steps last. Pure but for the clock it is given. */
 export interface ThreadTuner {
-  /** Threads for the next step of this shape. */
-  next(shape: string): number;
+  /** Threads for the next step of this shape. Fewer than now are tried only where the step is `cheap`. */
+  next(shape: string, cheap?: boolean): number;
   /** The step lasted so long. */
   observe(shape: string, ms: number): void;
 }
@@ -37,7 +37,7 @@ export function createThreadTuner(
   const best = new Map<string, number>();
 
   return {
-    next(shape) {
+    next(shape, cheap = true) {
       if (counts.length === 1) return most;
       if (probe && probe.shape !== shape) probe = undefined; // only like work can be compared
       const known = recent.get(shape);
@@ -48,7 +48,8 @@ export function createThreadTuner(
         known.steps >= knownSteps &&
         (now() >= nextProbeMs || (slow && now() >= nextProbeMs - pauseMs / 2))
       ) {
-        const others = counts.filter((count) => count !== current);
+        const others = counts.filter((count) => count !== current && (cheap || count > current));
+        if (others.length === 0) return current;
         const threads = others[nextCandidate++ % others.length] ?? most;
         probe = { threads, shape, left: probeSteps, ms: [] };
       }

@@ -23,6 +23,21 @@ test('keeps all threads while the cores are free, and hardly probes', () => {
   expect(simulate(2, 120_000, (threads) => 60 / threads).get(2)).toBeGreaterThan(0.95);
 });
 
+test('tries more threads in dear steps, but never fewer', () => {
+  let clock = 0;
+  const counts = (start: number) => {
+    const tuner = createThreadTuner(2, start, () => clock);
+    return Array.from({ length: 60 }, () => {
+      const threads = tuner.next('512', false);
+      clock += 600 / threads;
+      tuner.observe('512', 600 / threads);
+      return threads;
+    });
+  };
+  expect(counts(2)).not.toContain(1);
+  expect(counts(1).at(-1)).toBe(2);
+});
+
 test('goes down to one where another process holds a core', () => {
   expect(simulate(2, 60_000, (threads) => (threads === 2 ? 600 : 60)).get(1)).toBeGreaterThan(0.9);
 });
