@@ -45,7 +45,7 @@ const machineOf = (states: States, state: State = states.start): Machine => ({
 });
 
 /** A text that asks for a new edge more often than once in so many symbols is read by groups of expressions. */
-const symbolsPerEdge = 8;
+const symbolsPerEdge = 32;
 const edgesBeforeGroups = 500;
 
 /** `found` is called for each match, at the symbol that ends it, and says whether the text ends with it. */
@@ -63,6 +63,7 @@ export function createMatcher(
   let lastIsWord = false;
   let machines: readonly Machine[] = expressions ? [machineOf(expressions)] : [];
   let edgesAsked = 0;
+  let countedFrom = 0; // symbols read before the edges that are counted
   let symbols = 0;
   let lastEnd = 0;
   let ended = false;
@@ -150,8 +151,8 @@ export function createMatcher(
         move(machine, edge, start);
       }
       if (edgesAsked > edgesBeforeGroups && machines.length === 1) {
-        if (machines[0] && edgesAsked * symbolsPerEdge > symbols) machines = divide(machines[0]);
-        edgesAsked = 0;
+        if (machines[0] && edgesAsked * symbolsPerEdge > symbols - countedFrom) machines = divide(machines[0]);
+        [edgesAsked, countedFrom] = [0, symbols];
       }
       lastEnd = end;
       return !ended;
