@@ -1,7 +1,7 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { createEngineHost, type EngineHost, type HostOptions } from '../../src/engine/host.ts';
 import type { EngineUsage, GenerateRequest } from '../../src/engine/protocol.ts';
-import { withLayers, withOtherVocabulary } from './gguf-files.ts';
+import { removeMade, withLayers, withOtherVocabulary } from './gguf-files.ts';
 import { modelPath } from './model.ts';
 
 const path = await modelPath();
@@ -9,6 +9,7 @@ const hosts: EngineHost[] = [];
 afterEach(async () => {
   await Promise.all(hosts.splice(0).map((host) => host.close()));
 });
+afterAll(removeMade);
 function engine(options: Partial<HostOptions> = {}): EngineHost {
   const host = createEngineHost({ modelPath: path ?? '', slots: 2, contextTokens: 512, threads: 1, ...options });
   hosts.push(host);

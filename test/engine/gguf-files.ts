@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -117,7 +117,14 @@ async function write(path: string, { entries, tensors }: Gguf): Promise<void> {
   await writeFile(path, Buffer.concat([padded(head), ...data]));
 }
 
-const folder = () => mkdtemp(join(tmpdir(), 'tidegate-gguf-'));
+const made: string[] = [];
+async function folder(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'tidegate-gguf-'));
+  made.push(path);
+  return path;
+}
+/** Deletes the files made so far: they are as large as the model. */
+export const removeMade = () => Promise.all(made.splice(0).map((path) => rm(path, { recursive: true })));
 const replaced = (entries: readonly Entry[], ...changed: readonly Entry[]) => [
   ...entries.filter(({ key }) => !changed.some((one) => one.key === key)),
   ...changed,

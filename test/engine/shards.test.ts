@@ -1,10 +1,9 @@
 import { rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createLocalProvider } from '../../providers/local.ts';
 import { createEngineHost } from '../../src/engine/host.ts';
 import { readModelFile } from '../../src/engine/shards.ts';
-import { shards } from './gguf-files.ts';
+import { removeMade, shards } from './gguf-files.ts';
 import { modelPath } from './model.ts';
 import { always, ask, completion } from './requests.ts';
 
@@ -15,7 +14,7 @@ describe.skipIf(path === null)('a model in parts', () => {
   beforeAll(async () => {
     parts = await shards(path ?? '', 3);
   });
-  afterAll(() => rmSync(dirname(parts[0] ?? ''), { recursive: true }));
+  afterAll(removeMade);
 
   test('is loaded by its first part and answers as the whole one', async () => {
     const models = { parts: { path: parts[0] ?? '' }, whole: { path: path ?? '' } };

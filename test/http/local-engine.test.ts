@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type RunningGateway, startGateway } from '../../src/node.ts';
-import { withFillInMiddle } from '../engine/gguf-files.ts';
+import { removeMade, withFillInMiddle } from '../engine/gguf-files.ts';
 import { writeLora } from '../engine/lora.ts';
 import { modelPath } from '../engine/model.ts';
 
@@ -41,6 +41,7 @@ models:
   });
   afterAll(async () => {
     await gateway.close();
+    await removeMade();
     rmSync(folder, { recursive: true });
   });
   const post = async (route: string, body: object) => {
