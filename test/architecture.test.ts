@@ -125,3 +125,13 @@ test('shared code never compares a provider’s name', () => {
   );
   expect(wrong).toEqual([]);
 });
+
+test('a request’s signal, which is our own, never reaches AbortSignal.any, which would ignore it', () => {
+  const wrong = sources.filter(
+    (file) =>
+      /^(src|providers)\//.test(file) &&
+      !/^src\/(core\/abort\.ts|cli\/|dashboard\/)/.test(file) &&
+      readFileSync(join(root, file), 'utf8').includes('AbortSignal.any('),
+  );
+  expect(wrong).toEqual([]);
+});
