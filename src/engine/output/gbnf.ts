@@ -82,7 +82,7 @@ export function literal(text: string): string {
 
 /**
  * One of the texts. Written as a tree of their common beginnings: with as many alternatives side by side as there are
- * texts, each of 5,000 would be held against every token of the vocabulary (12 s an answer; so 0.1 s).
+ * texts, each of 5,000 would be held against every token of the vocabulary (12 s an answer).
  */
 export function oneOfTexts(builder: GrammarBuilder, texts: readonly string[]): string {
   return oneOfSorted(builder, [...new Set(texts)].sort(), 0);
