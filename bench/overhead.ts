@@ -1,6 +1,6 @@
 /**
  * What does the gateway add to an upstream call? Targets run interleaved, round by round, in front of the same mock:
- * direct, a bare node:http relay (the floor), Tidegate, and Portkey where TIDEGATE_BENCH_PORTKEY names its
+ * direct, a bare node:http relay (the floor), Tidegate as it comes, without metrics and with a filter, and Portkey where TIDEGATE_BENCH_PORTKEY names its
  * start-server.js. Run: node bench/run.mjs overhead [--rounds 3] [--seconds 1.5] [--only relay,tidegate] [--save]
  */
 import { mkdirSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // In a checkout dist/ is built when the sources have changed; a published package carries it.
 import { existsSync } from 'node:fs';
+import nodeModule from 'node:module';
 
 const here = (path) => new URL(path, import.meta.url);
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -19,6 +20,7 @@ try {
   process.exit(1);
 }
 
+nodeModule.enableCompileCache?.(); // Node 22 and newer: a third less of the start
 const { main } = await import('../dist/main.js');
 process.exitCode = await main(process.argv.slice(2));
 // What is left, such as an idle socket, must not keep the terminal waiting.

@@ -222,7 +222,9 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     docsAsset,
     pullModel: createPullProgress(env),
     routes: [
-      ...metricsRoutes(deps, observers.metrics, config.observability.metrics),
+      ...(config.observability.metrics.enabled
+        ? metricsRoutes(deps, observers.metrics, config.observability.metrics)
+        : []),
       ...state.routes(deps),
       ...dashboardParts(deps, {
         observers,

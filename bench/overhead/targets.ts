@@ -28,7 +28,9 @@ export async function startTargets(self: string, only: readonly string[]): Promi
     const port = await freePort();
     targets.push(await start('relay', self, ['--relay', String(mockPort), String(port)], port));
   }
-  if (wanted('tidegate')) targets.push(await startTidegate(mockPort));
+  for (const [name, extra] of Object.entries(settings)) {
+    if (wanted(name)) targets.push(await startTidegate(name, extra, mockPort));
+  }
   const portkey = process.env['TIDEGATE_BENCH_PORTKEY'];
   if (portkey && wanted('portkey')) {
     const port = await freePort();
@@ -43,18 +45,29 @@ export async function startTargets(self: string, only: readonly string[]): Promi
   return targets;
 }
 
-async function startTidegate(mockPort: number): Promise<Target> {
+/** The gateway as it comes, without counting for `/metrics`, and with an output filter on every model. */
+const settings = {
+  tidegate: { file: '', model: '' },
+  'without metrics': { file: 'observability: { metrics: { enabled: false } }', model: '' },
+  'with a filter': { file: 'filters: { secrets: { kind: patterns, preset: secrets } }', model: ', filters: [secrets]' },
+};
+
+async function startTidegate(
+  name: string,
+  extra: (typeof settings)[keyof typeof settings],
+  mockPort: number,
+): Promise<Target> {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-bench-'));
   const file = join(folder, 'tidegate.yaml');
-  const entries = models.map((model) => `  ${model}: { targets: [{ provider: mock, model: ${model} }] }`);
+  const entries = models.map((model) => `  ${model}: { targets: [{ provider: mock, model: ${model} }]${extra.model} }`);
   writeFileSync(
     file,
-    `providers:\n  mock: { type: openai-compatible, baseUrl: "http://127.0.0.1:${mockPort}/v1", apiKey: x }\nmodels:\n${entries.join('\n')}\n`,
+    `providers:\n  mock: { type: openai-compatible, baseUrl: "http://127.0.0.1:${mockPort}/v1", apiKey: x }\nmodels:\n${entries.join('\n')}\n${extra.file}\n`,
   );
   const port = await freePort();
   const cli = join(import.meta.dirname, '..', 'bin', 'tidegate.mjs');
   const target = await start(
-    'tidegate',
+    name,
     cli,
     ['serve', '--config', file, '--port', String(port), '--log', 'warn', '--no-pull'],
     port,

@@ -63,6 +63,7 @@ export async function observe({
     decodeWire,
     ...(embeddings !== undefined && { embed: (text) => embed(embeddings, text) }),
   });
+  const counting = config.metrics.enabled;
   const metrics = createMetrics(meter, { knowsModel, status, quality, version });
   const history = createHistory({ size: config.history });
   const live = createLive({ status });
@@ -84,7 +85,7 @@ export async function observe({
   return {
     log,
     metrics: cluster.isWorker ? sharedMetrics(meter) : meter,
-    sinks: [record, metrics.record, history.sink, ...(alerts ? [alerts.sink] : [])],
+    sinks: [record, ...(counting ? [metrics.record] : []), history.sink, ...(alerts ? [alerts.sink] : [])],
     watchers: [
       live.watch,
       history.watch,
@@ -94,7 +95,7 @@ export async function observe({
     history,
     live,
     quality,
-    observeHttp: metrics.http,
+    observeHttp: counting ? metrics.http : () => {},
     observeFeedback(feedback) {
       metrics.feedback(feedback);
       quality.feedback(feedback);

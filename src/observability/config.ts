@@ -19,6 +19,7 @@ export const observabilityConfig = z
       .describe('The log on standard output.'),
     metrics: z
       .strictObject({
+        enabled: z.boolean().default(true).describe('Count for `/metrics`; without it that path is not there.'),
         open: z.boolean().default(false).describe('Answer `/metrics` without a key, also when keys are on.'),
       })
       .prefault({})
