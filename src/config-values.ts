@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseBytes, parseDurationMs } from './core/units.ts';
 
 /** `10m`, `4s`, or milliseconds. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { providerConfigSchema } from '../providers/registry.ts';
 import { cacheConfig } from './cache/config.ts';
 import { bytes, duration } from './config-values.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type PresetName, presets } from '../presets.ts';
 
 /** http(s), without credentials: those belong into `apiKey`, where no log can meet them. */

@@ -1,5 +1,5 @@
 import { importPKCS8, SignJWT } from 'jose';
-import { z } from 'zod';
+import * as z from 'zod';
 import { GatewayError } from '../../src/core/errors.ts';
 import { isJsonObject } from '../../src/core/json.ts';
 import type { Transport, TransportRequest } from '../../src/core/transport.ts';

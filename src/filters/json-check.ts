@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Json, JsonObject } from '../core/json.ts';
 
 /** What is wrong with a value, in words; undefined when it fits. */

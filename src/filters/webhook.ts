@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { GatewayError } from '../core/errors.ts';
 import { concatBytes } from '../core/streams.ts';
 import type { Transport } from '../core/transport.ts';

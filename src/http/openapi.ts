@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { JsonObject } from '../core/json.ts';
 import { countTokensSchema, messagesRequestSchema } from '../wire/anthropic/schema.ts';
 import { infillSchema } from '../wire/llama/infill.ts';

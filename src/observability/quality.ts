@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { CompletionEvent } from '../core/event.ts';
 import type { RequestRecord, Watcher } from '../core/record.ts';
 import type { Dialect } from '../core/request.ts';

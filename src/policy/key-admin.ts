@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Clock, randomId, systemClock } from '../core/clock.ts';
 import type { Digest } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { GatewayError } from '../core/errors.ts';
 import type { Caller } from '../core/run.ts';
 import { parseDurationMs } from '../core/units.ts';

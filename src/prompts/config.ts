@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** `prompts:`: where the library is. */
 export const promptsSchema = z

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { GatewayError } from '../core/errors.ts';
 import type { Json } from '../core/json.ts';
 import { nearestNames } from '../core/nearest.ts';

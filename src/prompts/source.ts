@@ -1,5 +1,5 @@
 import { parseDocument } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { JsonObject } from '../core/json.ts';
 import { type JinjaTemplate, parseTemplate } from './jinja.ts';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { bytes, duration } from '../config-values.ts';
 import { ConditionError, compileCondition } from './conditions.ts';
 import { strategyNames } from './strategies/index.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { CliError } from '../cli.ts';
 
 const text = z.union([z.string(), z.array(z.string()).min(1)]);

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { JsonObject } from '../../core/json.ts';
 import type { ChatRequest } from '../../core/request.ts';
 import type { RequestContext } from '../../core/run.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { GatewayError } from '../../core/errors.ts';
 import { parseBody } from '../../wire/validate.ts';
 import type { HttpDeps } from '../env.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What we read of `POST /v1/messages`; null means absent, unknown fields, blocks and tools stay. */
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { GatewayError } from '../../core/errors.ts';
 import type { Usage } from '../../core/event.ts';
 import type { ChatRequest } from '../../core/request.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What we read of Ollama's `/api/chat`, `/api/generate` and `/api/embed`; null means absent, unknown fields stay. */
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The form of our answers: the reference is made of it, and the tests hold the encoders to it. */
 

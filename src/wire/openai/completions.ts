@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, TokenLogprob, Usage } from '../../core/event.ts';
 import type { ChatRequest } from '../../core/request.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What we read of a chat request; null means absent, unknown fields stay. Bounds are OpenAI's, wider where real clients need it. */
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { TokenizeRequest } from '../../core/provider.ts';
 import { parseBody } from '../validate.ts';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { metadataSchema, promptReferenceSchema, samplingFields, streamOptionsSchema } from '../openai/schema.ts';
 
 /** What we read of `POST /v1/responses`; null means absent, unknown fields, items, parts and tools stay. */
