@@ -91,14 +91,20 @@ function readIncoming(incoming: NodeRequest, maxBytes: number, tooLarge: () => G
   return new Promise((resolve, reject) => {
     const pieces: Uint8Array[] = [];
     let length = 0;
+    let whole = false;
     incoming.on?.('data', (piece) => {
       length += piece.length;
       if (length > maxBytes) reject(tooLarge());
       else pieces.push(piece);
     });
-    incoming.on?.('end', () => resolve(concatBytes(pieces)));
+    incoming.on?.('end', () => {
+      whole = true;
+      resolve(concatBytes(pieces));
+    });
     incoming.on?.('error', (error) => reject(brokenOff(error)));
-    incoming.on?.('close', () => reject(brokenOff()));
+    incoming.on?.('close', () => {
+      if (!whole) reject(brokenOff()); // each request closes: an error that nobody reads costs its stack
+    });
   });
 }
 
