@@ -11,7 +11,7 @@ import { noCache } from '../src/cache/through.ts';
 import { nodeDigest } from '../src/core/digest.node.ts';
 import type { CompletionEvent } from '../src/core/event.ts';
 import { noCapabilities, type Provider } from '../src/core/provider.ts';
-import type { ChatRequest } from '../src/core/request.ts';
+import { type ChatRequest, plainRequest } from '../src/core/request.ts';
 import { anonymous } from '../src/core/run.ts';
 import { noFilters } from '../src/filters/index.ts';
 import { createGateway } from '../src/gateway.ts';
@@ -67,24 +67,15 @@ const guarded = createPolicy({
 const text = 'The quick brown fox jumps over the lazy dog. '.repeat(25);
 /** A chat of eight turns and some 1,100 characters each, different every time unless `same`. */
 const requestOf = (n: number): ChatRequest => ({
-  model: 'demo',
-  messages: Array.from({ length: 8 }, (_, turn) => ({
-    role: 'user' as const,
-    content: [{ type: 'text' as const, text: turn === 7 ? `${text} ${n}` : text }],
-  })),
+  ...plainRequest(
+    'demo',
+    Array.from({ length: 8 }, (_, turn) => ({
+      role: 'user' as const,
+      content: [{ type: 'text' as const, text: turn === 7 ? `${text} ${n}` : text }],
+    })),
+  ),
   sampling: { temperature: 0 },
   maxTokens: 100,
-  stop: [],
-  choices: 1,
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: true,
-  responseFormat: { type: 'text' },
-  continueFinalMessage: false,
-  stream: true,
-  priority: 'normal',
-  dialect: 'openai-chat',
-  extensions: {},
 });
 
 function gateway(full: boolean) {

@@ -1,5 +1,5 @@
 import { GatewayError } from '../core/errors.ts';
-import type { ChatRequest, Message } from '../core/request.ts';
+import { type ChatRequest, type Message, plainRequest } from '../core/request.ts';
 import type { RequestContext } from '../core/run.ts';
 import { abortError } from '../core/signals.ts';
 import { lastUserText } from './facts.ts';
@@ -21,26 +21,18 @@ export async function classify(
   const lines = Object.entries(labels).map(([label, meaning]) => `${label}: ${meaning}`);
   const say = (role: 'system' | 'user', text: string): Message => ({ role, content: [{ type: 'text', text }] });
   const question: ChatRequest = {
-    model: target.model,
-    messages: [
+    ...plainRequest(target.model, [
       say('system', `Sort the message into one of these kinds. Answer with the kind's name only.\n${lines.join('\n')}`),
       say('user', lastUserText(request).slice(0, mostCharacters)),
-    ],
+    ]),
     sampling: { temperature: 0 },
     maxTokens: 16,
-    stop: [],
-    choices: 1,
-    tools: [],
     toolChoice: 'none',
     parallelToolCalls: false,
-    responseFormat: grammar
-      ? { type: 'grammar', grammar: `root ::= ${names.map((name) => JSON.stringify(name)).join(' | ')}` }
-      : { type: 'text' },
-    continueFinalMessage: false,
-    stream: true,
+    ...(grammar && {
+      responseFormat: { type: 'grammar', grammar: `root ::= ${names.map((name) => JSON.stringify(name)).join(' | ')}` },
+    }),
     priority: 'interactive',
-    dialect: 'openai-chat',
-    extensions: {},
   };
   const controller = new AbortController();
   const onClient = () => controller.abort(abortError(context.signal));

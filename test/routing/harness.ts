@@ -1,6 +1,6 @@
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../../src/core/provider.ts';
-import type { ChatRequest } from '../../src/core/request.ts';
+import { type ChatRequest, plainRequest } from '../../src/core/request.ts';
 import type { Target } from '../../src/core/route.ts';
 import { anonymous, type RequestContext, type Run } from '../../src/core/run.ts';
 import {
@@ -104,20 +104,7 @@ export const routingOf = (
 ): RoutingControl => createRouting([routeOf(targets, change)], undefined, options);
 
 export const ask = (change: Partial<ChatRequest> = {}): ChatRequest => ({
-  model: 'demo',
-  messages: [{ role: 'user', content: [{ type: 'text', text: 'What is the tide?' }] }],
-  sampling: {},
-  stop: [],
-  choices: 1,
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: true,
-  responseFormat: { type: 'text' },
-  continueFinalMessage: false,
-  stream: true,
-  priority: 'normal',
-  dialect: 'openai-chat',
-  extensions: {},
+  ...plainRequest('demo', [{ role: 'user', content: [{ type: 'text', text: 'What is the tide?' }] }]),
   ...change,
 });
 

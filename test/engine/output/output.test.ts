@@ -2,7 +2,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, describe, expect, test } from 'vitest';
 import { createLocalProvider } from '../../../providers/local.ts';
 import type { JsonObject } from '../../../src/core/json.ts';
-import type { ChatRequest, Tool } from '../../../src/core/request.ts';
+import { type ChatRequest, plainRequest, type Tool } from '../../../src/core/request.ts';
 import { collect } from '../../../src/core/streams.ts';
 import { schemaGrammar } from '../../../src/engine/output/json-schema.ts';
 import { modelPath } from '../model.ts';
@@ -151,21 +151,9 @@ describe.skipIf(path === null)('with the real model', () => {
   afterAll(() => local.close?.());
 
   const request = (more: Partial<ChatRequest>): ChatRequest => ({
-    model: 'm',
-    messages: [{ role: 'user', content: [{ type: 'text', text: 'Give me an example as JSON.' }] }],
+    ...plainRequest('m', [{ role: 'user', content: [{ type: 'text', text: 'Give me an example as JSON.' }] }]),
     sampling: { temperature: 1.6, seed: 7 },
     maxTokens: 150,
-    stop: [],
-    choices: 1,
-    tools: [],
-    toolChoice: 'auto',
-    parallelToolCalls: true,
-    responseFormat: { type: 'text' },
-    continueFinalMessage: false,
-    stream: true,
-    priority: 'normal',
-    dialect: 'openai-chat',
-    extensions: {},
     ...more,
   });
   const answer = async (more: Partial<ChatRequest>) => {
