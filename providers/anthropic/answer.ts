@@ -142,6 +142,7 @@ export function decodeMessage(body: unknown): CompletionEvent[] {
 /** Watches a Messages stream that passes by. */
 export function observeMessages(): StreamObserver {
   const decoder = createMessagesDecoder();
+  let finished = false;
   let stopped = false;
   return {
     notable: (text) => !text.startsWith('event: content_block_delta') || !onlyDeltas(text),
@@ -149,10 +150,12 @@ export function observeMessages(): StreamObserver {
       if (event.data === '[DONE]') return { drop: true };
       const parsed = parseEvent(event) as JsonObject; // out of JSON.parse
       const events = decoder.push(parsed).filter(({ type }) => type === 'start' || type === 'finish');
+      finished ||= events.some(({ type }) => type === 'finish');
       if (parsed['type'] !== 'message_stop') return { events };
       stopped = true;
       return { events: [...events, ...decoder.end()], last: true };
     },
+    whole: () => finished,
     end() {
       // Without message_stop the SDKs wait or fail: it is sent for an upstream that told its stop reason.
       const events = stopped ? [] : decoder.end();

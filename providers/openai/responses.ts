@@ -28,6 +28,7 @@ export function observeResponses(): StreamObserver {
           return {};
       }
     },
+    whole: () => ended,
     end() {
       if (!ended) throw new GatewayError('upstream_failed', 'The upstream ended its answer before it was complete.');
       return { missing: '', events: [] };

@@ -38,6 +38,7 @@ export function observeChat({ choices, dropUsage }: ChatObserverOptions): Stream
       const usageOnly = chunk['usage'] != null && Array.isArray(chunk['choices']) && chunk['choices'].length === 0;
       return { events, drop: dropUsage && usageOnly };
     },
+    whole: () => finished >= choices && decoder.end().length > 0,
     end() {
       if (!done && finished < choices) throw unfinished();
       return { missing: done ? '' : sseDone, events: decoder.end() };

@@ -9,6 +9,8 @@ export interface StreamObserver {
   notable(text: string): boolean;
   /** Looks at one event of a notable text. Throws for an error that the upstream put into the stream. */
   see(event: SseEvent): Verdict;
+  /** Nothing but the terminator is missing: an upstream that breaks off now has given all of its answer. */
+  whole(): boolean;
   /** The upstream has ended. Throws where the answer is not complete; else what is to be sent and told still. */
   end(): { readonly missing: string; readonly events: readonly CompletionEvent[] };
 }
@@ -79,6 +81,11 @@ export function passThroughSse(
     }
     return next();
   };
+  const onBreak = (error: unknown): Promise<IteratorResult<CompletionEvent>> => {
+    if (!observer.whole()) throw error;
+    finish();
+    return next();
+  };
   const next = (): Promise<IteratorResult<CompletionEvent>> => {
     const value = ready.shift();
     if (value) return Promise.resolve({ value, done: false });
@@ -89,7 +96,7 @@ export function passThroughSse(
       void source.return?.();
       return Promise.reject(error);
     }
-    return over ? Promise.resolve(finished) : source.next().then(onChunk);
+    return over ? Promise.resolve(finished) : source.next().then(onChunk, onBreak);
   };
   return {
     [Symbol.asyncIterator]() {
