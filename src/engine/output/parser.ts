@@ -220,6 +220,24 @@ export function createOutputParser({ choice, calls, thinking }: ParserOptions): 
     return false;
   };
 
+  /** The answer has to be a call and none has begun: what is held is the mark's beginning. */
+  const forcedFirst = () => calls?.forced === true && index === 0;
+
+  /**
+   * Characters at the end that are a mark cut off by the token limit: no text that anybody meant. Less than a third of a
+   * mark may be a comparison or a tag, and stays.
+   */
+  const markFragment = (): number => {
+    const marks =
+      mode === 'thinking' ? [thinking?.close ?? ''] : [openMark, mode === 'start' ? (thinking?.open ?? '') : ''];
+    return Math.max(
+      ...marks.map((mark) => {
+        const length = livePrefix(held, mark);
+        return length * 3 > mark.length ? length : 0;
+      }),
+    );
+  };
+
   /** Drops a close mark, and holds what may become one. */
   const dropClose = () => {
     if (closing === '' || mode === 'call') return;
@@ -272,8 +290,9 @@ export function createOutputParser({ choice, calls, thinking }: ParserOptions): 
     finish(reason, stopSequence) {
       events = [];
       let called = index > (calls?.delivered.length ?? 0) || (calls?.delivered.length ?? 0) > 0;
+      const fragment = reason === 'length' ? markFragment() : 0;
       if (mode === 'thinking') {
-        reasoning(held);
+        reasoning(held.slice(0, held.length - fragment));
         events.push({ type: 'reasoning-end', choice });
       } else if (mode === 'call' && announced) {
         called = true; // cut inside a call
@@ -281,9 +300,13 @@ export function createOutputParser({ choice, calls, thinking }: ParserOptions): 
         if (name !== undefined && calls?.kindOf(name) === 'custom' && input !== '') {
           events.push({ type: 'tool-call-delta', choice, index, arguments: customInput(input) });
         }
-      } else if (mode === 'call') notACall();
-      else if (closing === '' || !closing.startsWith(held.trimStart())) {
-        if (!(trimming && held.trim() === '')) text(held);
+      } else if (mode === 'call') {
+        // Cut before the function's name: nothing can be told of the call. Bare JSON may have been the answer itself.
+        const cutCall = reason === 'length' && (openMark !== '' || calls?.forced === true);
+        if (!cutCall && !forcedFirst()) notACall();
+      } else if (closing === '' || !closing.startsWith(held.trimStart())) {
+        const rest = forcedFirst() ? '' : held.slice(0, held.length - fragment);
+        if (!(trimming && rest.trim() === '')) text(rest);
       }
       held = '';
       const told = reason === 'stop' && called ? 'tool-calls' : reason;

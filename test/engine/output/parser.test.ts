@@ -143,6 +143,50 @@ describe('what a model writes', () => {
     });
   });
 
+  const forced = calls(hermes, { forced: true });
+  const twoCalls = `Sure, I <i>will</i>.\n${call}\n<tool_call>{"name": "put", "arguments": {"x": 1}}\n</tool_call>`;
+  test.each([
+    { name: 'calls behind text', text: twoCalls, options: calls() },
+    { name: 'a call that had to come', text: call, options: forced },
+    {
+      name: 'a bare call that had to come',
+      text: '{"name": "get", "parameters": {"q": 1}}',
+      options: calls(llama3, { forced: true }),
+    },
+    {
+      name: 'an array of calls',
+      text: '[TOOL_CALLS] [{"name": "get", "arguments": {"a": 1}}]',
+      options: calls(mistral),
+    },
+    { name: 'thinking', text: '<think>Hm, a < b.</think>\nYes, a < b.', options: thinking },
+    { name: 'thinking, then a call', text: `<think>Hm.</think>\n${call}`, options: { ...calls(), ...thinking } },
+  ])('$name: the token limit leaves no piece of a mark behind, wherever it cuts', ({ text, options }) => {
+    const whole = read(text, options);
+    for (let cut = 1; cut < text.length; cut++) {
+      const answer = read(text.slice(0, cut), options, 3, 'length');
+      const seen = `${cut}: ${JSON.stringify(answer)}`;
+      expect(answer.finish, seen).toBe('length');
+      // Up to three characters may be anything: a comparison, another tag.
+      expect(`${answer.text}${answer.reasoning}`, seen).not.toMatch(/<\/?(?:tool|thin)|\[TOOL|"name"/);
+      expect(whole.text.startsWith(answer.text.replace(/(?:<|\[)[^<[]{0,3}$/, '')), seen).toBe(true);
+      for (const [i, told] of answer.calls.entries())
+        expect(whole.calls[i]?.startsWith(told.trimEnd()), seen).toBe(true);
+    }
+  });
+
+  test('a call that had to come is never text, however little came of it', () => {
+    for (let cut = 1; cut <= 20; cut++) {
+      for (const reason of ['length', 'stop'] as const) {
+        expect(read(call.slice(0, cut), forced, 1, reason)).toMatchObject({ text: '', calls: [], finish: reason });
+      }
+    }
+  });
+
+  test('a comparison at the token limit is text', () => {
+    expect(read('if a <', calls(), 1, 'length').text).toBe('if a <');
+    expect(read('{"answer": 4', calls(llama3), 1, 'length').text).toBe('{"answer": 4');
+  });
+
   test('arguments are told while they are written', () => {
     const parser = createOutputParser({ choice: 0, ...calls() });
     parser.push('<tool_call>{"name": "get", "arguments": {"a"');
