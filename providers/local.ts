@@ -25,6 +25,8 @@ import { createStatusReader } from '../src/engine/status.ts';
 /** Where a model's file is and how it is loaded, over the provider's general engine options. */
 export interface LocalModel extends Partial<LoadOptions> {
   readonly path: string;
+  /** Text of a chat template in place of the model's own; asked at each request, so that a changed file counts at once. */
+  readonly templateNow?: () => string | undefined;
 }
 
 export type ResolveModel = (
@@ -108,10 +110,14 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
     memoryBytes: load.kvCache?.memoryBytes ?? 0,
     diskBytes: load.kvCache?.diskBytes ?? 0,
   });
+  const templates = new Map<string, LocalModel['templateNow']>();
+  const outputOf = async (host: EngineHost, request: ChatRequest, signal: AbortSignal) =>
+    compileOutput(request, await outputModelOf(host, request, signal, templates.get(request.model)?.()));
   const pool = createEnginePool({ maxModels, memoryBytes, keepAliveMs, prepare });
 
   async function prepare(name: string, signal: AbortSignal): Promise<{ host: EngineHost; bytes: number }> {
-    const { path, ...own } = await resolve(name, { signal });
+    const { path, templateNow, ...own } = await resolve(name, { signal });
+    templates.set(name, templateNow);
     const settings = { ...load, ...own };
     const facts = await readModelFile(path).catch((error: unknown) => {
       const reason = error instanceof Error ? error.message : String(error);
@@ -152,7 +158,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
   async function promptFor(request: ChatRequest, { signal }: CallOptions): Promise<EnginePrompt> {
     const { host, release } = await pool.acquire(request.model, signal);
     try {
-      return compileOutput(request, await outputModelOf(host, request, signal)).additions.prompt ?? promptOf(request);
+      return (await outputOf(host, request, signal)).additions.prompt ?? promptOf(request);
     } finally {
       release();
     }
@@ -165,7 +171,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
       const { host, release } = await pool.acquire(request.model, signal);
       let answer = '';
       try {
-        const { additions, parser } = compileOutput(request, await outputModelOf(host, request, signal));
+        const { additions, parser } = await outputOf(host, request, signal);
         const read = createAnswerReader(parser);
         const generate = toGenerateRequest(request, tenant, additions);
         for await (const output of host.generate(generate, { signal })) {

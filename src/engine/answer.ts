@@ -4,7 +4,7 @@ import type { EngineHost } from './host.ts';
 import type { OutputModel } from './output/compile.ts';
 import type { OutputParser } from './output/parser.ts';
 import type { EngineOutput, EngineUsage } from './protocol.ts';
-import { promptOf } from './request.ts';
+import { promptOf, withTemplate } from './request.ts';
 
 /** Turns what the engine says into events; with a parser each choice's text is read for calls and thinking. */
 export function createAnswerReader(
@@ -33,12 +33,24 @@ export function createAnswerReader(
 
 const thinkingPrompts = new WeakMap<EngineHost, Map<string, Promise<boolean>>>();
 
-/** What of a model decides how its output is read; whether its prompt opens the thinking is found by rendering one. */
-export async function outputModelOf(host: EngineHost, request: ChatRequest, signal: AbortSignal): Promise<OutputModel> {
-  const { chatTemplate, toolTemplate } = await host.load(signal);
-  if (!chatTemplate?.includes('<think>')) return { chatTemplate, toolTemplate, beginsThinking: false };
-  const prompt = promptOf({ ...request, messages: [{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }] });
-  const key = prompt.kind === 'chat' ? JSON.stringify(prompt.variables) : '';
+/**
+ * What of a model decides how its output is read; whether its prompt opens the thinking is found by rendering one.
+ * `template` stands in for the model's own.
+ */
+export async function outputModelOf(
+  host: EngineHost,
+  request: ChatRequest,
+  signal: AbortSignal,
+  template?: string,
+): Promise<OutputModel> {
+  const own = await host.load(signal);
+  const { chatTemplate, toolTemplate } =
+    template === undefined ? own : { chatTemplate: template, toolTemplate: undefined };
+  const model = { chatTemplate, toolTemplate, ...(template === undefined ? {} : { replaced: true }) };
+  if (!chatTemplate?.includes('<think>')) return { ...model, beginsThinking: false };
+  const plain = promptOf({ ...request, messages: [{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }] });
+  const prompt = withTemplate(plain, template);
+  const key = prompt.kind === 'chat' ? JSON.stringify([prompt.variables, template]) : '';
   const known = thinkingPrompts.get(host) ?? new Map<string, Promise<boolean>>();
   thinkingPrompts.set(host, known);
   if (known.size > 64) known.clear();
@@ -49,7 +61,7 @@ export async function outputModelOf(host: EngineHost, request: ChatRequest, sign
       .then((text) => String(text).trimEnd().endsWith('<think>'))
       .catch(() => false);
   known.set(key, begins);
-  return { chatTemplate, toolTemplate, beginsThinking: await begins };
+  return { ...model, beginsThinking: await begins };
 }
 
 function toEvent(output: EngineOutput): CompletionEvent | undefined {

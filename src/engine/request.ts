@@ -77,6 +77,10 @@ export function promptOf(request: ChatRequest): EnginePrompt {
   };
 }
 
+/** The same, to be rendered by `template` in place of the model's own. */
+export const withTemplate = (prompt: EnginePrompt, template: string | undefined): EnginePrompt =>
+  template === undefined || prompt.kind !== 'chat' ? prompt : { ...prompt, template };
+
 /** A turn as chat templates know it: plain text, tool arguments parsed (templates print them as JSON themselves). */
 export function templateMessage(message: Message): TemplateMessage {
   const content = textOf(message.content);

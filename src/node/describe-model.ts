@@ -1,5 +1,7 @@
 import type { Config } from '../config.ts';
 import type { ModelInfo } from '../core/provider.ts';
+import { nominalFacts } from '../engine/nominal.ts';
+import { readModelFile } from '../engine/shards.ts';
 import type { DescribeModel } from '../http/routes/models.ts';
 import { findModel, type ModelFile } from '../models/cache.ts';
 import { modelSettings } from '../models/settings.ts';
@@ -32,10 +34,22 @@ export function createDescribeModel({ models, config, env, startedAt }: Describe
         state: 'unloaded',
         ...(contextTokens === undefined ? {} : { contextTokens }),
         ...(file && infoOf(file)),
+        ...(file && (await factsOf(file))),
         ...loaded,
       },
     };
   };
+}
+
+const headers = new Map<string, ReturnType<typeof nominalFacts>>();
+
+/** What only the file's own header tells: of a model that was given by its path. It is read once. */
+async function factsOf({ path, bytes, pulledAt, quantization }: ModelFile): Promise<Partial<ModelInfo>> {
+  if (quantization !== '') return {};
+  const key = `${path} ${bytes} ${pulledAt}`;
+  const known = headers.get(key) ?? (await readModelFile(path).then(nominalFacts, () => ({})));
+  headers.set(key, known);
+  return known;
 }
 
 const infoOf = (file: ModelFile): Partial<ModelInfo> => ({

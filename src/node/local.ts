@@ -54,8 +54,8 @@ async function localModel(
   const file = await pullModel(name, { settings, signal });
   const draft = own?.draft && (await pullModel(own.draft.model, { settings, signal }));
   const names = own?.chatTemplate ? [own.chatTemplate] : [name, ...publicNames(name), file.name, ...file.aliases];
-  const template = names.map(chatTemplate).find((text) => text !== undefined);
-  if (own?.chatTemplate && template === undefined) {
+  const templateNow = () => names.map(chatTemplate).find((text) => text !== undefined);
+  if (own?.chatTemplate && templateNow() === undefined) {
     throw new GatewayError(
       'model_unavailable',
       `There is no chat template "${own.chatTemplate}": put it into the prompt library as templates/${own.chatTemplate}.jinja.`,
@@ -63,7 +63,7 @@ async function localModel(
   }
   return {
     path: file.path,
-    ...(template !== undefined && { chatTemplate: template }),
+    templateNow,
     ...(own?.slots !== undefined && { slots: own.slots }),
     ...(own?.contextTokens !== undefined && { contextTokens: own.contextTokens }),
     ...(own?.gpuLayers !== undefined && { gpuLayers: own.gpuLayers }),

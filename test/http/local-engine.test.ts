@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -57,6 +57,30 @@ models:
   test('its chat template comes from the prompt library, where a file has its name', async () => {
     const { body } = await post('/apply-template', { messages });
     expect(body.prompt).toBe('[user] Tell me about rivers.\n[assistant]');
+  });
+
+  test('a changed template counts from the next request after a reload, and goes when its file goes', async () => {
+    const file = join(folder, 'prompts', 'templates', 'tiny.jinja');
+    const before = readFileSync(file, 'utf8');
+    const rendered = async () => (await post('/apply-template', { messages })).body.prompt;
+    const counted = async () =>
+      (await post('/v1/chat/completions', { messages, max_tokens: 1 })).body.usage.prompt_tokens;
+    const [tokens, plain] = [await counted(), await rendered()];
+    writeFileSync(file, `${'New words. '.repeat(20)}${before}`);
+    await gateway.reload();
+    expect(await rendered()).toBe(`${'New words. '.repeat(20)}${plain}`);
+    expect(await counted()).toBeGreaterThan(tokens + 20);
+    rmSync(file);
+    await gateway.reload();
+    expect(await rendered()).toContain('<|im_start|>user\nTell me about rivers.<|im_end|>');
+    writeFileSync(file, before);
+    await gateway.reload();
+    expect(await rendered()).toBe(plain);
+  });
+
+  test('a model given by its path tells what its file says', async () => {
+    const response = await fetch(`${gateway.url}/v1/models/coder`);
+    expect(await response.json()).toMatchObject({ id: 'coder', quantization: 'Q4_1', parameters: '135M' });
   });
 
   test('its draft model’s guesses are told in usage, and switched off by request', async () => {

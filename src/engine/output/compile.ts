@@ -2,7 +2,7 @@ import { GatewayError } from '../../core/errors.ts';
 import { isJsonObject } from '../../core/json.ts';
 import type { ChatRequest, Tool, ToolChoice } from '../../core/request.ts';
 import type { GrammarOptions } from '../protocol.ts';
-import { promptOf, type RequestAdditions } from '../request.ts';
+import { promptOf, type RequestAdditions, withTemplate } from '../request.ts';
 import { createGrammar, type GrammarBuilder, literal } from './gbnf.ts';
 import { addSchema } from './json-schema.ts';
 import { createOutputParser, type OutputParser } from './parser.ts';
@@ -13,6 +13,8 @@ import { continuation, describeTool, toolPrompt } from './tool-prompt.ts';
 export interface OutputModel {
   readonly chatTemplate: string | undefined;
   readonly toolTemplate: string | undefined;
+  /** `chatTemplate` is not the model's own: prompts carry it along. */
+  readonly replaced?: boolean;
   /** The template's prompt ends inside the model's thinking. */
   readonly beginsThinking: boolean;
 }
@@ -46,10 +48,11 @@ export function compileOutput(request: ChatRequest, model: OutputModel): Compile
   const begun = thinks && model.beginsThinking && !request.continueFinalMessage;
 
   const base = promptOf(request);
-  const prompt =
+  const withTools =
     base.kind === 'chat' && (usesTools || hasCalls || request.tools.length > 0)
       ? toolPrompt(request, base, syntax, usesTools ? request.tools : [])
       : undefined;
+  const prompt = model.replaced ? withTemplate(withTools ?? base, model.chatTemplate) : withTools;
   const grammar = usesTools
     ? toolGrammar(request, syntax, thinks, begun)
     : formatGrammar(request, thinks, begun).grammar;
