@@ -3,17 +3,18 @@ import type { CompletionEvent } from '../src/core/event.ts';
 import { isJsonObject, type Json, type JsonObject } from '../src/core/json.ts';
 import type { CallOptions, Capabilities, Provider } from '../src/core/provider.ts';
 import type { ChatRequest, Dialect, WireRequest } from '../src/core/request.ts';
+import { through } from '../src/core/through.ts';
 import type { TransportResponse } from '../src/core/transport.ts';
 import { createChatChunkDecoder } from '../src/wire/openai/upstream-answer.ts';
 import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
-import { decodeSse } from '../src/wire/sse.ts';
+import { createSseDecoder, type SseEvent } from '../src/wire/sse.ts';
 import { chatChunkOf, encodeCompletion } from './openai/completions.ts';
 import { type OpenAiPaths, openAiPaths, pathFor, wholeCalls } from './openai/endpoints.ts';
 import { observeResponse, observeResponses } from './openai/responses.ts';
 import { contentKind } from './shared/content-kind.ts';
 import { forwardBody } from './shared/forward-body.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
-import { lazyEvents } from './shared/lazy-events.ts';
+import { type EventSource, lazyEvents } from './shared/lazy-events.ts';
 import { observeChat } from './shared/observe-chat.ts';
 import { parseEvent, passThroughSse } from './shared/pass-through.ts';
 import { parseAnswer, readBytes, readText } from './shared/read-body.ts';
@@ -65,7 +66,7 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     wire: WireRequest,
     path: string,
     options: CallOptions,
-  ): Promise<AsyncIterable<CompletionEvent> | readonly CompletionEvent[]> {
+  ): Promise<EventSource> {
     const responses = wire.dialect === 'openai-responses';
     const addUsage =
       !responses && request.stream && wire.body['stream_options'] === undefined && !oddities.noStreamOptions;
@@ -91,12 +92,12 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     return events;
   }
 
-  async function* translate(request: ChatRequest, options: CallOptions): AsyncGenerator<CompletionEvent> {
+  async function translate(request: ChatRequest, options: CallOptions): Promise<EventSource> {
     const { prompt } = request;
     const encoded = prompt ? encodeCompletion(request, prompt) : encodeChatRequest(request, oddities);
     const path = pathFor(prompt ? paths.completions : paths.chat, request.model);
     const body = JSON.stringify(adapt(encoded, oddities));
-    yield* readChat(await upstream.send({ path, body, headers: { accept: 'text/event-stream' } }, options));
+    return readChat(await upstream.send({ path, body, headers: { accept: 'text/event-stream' } }, options));
   }
 
   return {
@@ -110,25 +111,37 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
         const path = wire && capabilities.dialects.includes(wire.dialect) ? pathOf[wire.dialect] : undefined;
         if (wire && path !== undefined && !byTool && fits(wire, oddities))
           return passThrough(request, wire, path, options);
-        return byTool ? readJsonTool(translate(withJsonTool(request), options)) : translate(request, options);
+        if (!byTool) return translate(request, options);
+        return readJsonTool(lazyEvents(() => translate(withJsonTool(request), options)));
       }),
     ...wholeCalls(upstream, paths, capabilities),
   };
 }
 
 /** A chat answer or text completion as events, whether it comes as a stream or as one object. */
-export async function* readChat(response: TransportResponse): AsyncGenerator<CompletionEvent> {
-  if (contentKind(response) === 'json') {
-    yield* decodeWhole(parseAnswer(await readText(response.body)));
-    return;
-  }
-  const decoder = createChatChunkDecoder();
-  for await (const event of decodeSse(response.body)) {
-    if (event.data === '[DONE]') break;
-    yield* decoder.push(chatChunkOf(parseEvent(event)));
-    if (event.event === 'error') throw new GatewayError('upstream_failed', 'The upstream failed to answer.');
-  }
-  yield* decoder.end();
+async function readChat(response: TransportResponse): Promise<EventSource> {
+  if (contentKind(response) === 'json') return decodeWhole(parseAnswer(await readText(response.body)));
+  return through(response.body, () => {
+    const sse = createSseDecoder();
+    const decoder = createChatChunkDecoder();
+    /** True at the answer's end: what follows is not read. */
+    const take = (event: SseEvent, out: CompletionEvent[]): boolean => {
+      if (event.data === '[DONE]') {
+        out.push(...decoder.end());
+        return true;
+      }
+      out.push(...decoder.push(chatChunkOf(parseEvent(event))));
+      if (event.event === 'error') throw new GatewayError('upstream_failed', 'The upstream failed to answer.');
+      return false;
+    };
+    return {
+      push: (bytes, out) => sse.push(bytes).some((event) => take(event, out)),
+      end(out) {
+        const last = sse.end();
+        if (!last || !take(last, out)) out.push(...decoder.end());
+      },
+    };
+  });
 }
 
 function decodeWhole(body: unknown): CompletionEvent[] {

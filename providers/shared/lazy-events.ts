@@ -1,13 +1,14 @@
 import type { CompletionEvent } from '../../src/core/event.ts';
 import type { ReadyIterator } from '../../src/core/streams.ts';
 
+/** Events that come, or all of them at once. */
+export type EventSource = AsyncIterable<CompletionEvent> | readonly CompletionEvent[];
+
 /**
  * Events whose source is only opened by the first pull, and then asked directly. A generator with `yield*` would say the
  * same, at several promises for every event.
  */
-export function lazyEvents(
-  open: () => Promise<AsyncIterable<CompletionEvent> | readonly CompletionEvent[]>,
-): AsyncIterable<CompletionEvent> {
+export function lazyEvents(open: () => Promise<EventSource>): AsyncIterable<CompletionEvent> {
   return {
     [Symbol.asyncIterator](): ReadyIterator<CompletionEvent> {
       let iterator: ReadyIterator<CompletionEvent> | undefined;
@@ -33,8 +34,7 @@ export function lazyEvents(
   };
 }
 
-const asyncIteratorOf = (source: AsyncIterable<CompletionEvent> | readonly CompletionEvent[]) =>
-  (source as AsyncIterable<CompletionEvent>)[Symbol.asyncIterator](); // the array was told apart before
+const asyncIteratorOf = (source: EventSource) => (source as AsyncIterable<CompletionEvent>)[Symbol.asyncIterator](); // the array was told apart before
 
 function listed(events: readonly CompletionEvent[]): ReadyIterator<CompletionEvent> {
   let at = 0;

@@ -1,6 +1,7 @@
 import type { CompletionEvent } from '../core/event.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { ChatRequest, Message, ResponseFormat } from '../core/request.ts';
+import { through } from '../core/through.ts';
 import type { Active, Again } from './active.ts';
 import { reads } from './compile.ts';
 import type { Tally } from './decisions.ts';
@@ -107,12 +108,14 @@ async function* withBeginning(text: string, rest: AsyncIterable<CompletionEvent>
   for await (const event of rest) if (event.type !== 'start') yield event;
 }
 
-async function* withoutLogprobs(events: AsyncIterable<CompletionEvent>): AsyncGenerator<CompletionEvent> {
-  for await (const event of events) {
-    if (event.type !== 'text-delta' || !event.logprobs) yield event;
-    else if (event.text !== '') yield { type: 'text-delta', choice: event.choice, text: event.text };
-  }
-}
+const withoutLogprobs = (events: AsyncIterable<CompletionEvent>): AsyncIterable<CompletionEvent> =>
+  through(events, () => ({
+    push(event, out) {
+      if (event.type !== 'text-delta' || !event.logprobs) out.push(event);
+      else if (event.text !== '') out.push({ type: 'text-delta', choice: event.choice, text: event.text });
+      return false;
+    },
+  }));
 
 /** The same rules for text that they have replaced already: what joined to a new match ends the answer. */
 const twins = new WeakMap<RuleSet, RuleSet>();

@@ -1,5 +1,6 @@
 import type { CompletionEvent } from '../core/event.ts';
 import type { Holdback } from '../core/run.ts';
+import { watched } from '../core/through.ts';
 
 export interface HoldbackMeter {
   /** The answer on its way into the filters. */
@@ -17,24 +18,19 @@ export function createHoldbackMeter(now: () => number): HoldbackMeter {
   let durationMs = 0;
   let longestMs = 0;
   return {
-    async *enter(events) {
-      for await (const event of events) {
-        if (event.type !== 'start' && event.type !== 'progress') sinceMs ??= now();
-        yield event;
-      }
-    },
-    async *leave(events) {
-      for await (const event of events) {
-        if (sinceMs !== undefined) {
-          const waited = now() - sinceMs;
-          if (durationMs === 0) firstMs = sinceMs;
-          durationMs += waited;
-          longestMs = Math.max(longestMs, waited);
-          sinceMs = undefined;
-        }
-        yield event;
-      }
-    },
+    enter: (events) =>
+      watched(events, ({ type }) => {
+        if (sinceMs === undefined && type !== 'start' && type !== 'progress') sinceMs = now();
+      }),
+    leave: (events) =>
+      watched(events, () => {
+        if (sinceMs === undefined) return;
+        const waited = now() - sinceMs;
+        if (durationMs === 0) firstMs = sinceMs;
+        durationMs += waited;
+        longestMs = Math.max(longestMs, waited);
+        sinceMs = undefined;
+      }),
     held: () => (durationMs >= worthTelling ? { startedMs: firstMs, durationMs, longestMs } : undefined),
   };
 }

@@ -2,6 +2,7 @@ import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent, TokenLogprob } from '../core/event.ts';
 import type { Json } from '../core/json.ts';
 import type { Dialect } from '../core/request.ts';
+import { type Step, through } from '../core/through.ts';
 import { paced } from './pace.ts';
 import type { Rule, RuleSet } from './rules.ts';
 import { createScanner, type Ending, type Scanner } from './scanner.ts';
@@ -39,19 +40,38 @@ const ordered = (dialect: Dialect) => dialect === 'anthropic-messages' || dialec
  * An answer's events with the rules applied to every field that carries text, each field of each choice on its own.
  * A delta that is clean passes as the same object. Holds back only live prefixes of matches; bounded by the longest.
  */
-export async function* filterEvents(
+export function filterEvents(
   source: AsyncIterable<CompletionEvent>,
   rules: RuleSet,
   options: OutputOptions,
+): AsyncIterable<CompletionEvent> {
+  const { again } = options;
+  const retries = again && rules.rules.some(({ action }) => action === 'retry');
+  return retries ? askedAgain(source, rules, options, again) : filtered(source, rules, options, () => false);
+}
+
+const filtered = (
+  source: AsyncIterable<CompletionEvent>,
+  rules: RuleSet,
+  options: OutputOptions,
+  mayRetry: () => boolean,
+): AsyncIterable<CompletionEvent> => through(paced(source), () => filterStep(rules, options, mayRetry));
+
+/** The same where a rule may ask for another answer, once. */
+async function* askedAgain(
+  source: AsyncIterable<CompletionEvent>,
+  rules: RuleSet,
+  options: OutputOptions,
+  again: NonNullable<OutputOptions['again']>,
 ): AsyncGenerator<CompletionEvent> {
-  let { again } = options;
+  let asked = false;
   for (let events: AsyncIterable<CompletionEvent> | undefined = source; events; ) {
     let next: AsyncIterable<CompletionEvent> | undefined;
     let sent = false;
-    for await (const event of answer(events, rules, options, () => !sent && again !== undefined)) {
+    for await (const event of filtered(events, rules, options, () => !sent && !asked)) {
       if (event === retryWanted) {
-        next = await again?.();
-        again = undefined;
+        asked = true;
+        next = await again();
         if (next) break;
         throw new GatewayError(
           'upstream_failed',
@@ -67,12 +87,11 @@ export async function* filterEvents(
 
 const retryWanted: CompletionEvent = { type: 'start' };
 
-async function* answer(
-  events: AsyncIterable<CompletionEvent>,
+function filterStep(
   rules: RuleSet,
   { choices: expected, jsonText, dialect, onMatch }: OutputOptions,
   mayRetry: () => boolean,
-): AsyncGenerator<CompletionEvent> {
+): Step<CompletionEvent, CompletionEvent> {
   const choices = new Map<number, Choice>();
   let finished = 0;
   const open = (index: number): Choice => {
@@ -107,12 +126,12 @@ async function* answer(
     return fields;
   };
   /** What is left in the fields of a choice; stops at the first that is ended. */
-  const drain = function* (index: number, choice: Choice): Generator<CompletionEvent> {
+  const drain = (index: number, choice: Choice, out: CompletionEvent[]): void => {
     for (const [found, make] of fieldsOf(index, choice)) {
       if (!found || choice.done) continue;
       const text = found.scanner.end();
-      if (text !== '' || found.waiting.length > 0) yield make(text);
-      if (found.scanner.ended) yield* blocked(index, found.scanner.ended);
+      if (text !== '' || found.waiting.length > 0) out.push(make(text));
+      if (found.scanner.ended) out.push(...blocked(index, found.scanner.ended));
     }
   };
 
@@ -120,7 +139,7 @@ async function* answer(
    * What other fields of a choice hold, before this one goes on: what is held there is over as far as this goes. Where
    * answers are blocks in order everything is; else only reasoning, which readers expect in front.
    */
-  const release = function* (index: number, choice: Choice, current: Field | undefined): Generator<CompletionEvent> {
+  const release = (index: number, choice: Choice, current: Field | undefined, out: CompletionEvent[]): void => {
     const { text, reasoning, refusal, calls } = choice;
     const open = (text ? 1 : 0) + (reasoning ? 1 : 0) + (refusal ? 1 : 0) + calls.size;
     if (open === 0 || (open === 1 && current)) return; // nearly every delta
@@ -128,24 +147,24 @@ async function* answer(
       if (!found || found === current || choice.done) continue;
       if (found !== choice.reasoning && !ordered(dialect)) continue;
       const text = found.scanner.release();
-      if (text !== '' || found.waiting.length > 0) yield make(text);
-      if (found.scanner.ended) yield* blocked(index, found.scanner.ended);
+      if (text !== '' || found.waiting.length > 0) out.push(make(text));
+      if (found.scanner.ended) out.push(...blocked(index, found.scanner.ended));
     }
   };
 
-  for await (const event of paced(events)) {
+  const push = (event: CompletionEvent, out: CompletionEvent[]): boolean => {
     if (event.type === 'wire') {
       throw new GatewayError('internal', 'An answer that must be filtered came as bytes; it was not sent.');
     }
     if (!('choice' in event)) {
       // Usage comes after everything else: a stream that forgot its finish still gives its text first.
-      if (event.type === 'usage') for (const [index, choice] of choices) if (!choice.done) yield* drain(index, choice);
-      yield event;
-      continue;
+      if (event.type === 'usage') drainAll(out);
+      out.push(event);
+      return false;
     }
     const index = event.choice;
     const choice = open(index);
-    if (choice.done) continue;
+    if (choice.done) return false;
     let ending: Ending | undefined;
     let ready: CompletionEvent | undefined;
 
@@ -153,7 +172,7 @@ async function* answer(
       case 'text-delta': {
         choice.text ??= field(jsonText);
         const found = choice.text;
-        yield* release(index, choice, found);
+        release(index, choice, found, out);
         if (choice.done) break;
         if (event.logprobs) enqueue(found, event.text, event.logprobs);
         const text = found.scanner.push(event.text);
@@ -166,7 +185,7 @@ async function* answer(
       }
       case 'reasoning-delta': {
         choice.reasoning ??= field(false);
-        yield* release(index, choice, choice.reasoning);
+        release(index, choice, choice.reasoning, out);
         if (choice.done) break;
         const text = choice.reasoning.scanner.push(event.text);
         ready = text === event.text ? event : { ...event, text };
@@ -177,7 +196,7 @@ async function* answer(
         const found = choice.reasoning;
         delete choice.reasoning;
         const text = found?.scanner.end() ?? '';
-        if (text !== '') yield { type: 'reasoning-delta', choice: index, text };
+        if (text !== '') out.push({ type: 'reasoning-delta', choice: index, text });
         ending = found?.scanner.ended;
         if (ending) break;
         const { signature: _, ...unsigned } = event; // it signs the text as it was
@@ -186,7 +205,7 @@ async function* answer(
       }
       case 'refusal-delta': {
         choice.refusal ??= field(false);
-        yield* release(index, choice, choice.refusal);
+        release(index, choice, choice.refusal, out);
         if (choice.done) break;
         const text = choice.refusal.scanner.push(event.text);
         ready = text === event.text ? event : { ...event, text };
@@ -194,7 +213,7 @@ async function* answer(
         break;
       }
       case 'tool-call-start': {
-        yield* release(index, choice, undefined);
+        release(index, choice, undefined, out);
         if (choice.done) break;
         choice.calls.set(event.index, field(event.kind === 'function'));
         const name = rewriteText(rules, event.name, { onMatch });
@@ -209,7 +228,7 @@ async function* answer(
           found = field(true);
           choice.calls.set(event.index, found);
         }
-        yield* release(index, choice, found);
+        release(index, choice, found, out);
         if (choice.done) break;
         const text = found.scanner.push(event.arguments);
         ready = text === event.arguments ? event : { ...event, arguments: text };
@@ -224,7 +243,7 @@ async function* answer(
         break;
       }
       case 'finish':
-        yield* drain(index, choice);
+        drain(index, choice, out);
         if (!choice.done) {
           choice.done = true;
           finished++;
@@ -235,15 +254,18 @@ async function* answer(
         event satisfies never;
     }
 
-    if (ending?.rule.action === 'retry' && mayRetry()) {
-      yield retryWanted;
-      return;
+    if (ending?.rule.action === 'retry' && out.length === 0 && mayRetry()) {
+      out.push(retryWanted);
+      return true;
     }
-    if (ready && !isEmpty(ready)) yield ready;
-    if (ending) yield* blocked(index, ending);
-    if (choice.done && event.type !== 'finish' && finished >= expected) return; // closing the source lets the upstream go
-  }
-  for (const [index, choice] of choices) if (!choice.done) yield* drain(index, choice);
+    if (ready && !isEmpty(ready)) out.push(ready);
+    if (ending) out.push(...blocked(index, ending));
+    return choice.done && event.type !== 'finish' && finished >= expected; // closing the source lets the upstream go
+  };
+  const drainAll = (out: CompletionEvent[]): void => {
+    for (const [index, choice] of choices) if (!choice.done) drain(index, choice, out);
+  };
+  return { push, end: drainAll };
 }
 
 const isEmpty = (event: CompletionEvent): boolean =>

@@ -1,4 +1,5 @@
 import type { CompletionEvent } from '../core/event.ts';
+import type { ReadyIterator } from '../core/streams.ts';
 
 /** So much text is read at once; at the slowest that patterns can be it takes some ten milliseconds. */
 export const sliceUnits = 2_048;
@@ -32,20 +33,24 @@ export function slicesOf(text: string): readonly string[] {
 /** The events with long deltas in slices, given out at a pace. By hand: a generator would cost every token a turn. */
 export function paced(source: AsyncIterable<CompletionEvent>): AsyncIterable<CompletionEvent> {
   return {
-    [Symbol.asyncIterator]() {
-      const iterator = source[Symbol.asyncIterator]();
+    [Symbol.asyncIterator](): ReadyIterator<CompletionEvent> {
+      const iterator: ReadyIterator<CompletionEvent> = source[Symbol.asyncIterator]();
       let pace = createPace();
       let waiting: CompletionEvent[] = [];
-      const whenRead = (result: IteratorResult<CompletionEvent>): IteratorResult<CompletionEvent> => {
+      const whenRead = <R extends IteratorResult<CompletionEvent>>(result: R) => {
         if (result.done) return result;
         const pieces = piecesOf(result.value);
         const first = pieces?.[0];
         if (!first) return result;
         waiting = pieces.slice(1);
         pace = createPace(); // the time between two deltas is not ours
-        return { done: false, value: first };
+        return { done: false as const, value: first };
       };
       return {
+        ready() {
+          const result = waiting.length > 0 ? undefined : iterator.ready?.();
+          return result && whenRead(result);
+        },
         async next() {
           const value = waiting.shift();
           if (!value) return whenRead(await iterator.next());

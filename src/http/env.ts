@@ -22,8 +22,10 @@ export interface NodeResponse {
   readonly statusCode: number;
   readonly headersSent: boolean;
   readonly destroyed: boolean;
+  /** A write did not fit, and its `drain` is still to come. */
+  readonly writableNeedDrain: boolean;
   writeHead(status: number, headers: Readonly<Record<string, string>>): unknown;
-  write(chunk: string | Uint8Array): boolean;
+  write(chunk: string | Uint8Array): unknown;
   end(chunk?: string | Uint8Array): unknown;
   destroy(): unknown;
   cork(): void;

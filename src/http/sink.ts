@@ -39,12 +39,17 @@ function respondOnNode(
   return work(sink).then(() => alreadySent);
 }
 
+/** UTF-16 units of text that wait for the turn's end. */
+const longText = 16 * 1024;
+
 /** A class for its getters: in an object literal they give every object a hidden class of its own, which is kept long. */
 class NodeSink implements Sink {
   readonly signal: AbortSignal;
   readonly abort: (reason: GatewayError) => void;
   readonly #outgoing: NodeResponse;
   readonly #slowReaderMs: number;
+  /** Text of this turn of the event loop that is still here. */
+  #text = '';
   #corked = false;
 
   constructor(outgoing: NodeResponse, slowReaderMs: number) {
@@ -77,28 +82,46 @@ class NodeSink implements Sink {
     this.#outgoing.writeHead(status, headers);
   }
 
+  /** All that is written in one turn of the event loop leaves in one packet, the head included, and its text in one piece. */
   write(chunk: string | Uint8Array): Promise<void> | undefined {
     const outgoing = this.#outgoing;
     if (outgoing.destroyed) return undefined;
     if (!this.#corked) {
-      // All that is written in one turn of the event loop leaves in one packet, the head included.
       this.#corked = true;
       outgoing.cork();
       queueMicrotask(this.#uncork);
     }
-    return outgoing.write(chunk) ? undefined : this.#drained();
+    if (typeof chunk === 'string') {
+      this.#text += chunk;
+      if (this.#text.length > longText) this.#flush();
+    } else {
+      this.#flush();
+      outgoing.write(chunk);
+    }
+    return outgoing.writableNeedDrain ? this.#drained() : undefined;
   }
 
-  end(chunk?: string | Uint8Array): void {
-    this.#outgoing.end(chunk);
+  end(chunk: string | Uint8Array = ''): void {
+    if (typeof chunk !== 'string') this.#flush();
+    const last = typeof chunk === 'string' ? this.#text + chunk : chunk;
+    this.#text = '';
+    this.#outgoing.end(last.length > 0 ? last : undefined);
   }
 
   destroy(): void {
     this.#outgoing.destroy();
   }
 
+  #flush(): void {
+    if (this.#text === '') return;
+    const text = this.#text;
+    this.#text = '';
+    this.#outgoing.write(text);
+  }
+
   readonly #uncork = (): void => {
     this.#corked = false;
+    if (!this.#outgoing.destroyed) this.#flush();
     this.#outgoing.uncork();
   };
 

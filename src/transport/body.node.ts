@@ -37,26 +37,38 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array> {
   }
 
   push(chunk: Uint8Array): void {
-    if (this.#waiting) {
-      const { resolve } = this.#waiting;
-      this.#waiting = undefined;
-      resolve({ value: chunk, done: false });
-      return;
-    }
     this.#queuedBytes += chunk.length;
     if (this.#abandoned) {
       if (this.#queuedBytes > highWaterBytes) this.#source.abort(abandoned());
       return;
     }
     this.#queue.push(chunk);
-    if (this.#queuedBytes > highWaterBytes && !this.#paused) {
+    if (this.#waiting) {
+      // One read of the socket may bring a hundred chunks, each told by its own call: they go on together, after it.
+      if (this.#queue.length === 1) queueMicrotask(this.#deliver);
+    } else if (this.#queuedBytes > highWaterBytes && !this.#paused) {
       this.#paused = true;
       this.#source.pause();
     }
   }
 
+  readonly #deliver = (): void => {
+    const waiting = this.#waiting;
+    if (!waiting || this.#queue.length === 0) return;
+    this.#waiting = undefined;
+    waiting.resolve({ value: this.#take(), done: false });
+  };
+
+  #take(): Uint8Array {
+    const value = concatBytes(this.#queue);
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    return value;
+  }
+
   end(): void {
     this.#ended = true;
+    this.#deliver(); // what came with the end
     this.#waiting?.resolve({ value: undefined, done: true });
     this.#waiting = undefined;
   }
@@ -64,6 +76,7 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array> {
   fail(error: Error): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#deliver();
     if (this.#waiting) {
       this.#waiting.reject(error);
       this.#waiting = undefined;
@@ -74,9 +87,7 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array> {
 
   next(): Promise<IteratorResult<Uint8Array>> {
     if (this.#queue.length > 0) {
-      const value = concatBytes(this.#queue);
-      this.#queue = [];
-      this.#queuedBytes = 0;
+      const value = this.#take();
       if (this.#paused) {
         this.#paused = false;
         this.#source.resume();

@@ -1,0 +1,120 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { ReadyIterator } from '../../src/core/streams.ts';
+import { forEachOf } from '../../src/core/streams.ts';
+import { type Step, through, watched } from '../../src/core/through.ts';
+
+type Item = { readonly kind: 'give'; readonly values: readonly number[] } | { readonly kind: 'stop' | 'throw' };
+
+/** What the step does with one item; the same for both ways of reading. */
+const step = (): Step<Item, number> => ({
+  push(item, out) {
+    if (item.kind === 'give') out.push(...item.values);
+    if (item.kind === 'throw') throw new Error('the step broke');
+    return item.kind === 'stop';
+  },
+  end: (out) => void out.push(-1),
+});
+
+interface Source extends AsyncIterable<Item> {
+  closed: number;
+}
+
+/** Items of which some are there already (`ready`) and others have to be waited for; may break at its end. */
+function sourceOf(items: readonly Item[], there: readonly boolean[], breaks: boolean): Source {
+  let at = 0;
+  const source: Source = {
+    closed: 0,
+    [Symbol.asyncIterator](): ReadyIterator<Item> {
+      const take = (): IteratorResult<Item, undefined> => {
+        const value = items[at++];
+        if (value) return { done: false, value };
+        if (breaks) throw new Error('the source broke');
+        return { done: true, value: undefined };
+      };
+      return {
+        next: async () => take(),
+        ready: () => (there[at % there.length] ? take() : undefined),
+        return: async () => {
+          source.closed++;
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+  return source;
+}
+
+async function* asGenerator(source: AsyncIterable<Item>): AsyncGenerator<number> {
+  const out: number[] = [];
+  const { push, end } = step();
+  for await (const item of source) {
+    const stop = push(item, out);
+    yield* out.splice(0);
+    if (stop) return;
+  }
+  end?.(out);
+  yield* out;
+}
+
+const readAll = async (stream: AsyncIterable<number>, most: number, each: boolean) => {
+  const seen: number[] = [];
+  const take = (value: number) => (seen.push(value) >= most ? false : undefined);
+  try {
+    if (each) await forEachOf(stream, take);
+    else for await (const value of stream) if (take(value) === false) break;
+    return { seen, error: undefined };
+  } catch (error) {
+    return { seen, error: String(error) };
+  }
+};
+
+const item = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({ kind: fc.constant('give' as const), values: fc.array(fc.nat(9), { maxLength: 3 }) }),
+  },
+  { weight: 1, arbitrary: fc.constantFrom<Item>({ kind: 'stop' }, { kind: 'throw' }) },
+);
+
+test('a stream through a step gives what a generator would, whatever is there already, broken or left early', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(item, { maxLength: 12 }),
+      fc.array(fc.boolean(), { minLength: 1, maxLength: 5 }),
+      fc.boolean(),
+      fc.integer({ min: 1, max: 30 }),
+      fc.boolean(),
+      async (items, there, breaks, most, each) => {
+        const slow = sourceOf(items, [false], breaks);
+        const expected = await readAll(asGenerator(slow), most, false);
+        const fast = sourceOf(items, there, breaks);
+        expect(
+          await readAll(
+            through(
+              watched(fast, () => {}),
+              step,
+            ),
+            most,
+            each,
+          ),
+        ).toEqual(expected);
+        expect(fast.closed).toBe(slow.closed);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test('watched items are each seen once, in order, before they are given', async () => {
+  const items: Item[] = [1, 2, 3].map((value) => ({ kind: 'give', values: [value] }));
+  const seen: Item[] = [];
+  const stream = watched(sourceOf(items, [true, false], false), (value) => void seen.push(value));
+  let given = 0;
+  await forEachOf(stream, () => {
+    given++;
+    expect(seen).toHaveLength(given);
+    return undefined;
+  });
+  expect(seen).toEqual(items);
+});
