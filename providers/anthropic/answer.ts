@@ -84,7 +84,15 @@ export function createMessagesDecoder(): MessagesDecoder {
           const message = objectOf(event['message']);
           usage = objectOf(message['usage']);
           const [id, model] = [stringOf(message['id']), stringOf(message['model'])];
-          return [{ type: 'start', ...(id ? { id } : {}), ...(model ? { model } : {}) }];
+          const { completionTokens: _, ...prompt } = usageOf(usage) ?? { promptTokens: 0, completionTokens: 0 };
+          return [
+            {
+              type: 'start',
+              ...(id ? { id } : {}),
+              ...(model ? { model } : {}),
+              ...(prompt.promptTokens > 0 ? { prompt } : {}),
+            },
+          ];
         }
         case 'content_block_start':
           return startBlock(index, objectOf(event['content_block']));

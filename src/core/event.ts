@@ -5,13 +5,14 @@ import type { Json } from './json.ts';
  * one `usage`. A failure is thrown (GatewayError), never an event. Deltas hold whole code points.
  */
 export type CompletionEvent =
-  /** Upstream's own id, model, fingerprint and time (Unix seconds), where it tells them; at most once, first. */
+  /** Upstream's own id, model, fingerprint and time (Unix seconds), and the prompt's size, where it tells them; at most once, first. */
   | {
       readonly type: 'start';
       readonly id?: string;
       readonly model?: string;
       readonly fingerprint?: string;
       readonly created?: number;
+      readonly prompt?: Pick<Usage, 'promptTokens' | 'cachedTokens' | 'cacheWriteTokens'>;
     }
   /** The prompt is still being read: so many of its tokens are in the KV cache. Engine only. */
   | { readonly type: 'progress'; readonly processedTokens: number; readonly totalTokens: number }

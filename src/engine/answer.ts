@@ -16,7 +16,7 @@ export function createAnswerReader(
     if (parser) parsers.set(choice, parser);
     return parser;
   };
-  return (output) => {
+  const eventsOf = (output: EngineOutput): readonly CompletionEvent[] => {
     if (createParser && output.type === 'text') {
       return parserOf(output.choice)?.push(output.text, output.logprobs) ?? [];
     }
@@ -28,6 +28,20 @@ export function createAnswerReader(
     let reasoningTokens = 0;
     for (const parser of parsers.values()) reasoningTokens += parser.reasoningPieces;
     return [reasoningTokens > 0 ? { ...event, usage: { ...event.usage, reasoningTokens } } : event];
+  };
+  /** Waits for what it is the start of: by itself it would look like an answer that has begun. */
+  let start: CompletionEvent | undefined;
+  return (output) => {
+    if (output.type === 'prompt') {
+      const { promptTokens, cachedTokens } = output;
+      start = { type: 'start', prompt: { promptTokens, cachedTokens } };
+      return [];
+    }
+    const events = eventsOf(output);
+    if (!start || events.length === 0) return events;
+    const all = [start, ...events];
+    start = undefined;
+    return all;
   };
 }
 
@@ -84,9 +98,9 @@ function toEvent(output: EngineOutput): CompletionEvent | undefined {
       };
     case 'done':
       return { type: 'usage', usage: toUsage(output.usage) };
-    case 'prompt':
-    case 'failed':
-      return undefined; // `failed` was thrown by the host
+    case 'prompt': // told with the first event
+    case 'failed': // thrown by the host
+      return undefined;
     default:
       return output satisfies never;
   }

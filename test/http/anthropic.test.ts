@@ -119,6 +119,18 @@ test.each<{ name: string; steps: Step[]; blocks: string[]; deltas: object[]; sto
   expect(all.filter((event) => event.type === 'content_block_stop')).toHaveLength(blocks.length);
 });
 
+test('the prompt’s size stands in message_start where the target tells it first', async () => {
+  const prompt = { promptTokens: 30, cachedTokens: 20, cacheWriteTokens: 4 };
+  const app = appWith(scripted([{ type: 'start', prompt }, 'x']));
+  const [start] = await events(await post(app, '/v1/messages', { ...hello, stream: true }));
+  expect(start.message.usage).toEqual({
+    input_tokens: 6,
+    output_tokens: 0,
+    cache_creation_input_tokens: 4,
+    cache_read_input_tokens: 20,
+  });
+});
+
 test('a whole tool call has its input as an object', async () => {
   const app = appWith(scripted([...call(0, 'call_1', '{"q":1}'), { type: 'finish', choice: 0, reason: 'stop' }]));
   const body = await (await post(app, '/v1/messages', { ...hello, tools: [lookup] })).json();

@@ -93,6 +93,31 @@ models:
     expect(drafted.body.choices[0].message.content).toBe(plain.body.choices[0].message.content);
   });
 
+  test('a stream of Anthropic’s dialect tells the prompt’s size at once, read or cached', async () => {
+    for (const cached of [false, true]) {
+      const response = await fetch(`${gateway.url}/v1/messages`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          model: 'tiny',
+          max_tokens: 3,
+          stream: true,
+          messages: [{ role: 'user', content: 'How deep is the sea?' }],
+        }),
+      });
+      const text = await response.text();
+      const told = (type: string) =>
+        text.split('\n').flatMap((line) => {
+          const event = line.startsWith('data: ') ? JSON.parse(line.slice(6)) : {};
+          return event.type === type ? [event.usage ?? event.message.usage] : [];
+        });
+      const [start, end] = [...told('message_start'), ...told('message_delta')];
+      expect(start.input_tokens + start.cache_read_input_tokens).toBeGreaterThan(10);
+      expect({ ...end, output_tokens: 0 }).toEqual(start);
+      expect(start.cache_read_input_tokens > 10).toBe(cached);
+    }
+  });
+
   test('its adapters are chosen by request', async () => {
     const plain = await post('/v1/completions', { prompt: 'The sea' });
     const odd = await post('/v1/completions', { prompt: 'The sea', lora: [{ name: 'odd', scale: 1 }] });

@@ -34,7 +34,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
   let open: OpenBlock | undefined;
   let index = -1;
   let begun = false;
-  let promptTokens = 0;
+  let prompt: Usage = { promptTokens: 0, completionTokens: 0 };
   let finish: Extract<CompletionEvent, { type: 'finish' }> | undefined;
   let usage: Usage | undefined;
   let stopTold = false;
@@ -53,7 +53,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
         content: [],
         stop_reason: null,
         stop_sequence: null,
-        usage: encodeUsage({ promptTokens, completionTokens: 0 }),
+        usage: encodeUsage(prompt),
       },
     });
   };
@@ -83,7 +83,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
   const handle = (event: CompletionEvent): string => {
     switch (event.type) {
       case 'progress':
-        promptTokens = event.totalTokens;
+        prompt = { ...prompt, promptTokens: event.totalTokens };
         return '';
       case 'text-delta':
       case 'refusal-delta': {
@@ -129,6 +129,8 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
       case 'takeover': // the next one thinks for itself, and signs only that
         return open?.type === 'thinking' || open?.type === 'redacted_thinking' ? close() : '';
       case 'start':
+        prompt = { ...prompt, ...event.prompt };
+        return '';
       case 'annotation':
       case 'wire':
         return '';
@@ -163,7 +165,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
       return begin() + handle(event);
     },
     end() {
-      const counts = usage ?? { promptTokens, completionTokens: 0 };
+      const counts = usage ?? prompt;
       if (stopTold) return send('message_stop', {});
       return (
         begin() +
