@@ -1,16 +1,28 @@
-import { anySignal, createAborter } from './abort.ts';
+import { createAborter } from './abort.ts';
 import { GatewayError } from './errors.ts';
 
-/** A signal that aborts with the client's, or with `timeout` after `ms`; `ms` of 0 or less means no deadline. */
+/**
+ * A signal that aborts with the client's, or with `timeout` after `ms`; `ms` of 0 or less means no deadline. `clear` when
+ * the work is over: it stops the timer and leaves nothing behind on `signal`, which may live on.
+ */
 export function withDeadline(
   signal: AbortSignal,
   ms: number | undefined,
   what: string,
 ): { signal: AbortSignal; clear: () => void } {
   if (!ms || ms <= 0) return { signal, clear: () => {} };
-  const late = createAborter();
-  const timer = setTimeout(() => late.abort(new GatewayError('timeout', `${what} took longer than ${ms} ms.`)), ms);
-  return { signal: anySignal([signal, late.signal]), clear: () => clearTimeout(timer) };
+  const bounded = createAborter();
+  const onAbort = () => bounded.abort(signal.reason);
+  if (signal.aborted) onAbort();
+  else signal.addEventListener('abort', onAbort);
+  const timer = setTimeout(() => bounded.abort(new GatewayError('timeout', `${what} took longer than ${ms} ms.`)), ms);
+  return {
+    signal: bounded.signal,
+    clear() {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    },
+  };
 }
 
 /** The reason a signal aborted, as the error to throw: ours if one was given, else `cancelled`. */
