@@ -27,13 +27,9 @@ import { refuseOpenBind } from '../policy/bind.ts';
 import { createTokenCounter } from '../policy/count.ts';
 import { memoryCounters } from '../policy/counters-memory.ts';
 import { redisCounters, withFallback } from '../policy/counters-redis.ts';
-import { fixedKeys } from '../policy/fixed-keys.ts';
-import { createJwtVerifier } from '../policy/jwt.ts';
-import { createKeyring } from '../policy/keyring.ts';
 import { memoryNonces, redisNonces } from '../policy/nonces.ts';
-import { createPolicy } from '../policy/policy.ts';
-import { createPrices } from '../policy/price.ts';
 import { genaiPrices } from '../policy/price-catalogue.ts';
+import { type Rules, rulesOf } from '../policy-of-config.ts';
 import { isRedis, openAnswerCaches } from './answer-caches.ts';
 import { contentWatcher } from './contents.ts';
 
@@ -110,44 +106,21 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
 
   const catalogue = await genaiPrices();
   /** What a changed configuration replaces; counters, ledger and stored answers stay. */
-  const build = async ({ keys, limits, budgets, prices: priceConfig, providers }: Config) => {
-    const shared = isRedis(limits.store) ? await redisAt(limits.store) : undefined;
-    const counters = shared ? withFallback(redisCounters(shared), own) : own;
-    const digest = nodeDigest(keys.pepper);
-    const prices = createPrices({
-      overrides: priceConfig.overrides,
-      catalogue,
-      providerId: (provider) => (Object.hasOwn(providers, provider) ? providers[provider]?.type : undefined),
-      usdPerKwh: priceConfig.usdPerKwh,
-    });
-    const fixed = await fixedKeys(keys.fixed, digest);
-    const keyring = createKeyring({
-      digest,
-      fixed,
-      required: keys.required,
-      freshMs: keys.fresh,
-      graceMs: keys.grace,
-      isolation: keys.isolation,
-      gatewaySecret: keys.gatewaySecret,
+  const build = async (wanted: Config): Promise<Rules> => {
+    const { store } = wanted.limits;
+    const shared = isRedis(store) ? await redisAt(store) : undefined;
+    return rulesOf(wanted, {
+      digest: nodeDigest(wanted.keys.pepper),
+      counters: shared ? withFallback(redisCounters(shared), own) : own,
       nonces: shared ? redisNonces(shared, ownNonces) : ownNonces,
-      ...(ledger && { store: ledger.keys }),
-      ...(keys.jwt && { jwt: createJwtVerifier(keys.jwt) }),
-    });
-    const policy = createPolicy({
-      keyring,
-      limits: { defaults: limits.perKey, teams: limits.teams, models: limits.models },
-      budgets,
-      counters,
-      prices,
-      assumedTokens: limits.assumedTokens,
+      catalogue,
+      ledger,
       findRoute,
       targetsOf: (model) => targetsOf(model).map(({ name }) => name),
       countTokens: createTokenCounter(targetsOf),
       alert: (alert) => warn(alert, 'a budget has reached one of its thresholds'),
-      ...(ledger && { spent: ({ per, id, fromMs, toMs }) => ledger.usage.spent(per, id, fromMs, toMs) }),
       ...(books && { closed: closedBy(books, () => current.ledger.whenLost) }),
     });
-    return { digest, prices, fixed, keyring, policy };
   };
   let rules = await build(config);
   const forbidden = new LRUCache<string, true>({ max: 10_000, ttl: 60_000 });

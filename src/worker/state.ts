@@ -1,4 +1,4 @@
-import { type AdminRules, adminRoutes } from '../admin-routes.ts';
+import { adminRoutes } from '../admin-routes.ts';
 import { createResponseCache } from '../cache/response-cache.ts';
 import type { ResponseCache } from '../cache/through.ts';
 import type { Config } from '../config.ts';
@@ -18,13 +18,10 @@ import { type Ledger, openTables } from '../ledger/ledger.ts';
 import type { Policy } from '../policy/admit.ts';
 import type { Counters } from '../policy/counters.ts';
 import { memoryCounters } from '../policy/counters-memory.ts';
-import { fixedKeys } from '../policy/fixed-keys.ts';
-import { createJwtVerifier } from '../policy/jwt.ts';
-import { createKeyring } from '../policy/keyring.ts';
 import { memoryNonces, type Nonces } from '../policy/nonces.ts';
-import { createPolicy } from '../policy/policy.ts';
-import { createPrices, type PriceCatalogue } from '../policy/price.ts';
+import type { PriceCatalogue } from '../policy/price.ts';
 import { genaiPrices } from '../policy/price-catalogue.ts';
+import { rulesOf } from '../policy-of-config.ts';
 import { edgeObjects } from './objects.ts';
 
 /** What an isolate keeps while configurations come and go. */
@@ -78,40 +75,18 @@ export async function openEdgeState({
   targetsOf,
   onError,
 }: EdgeStateOptions): Promise<EdgeState> {
-  const { keys, limits, budgets, cache: cacheConfig, providers } = config;
   const { TIDEGATE_KV: kv, TIDEGATE_STATE: objects } = bindings;
-  const digest = webDigest(keys.pepper);
 
   // The table of published prices takes a while to read: only budgets, which reserve by it, wait for it.
-  let catalogue: PriceCatalogue | undefined = budgets.length > 0 ? await genaiPrices() : undefined;
-  const prices = createPrices({
-    overrides: config.prices.overrides,
-    providerId: (provider) => (Object.hasOwn(providers, provider) ? providers[provider]?.type : undefined),
-    catalogue: (...asked) => catalogue?.(...asked),
-  });
-  const fixed = await fixedKeys(keys.fixed, digest);
-  const keyring = createKeyring({
-    digest,
-    fixed,
-    nonces,
-    required: keys.required,
-    freshMs: keys.fresh,
-    graceMs: keys.grace,
-    isolation: keys.isolation,
-    gatewaySecret: keys.gatewaySecret,
-    ...(ledger && { store: ledger.keys }),
-    ...(keys.jwt && { jwt: createJwtVerifier(keys.jwt) }),
-  });
-  const policy = createPolicy({
-    keyring,
-    limits: { defaults: limits.perKey, teams: limits.teams, models: limits.models },
-    budgets,
-    prices,
+  let catalogue: PriceCatalogue | undefined = config.budgets.length > 0 ? await genaiPrices() : undefined;
+  const rules = await rulesOf(config, {
+    digest: webDigest(config.keys.pepper),
     counters,
-    assumedTokens: limits.assumedTokens,
+    nonces,
+    catalogue: (...asked) => catalogue?.(...asked),
+    ledger,
     findRoute,
     targetsOf,
-    ...(ledger && { spent: ({ per, id, fromMs, toMs }) => ledger.usage.spent(per, id, fromMs, toMs) }),
   });
   const answers = edgeAnswers({ ...(kv && { kv }), ...(objects && { objects }), ...(outbox && { outbox }) });
   const books =
@@ -120,19 +95,18 @@ export async function openEdgeState({
       ledger.db,
       async (target, usage) => {
         catalogue ??= await genaiPrices();
-        return prices.usd(target, usage);
+        return rules.prices.usd(target, usage);
       },
       (error) => onError(error, 'usage could not be booked; it is tried again'),
     );
-  const rules: AdminRules = { digest, fixed, keyring };
   return {
-    policy,
+    policy: rules.policy,
     cache: createResponseCache({
       store: answers,
-      maxAnswerBytes: cacheConfig.maxAnswerBytes,
+      maxAnswerBytes: config.cache.maxAnswerBytes,
       shareFlights: false,
     }),
-    priceOf: prices.usd,
+    priceOf: rules.prices.usd,
     book: (record) => books?.add(record),
     ...(ledger && { objects: edgeObjects(ledger.objects), feedback: ledger.feedback }),
     routes: (deps) =>
