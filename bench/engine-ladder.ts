@@ -7,7 +7,8 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { createEngineHost } from '../src/engine/host.ts';
-import { type LlamaContext, type LlamaModel, loadLlamaModel } from '../src/engine/llama.ts';
+import { type LlamaModel, loadLlamaModel } from '../src/engine/llama.ts';
+import type { LlamaContext } from '../src/engine/llama-context.ts';
 import type { EngineOutput, GenerateRequest } from '../src/engine/protocol.ts';
 import { createRunner } from '../src/engine/runner.ts';
 import { defaultModel } from '../src/models/catalogue.ts';

@@ -1,4 +1,7 @@
-import type { GrammarState, LlamaContext, LlamaModel, SamplerConfig } from './llama.ts';
+import type { GrammarState } from './binding.ts';
+import type { LlamaModel } from './llama.ts';
+import type { LlamaContext } from './llama-context.ts';
+import type { SamplerConfig } from './llama-sampler.ts';
 import type { GenerateRequest, GrammarOptions } from './protocol.ts';
 import { createOwnSampler, needsOwnSampler, withDefaults } from './sampling.ts';
 

@@ -1,4 +1,5 @@
-import type { LlamaContext, LlamaModel } from './llama.ts';
+import type { LlamaModel } from './llama.ts';
+import type { LlamaContext } from './llama-context.ts';
 import type { EmbedResult, RerankScores } from './protocol.ts';
 import type { Runner } from './runner.ts';
 import { checkTokens, PromptError } from './tokenize.ts';

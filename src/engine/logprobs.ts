@@ -1,5 +1,7 @@
 import type { TokenLogprob } from '../core/event.ts';
-import type { LlamaContext, LlamaModel, LlamaSampler } from './llama.ts';
+import type { LlamaModel } from './llama.ts';
+import type { LlamaContext } from './llama-context.ts';
+import type { LlamaSampler } from './llama-sampler.ts';
 
 /** Candidates fetched per position: the chosen token is nearly always among them, and the whole vocabulary costs ten times as much. */
 const candidates = 1024;

@@ -1,6 +1,6 @@
 import { isDecoding, type Job } from './job.ts';
 import type { KvStore } from './kv-store.ts';
-import type { LlamaContext } from './llama.ts';
+import type { LlamaContext } from './llama-context.ts';
 import { commonPrefix, minCopyTokens, type Placement, type PrefixQuery, place, type SlotView } from './prefix.ts';
 import type { SlotState } from './protocol.ts';
 

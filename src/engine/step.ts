@@ -1,6 +1,6 @@
 import { type BatchCandidate, planStep, prefillBudget } from './batch-policy.ts';
 import { isDecoding, type Job } from './job.ts';
-import type { LlamaContext } from './llama.ts';
+import type { LlamaContext } from './llama-context.ts';
 import type { LoadOptions } from './protocol.ts';
 import type { SpeedMeter } from './speed.ts';
 import type { ThreadTuner } from './threads.ts';

@@ -1,7 +1,8 @@
 import type { ContextFile } from '../core/request.ts';
-import type { FillInMiddle, LlamaModel } from './llama.ts';
+import type { LlamaModel } from './llama.ts';
 import type { EnginePrompt } from './protocol.ts';
 import { createRenderer, type PromptPiece } from './template.ts';
+import type { FillInMiddle } from './vocabulary.ts';
 
 export class PromptError extends Error {
   readonly param: string;

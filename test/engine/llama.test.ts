@@ -2,7 +2,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getLlama, type LlamaModel as PublicModel, type Token } from 'node-llama-cpp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type LlamaContext, type LlamaModel, loadLlamaModel } from '../../src/engine/llama.ts';
+import { type LlamaModel, loadLlamaModel } from '../../src/engine/llama.ts';
+import type { LlamaContext } from '../../src/engine/llama-context.ts';
 import { scratchFolder } from '../../src/engine/scratch.ts';
 import { modelPath } from './model.ts';
 
