@@ -1,3 +1,4 @@
+import { GatewayError } from './errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from './event.ts';
 import type { ReasoningBlock, ToolCall } from './request.ts';
 
@@ -77,6 +78,19 @@ export async function* tap<T>(
   }
 }
 
+/** No model says so much at once; an upstream that never stops must not fill the memory of who gathers its answer. */
+const maxGatheredCharacters = 16 * 1024 * 1024;
+
+/** Counts the text of an answer that is gathered; throws `upstream_failed` where it goes on for ever. */
+export function createTextBound(): (text: string) => void {
+  let characters = 0;
+  return (text) => {
+    characters += text.length;
+    if (characters > maxGatheredCharacters)
+      throw new GatewayError('upstream_failed', `The answer is longer than ${maxGatheredCharacters} characters.`);
+  };
+}
+
 /** One whole choice, as the events told it. */
 export interface CollectedChoice {
   readonly text: string;
@@ -111,10 +125,14 @@ interface OpenChoice {
   detail: string | undefined;
 }
 
-/** Builds the whole answer from its events: push each, then `result`. The only way from a stream to a body. */
+/**
+ * Builds the whole answer from its events: push each, then `result`. The only way from a stream to a body. `push` throws
+ * `upstream_failed` when there is no end to it.
+ */
 export function createCollector(): { push(event: CompletionEvent): void; result(): Collected } {
   const choices: OpenChoice[] = [];
   const wire: Uint8Array[] = [];
+  const count = createTextBound();
   let usage: Usage | undefined;
   let upstream: Collected['upstream'] = {};
 
@@ -146,6 +164,7 @@ export function createCollector(): { push(event: CompletionEvent): void; result(
         }
         case 'text-delta': {
           const choice = open(event.choice);
+          count(event.text);
           choice.text += event.text;
           if (event.logprobs) {
             choice.logprobs ??= [];
@@ -156,6 +175,7 @@ export function createCollector(): { push(event: CompletionEvent): void; result(
         case 'reasoning-delta': {
           const choice = open(event.choice);
           const last = choice.reasoning.at(-1);
+          count(event.text);
           if (choice.reasoningOpen && last) {
             choice.reasoning[choice.reasoning.length - 1] = { ...last, text: last.text + event.text };
           } else {
@@ -174,6 +194,7 @@ export function createCollector(): { push(event: CompletionEvent): void; result(
         }
         case 'refusal-delta': {
           const choice = open(event.choice);
+          count(event.text);
           choice.refusal = (choice.refusal ?? '') + event.text;
           return;
         }
@@ -187,6 +208,7 @@ export function createCollector(): { push(event: CompletionEvent): void; result(
           return;
         case 'tool-call-delta': {
           const call = open(event.choice).toolCalls[event.index];
+          count(event.arguments);
           if (call) call.arguments += event.arguments;
           return;
         }
@@ -230,12 +252,11 @@ export function createCollector(): { push(event: CompletionEvent): void; result(
 /** Drains the events into one whole answer; throws what the stream throws. */
 export async function collect(events: AsyncIterable<CompletionEvent>): Promise<Collected> {
   const collector = createCollector();
-  const iterator: ReadyIterator<CompletionEvent> = events[Symbol.asyncIterator]();
-  for (;;) {
-    const result = iterator.ready?.() ?? (await iterator.next());
-    if (result.done) return collector.result();
-    collector.push(result.value);
-  }
+  await forEachOf(events, (event) => {
+    collector.push(event);
+    return undefined;
+  });
+  return collector.result();
 }
 
 export function concatBytes(pieces: readonly Uint8Array[]): Uint8Array {

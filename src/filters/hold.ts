@@ -1,6 +1,7 @@
 import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent, FinishReason } from '../core/event.ts';
 import { throwIfAborted } from '../core/signals.ts';
+import { createTextBound } from '../core/streams.ts';
 import type { Again } from './active.ts';
 import { type AnswerText, type Note, type Reader, shadowed, type Verdict } from './verdict.ts';
 
@@ -28,7 +29,8 @@ interface Choice {
 
 /**
  * Gives a reader the answer, choice by choice, and passes on what it allows. A reader that holds gets to decide before
- * anything of its part is sent; the buffer is the part not yet decided, at most the whole answer.
+ * anything of its part is sent; the buffer is the part not yet decided, at most the whole answer. An answer without
+ * an end fails.
  */
 export async function* holdAnswer(
   source: AsyncIterable<CompletionEvent>,
@@ -76,6 +78,7 @@ async function* readChoices(
   want: (beginning: string | undefined) => void,
 ): AsyncGenerator<CompletionEvent> {
   const choices = new Map<number, Choice>();
+  const count = createTextBound();
   let sent = false;
   let finished = 0;
   const holds = reader.holds && !shadow;
@@ -133,7 +136,7 @@ async function* readChoices(
     }
     const choice = open(event.choice);
     if (choice.done) continue;
-    take(choice, event);
+    take(choice, event, count);
     const complete = event.type === 'finish';
     if (!holds || choice.settled) {
       sent = true;
@@ -164,9 +167,10 @@ async function* readChoices(
   }
 }
 
-function take(choice: Choice, event: CompletionEvent): void {
+function take(choice: Choice, event: CompletionEvent, count: (text: string) => void): void {
   switch (event.type) {
     case 'text-delta':
+      count(event.text);
       choice.text += event.text;
       choice.unread += event.text.length;
       for (const { logprob } of event.logprobs ?? []) {
@@ -175,15 +179,20 @@ function take(choice: Choice, event: CompletionEvent): void {
       }
       return;
     case 'refusal-delta':
+      count(event.text);
       choice.refusal += event.text;
       choice.unread += event.text.length;
       return;
     case 'tool-call-delta':
+      count(event.arguments);
       choice.calls[event.index] = (choice.calls[event.index] ?? '') + event.arguments;
       choice.unread += event.arguments.length;
       return;
     case 'finish':
       choice.finishReason = event.reason;
+      return;
+    case 'reasoning-delta':
+      count(event.text); // held with the rest
       return;
     default:
   }

@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
+import { filtersSchema } from '../../src/filters/config.ts';
+import { createFilters } from '../../src/filters/index.ts';
+import { createRouting } from '../../src/routing/attempt.ts';
 import { appWith, chat, sse } from '../app.ts';
 import { scripted } from '../scripted.ts';
+import { post } from './post.ts';
 
 describe('a whole answer', () => {
   test('is the stream, collected', async () => {
@@ -189,5 +193,36 @@ describe('models', () => {
     expect((await app.request('/models')).status).toBe(200);
     expect(await (await app.request('/v1/models/test')).json()).toMatchObject({ id: 'test', owned_by: 'scripted' });
     expect((await app.request('/v1/models/nope')).status).toBe(404);
+  });
+});
+
+describe('an answer that never ends', () => {
+  const endless = () => {
+    const provider = scripted([]);
+    const stream: typeof provider.stream = async function* (_, { signal }) {
+      while (!signal.aborted) yield { type: 'text-delta', choice: 0, text: 'again '.repeat(50_000) };
+    };
+    return { ...provider, stream };
+  };
+  const filters = createFilters(filtersSchema.parse({ shape: { kind: 'json', action: 'repair' } }));
+
+  test.each([
+    { name: 'asked for as a whole', path: '/v1/chat/completions', body: {}, parts: {}, status: 502 },
+    { name: 'held by a filter', path: '/v1/chat/completions', body: { stream: true }, parts: { filters }, status: 200 },
+    { name: 'of a Response', path: '/v1/responses', body: { stream: true, input: 'Hi' }, parts: {}, status: 200 },
+  ])('fails, and its upstream is let go, $name', async ({ path, body, parts, status }) => {
+    const provider = endless();
+    const app = appWith(provider, {
+      ...parts,
+      routing: createRouting([
+        { name: 'test', filters: ['shape'], targets: [{ name: 'endless/m', provider, model: 'm' }] },
+      ]),
+    });
+    const asked = { messages: [{ role: 'user', content: 'Hi' }], ...body };
+    const response = await post(app, path, { model: 'test', ...asked });
+    expect(response.status).toBe(status);
+    expect((await response.text()).includes('longer than')).toBe(true);
+    expect(app.records).toHaveLength(1);
+    expect(app.records[0]?.outcome).not.toBe('ok');
   });
 });

@@ -2,6 +2,7 @@ import { randomId } from '../../core/clock.ts';
 import type { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
 import type { JsonObject } from '../../core/json.ts';
+import { createTextBound } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
 import { encodeLogprobs } from '../openai/encode.ts';
 import { encodeNamedSse } from '../sse.ts';
@@ -44,12 +45,14 @@ type Status = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' |
 
 /**
  * The events of a Response, numbered from 0, in the order that openai-node's and the AI SDK's readers demand: items are
- * opened without gaps in their index, filled, closed, and the last event carries the whole Response.
+ * opened without gaps in their index, filled, closed, and the last event carries the whole Response. `push` throws
+ * `upstream_failed` when there is no end to it.
  */
 export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
   let answer = given;
   const items: Item[] = [];
   const calls = new Map<number, CallItem>();
+  const count = createTextBound();
   let sequence = 0;
   let begun = false;
   let status: Status = given.queued ? 'queued' : 'in_progress';
@@ -187,6 +190,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
 
   const textDelta = (text: string, logprobs: readonly TokenLogprob[] | undefined): string => {
     const { item, part, out } = openPart('output_text');
+    count(text);
     part.text += text;
     const entries = logprobs ? encodeLogprobs(logprobs).content : [];
     part.logprobs.push(...entries);
@@ -200,6 +204,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
     const place = { item_id: item.id, output_index: item.index };
     const first = !item.opened;
     item.opened = true;
+    count(text);
     item.text += text;
     if (answer.summarise) {
       const part = { type: 'summary_text', text: '' };
@@ -226,6 +231,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
       }
       case 'refusal-delta': {
         const { item, part, out } = openPart('refusal');
+        count(event.text);
         part.text += event.text;
         const place = { item_id: item.id, output_index: item.index, content_index: item.parts.length - 1 };
         return out + send('response.refusal.delta', { ...place, delta: event.text });
@@ -261,6 +267,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
       case 'tool-call-delta': {
         const item = calls.get(event.index);
         if (!item || item.done || event.arguments === '') return '';
+        count(event.arguments);
         item.text += event.arguments;
         const type =
           item.kind === 'custom' ? 'response.custom_tool_call_input.delta' : 'response.function_call_arguments.delta';
