@@ -1,4 +1,3 @@
-import { GatewayError } from '../src/core/errors.ts';
 import type { CompletionEvent } from '../src/core/event.ts';
 import { isJsonObject, type Json, type JsonObject } from '../src/core/json.ts';
 import type { CallOptions, Capabilities, Provider } from '../src/core/provider.ts';
@@ -7,16 +6,16 @@ import { through } from '../src/core/through.ts';
 import type { TransportResponse } from '../src/core/transport.ts';
 import { createChatChunkDecoder } from '../src/wire/openai/upstream-answer.ts';
 import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
-import { createSseDecoder, type SseEvent } from '../src/wire/sse.ts';
 import { chatChunkOf, encodeCompletion } from './openai/completions.ts';
 import { type OpenAiPaths, openAiPaths, pathFor, wholeCalls } from './openai/endpoints.ts';
+import { readChatStream } from './openai/read-stream.ts';
 import { observeResponse, observeResponses } from './openai/responses.ts';
 import { contentKind } from './shared/content-kind.ts';
 import { forwardBody } from './shared/forward-body.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
 import { type EventSource, lazyEvents } from './shared/lazy-events.ts';
 import { observeChat } from './shared/observe-chat.ts';
-import { parseEvent, passThroughSse } from './shared/pass-through.ts';
+import { passThroughSse } from './shared/pass-through.ts';
 import { parseAnswer, readBytes, readText } from './shared/read-body.ts';
 import { assertSupported } from './shared/supported.ts';
 import type { Upstream } from './shared/upstream.ts';
@@ -121,27 +120,7 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
 /** A chat answer or text completion as events, whether it comes as a stream or as one object. */
 async function readChat(response: TransportResponse): Promise<EventSource> {
   if (contentKind(response) === 'json') return decodeWhole(parseAnswer(await readText(response.body)));
-  return through(response.body, () => {
-    const sse = createSseDecoder();
-    const decoder = createChatChunkDecoder();
-    /** True at the answer's end: what follows is not read. */
-    const take = (event: SseEvent, out: CompletionEvent[]): boolean => {
-      if (event.data === '[DONE]') {
-        out.push(...decoder.end());
-        return true;
-      }
-      out.push(...decoder.push(chatChunkOf(parseEvent(event))));
-      if (event.event === 'error') throw new GatewayError('upstream_failed', 'The upstream failed to answer.');
-      return false;
-    };
-    return {
-      push: (bytes, out) => sse.push(bytes).some((event) => take(event, out)),
-      end(out) {
-        const last = sse.end();
-        if (!last || !take(last, out)) out.push(...decoder.end());
-      },
-    };
-  });
+  return through(response.body, readChatStream);
 }
 
 function decodeWhole(body: unknown): CompletionEvent[] {
