@@ -242,7 +242,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     ],
   });
   await batches.resume(); // what the last stop cut short
-  const server = await listen(app.fetch, { host, port: options.port ?? config.server.port });
+  const server = await listen(app, { host, port: options.port ?? config.server.port });
 
   const closeProviders = ({ providers }: typeof parts, but?: Provider) =>
     Promise.all([...providers.values()].flat().map((provider) => provider !== but && provider.close?.()));

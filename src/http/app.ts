@@ -4,6 +4,7 @@ import { GatewayError } from '../core/errors.ts';
 import { apiRoutes } from './api.ts';
 import { preflightHeaders } from './cors.ts';
 import type { AppDeps, Handler, RouteEntry } from './deps.ts';
+import { type DirectRoutes, directRoutes } from './direct.ts';
 import { endpoint } from './endpoint.ts';
 import { type AppContext, type AppEnv, headersOf } from './env.ts';
 import { envelopeOf } from './envelope.ts';
@@ -26,22 +27,28 @@ function routes(deps: AppDeps): readonly RouteEntry[] {
   ];
 }
 
-export function createApp(given: AppDeps): Hono<AppEnv> {
+export type App = Hono<AppEnv> & { readonly direct: DirectRoutes };
+
+export function createApp(given: AppDeps): App {
   const deps = { ...given, streams: given.streams ?? createStreamLogs() };
   const app = new Hono<AppEnv>({ getPath: plainPath });
   const methods = new Map<string, string[]>();
-  for (const [method, path, handler] of routes(deps)) {
-    for (const alias of path.startsWith('/v1/') ? [path, path.slice('/v1'.length)] : [path]) {
-      app.on(method, alias, handler);
-      methods.set(alias, [...(methods.get(alias) ?? []), method]);
-    }
+  const table = routes(deps).flatMap(withAlias);
+  for (const [method, path, handler] of table) {
+    app.on(method, path, handler);
+    methods.set(path, [...(methods.get(path) ?? []), method]);
   }
   const { origins } = deps.options;
   app.options('*', (c) => new Response(null, { status: 204, headers: preflightHeaders(headersOf(c), origins) }));
   for (const [path, allowed] of methods) app.all(path, methodNotAllowed(deps, allowed));
   app.notFound((c) => endpoint(deps, envelopeOf(c), () => Promise.reject(unknownUrl(c)), { authenticated: false })(c));
-  return app;
+  return Object.assign(app, { direct: directRoutes(table) });
 }
+
+const withAlias = (entry: RouteEntry): readonly RouteEntry[] => {
+  const [method, path, handler] = entry;
+  return path.startsWith('/v1/') ? [entry, [method, path.slice('/v1'.length), handler]] : [entry];
+};
 
 /** People's base URLs end in a slash, or don't: `//` means `/`, and one at the end means nothing. */
 function plainPath(request: Request): string {

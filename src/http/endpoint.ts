@@ -1,3 +1,4 @@
+import type { Context } from 'hono';
 import { routePath } from 'hono/route';
 import { randomId, systemClock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
@@ -82,11 +83,13 @@ export function endpoint(
       } finally {
         deadline.clear();
         leave();
-        deps.observe?.({ route: routePath(c), method: c.req.method, status: sink.status });
+        deps.observe?.({ route: routeOf(c), method: c.req.method, status: sink.status });
       }
     });
   };
 }
+
+const routeOf = (c: AppContext): string => c.route ?? routePath(c as Context); // Hono's own, where no route was given
 
 /** A fault of ours is for whoever runs the gateway; the client was told all that it may know. */
 export const reportFault = ({ onFault = console.error }: HttpDeps, fault: unknown, requestId: string): void =>

@@ -9,6 +9,8 @@ import type { StreamLogs } from './stream-log.ts';
 
 /** The part of node:http's IncomingMessage that we use, so that this room stays edge-safe. */
 export interface NodeRequest extends AsyncIterable<Uint8Array> {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly complete: boolean;
   on?(event: 'data', listener: (piece: Uint8Array) => void): unknown;
@@ -41,7 +43,29 @@ export interface NodeBindings {
 }
 
 export type AppEnv = { Bindings: NodeBindings };
-export type AppContext = Context<AppEnv>;
+
+/** What a route reads of its request: the part of Hono's context that `DirectContext` gives too, without a web `Request`. */
+export interface AppContext {
+  readonly env: NodeBindings;
+  readonly req: AppRequest;
+  /** The route's pattern, where it was found without Hono. */
+  readonly route?: string;
+  /** Of Workers; Hono throws where there is none. */
+  readonly executionCtx?: Pick<Context['executionCtx'], 'waitUntil'>;
+}
+
+export interface AppRequest {
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  /** Absolute, with the query. */
+  readonly url: string;
+  /** Not on Node's hot path: it has to be built there. */
+  readonly raw: Request;
+  param(name: string): string | undefined;
+  query(): Record<string, string>;
+  query(name: string): string | undefined;
+}
 
 /** `again`: the answer was made before. Throws conflict where the key came with another body. */
 export type Once = (
@@ -103,7 +127,7 @@ export function afterOf(c: AppContext): ((work: Promise<unknown>) => void) | und
   if (c.env?.outgoing) return undefined;
   try {
     const { executionCtx } = c;
-    return (work) => executionCtx.waitUntil(work);
+    return executionCtx && ((work) => executionCtx.waitUntil(work));
   } catch {
     return undefined; // called without one, as tests do
   }

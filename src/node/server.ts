@@ -1,6 +1,7 @@
-import type { Server } from 'node:http';
-import { createServer } from 'node:http';
-import { createAdaptorServer } from '@hono/node-server';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import type { Handler } from '../http/deps.ts';
+import { DirectContext, type DirectRoutes } from '../http/direct.ts';
 
 export interface Listening {
   readonly host: string;
@@ -9,26 +10,37 @@ export interface Listening {
   close(drainMs: number): Promise<void>;
 }
 
-/** Serves `fetch` on node:http, with limits against slow and silent clients. */
+/** What is served: the app as a web server's function, and its routes that need none of that. */
+export interface Served {
+  fetch(request: Request, env: object): Promise<Response> | Response;
+  readonly direct: DirectRoutes;
+}
+
+/** Serves the app on node:http, with limits against slow and silent clients. */
 export function listen(
-  fetch: (request: Request, env: object) => Promise<Response> | Response,
+  { fetch, direct }: Served,
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<Listening> {
-  const server = createAdaptorServer({
-    fetch: fetch as Parameters<typeof createAdaptorServer>[0]['fetch'], // bindings are typed by the app
-    overrideGlobalObjects: false,
-    createServer,
-    serverOptions: {
-      headersTimeout: 10_000,
-      requestTimeout: 30_000,
-      keepAliveTimeout: 72_000,
-      connectionsCheckingInterval: 1000,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
-      maxHeaderSize: 32 * 1024,
-    },
-  }) as Server; // made by node:http's createServer above
+  const options = {
+    headersTimeout: 10_000,
+    requestTimeout: 30_000,
+    keepAliveTimeout: 72_000,
+    connectionsCheckingInterval: 1000,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+    maxHeaderSize: 32 * 1024,
+  };
+  const general = getRequestListener(
+    fetch as Parameters<typeof getRequestListener>[0], // bindings are typed by the app
+    { overrideGlobalObjects: false },
+  );
+  const server = createServer(options, (incoming, outgoing) => {
+    const { url = '', method = '', headers } = incoming;
+    const handler = headers.host === undefined ? undefined : direct.get(url)?.get(method);
+    if (handler) answerDirectly(handler, url, incoming, outgoing);
+    else void general(incoming, outgoing);
+  });
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
@@ -38,6 +50,28 @@ export function listen(
       resolve({ host, port: actual, close: (drainMs) => drain(server, drainMs) });
     });
   });
+}
+
+function answerDirectly(handler: Handler, route: string, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  handler(new DirectContext(route, incoming, outgoing)).then(
+    () => {
+      if (!incoming.complete) leaveBody(incoming);
+    },
+    () => {
+      if (!outgoing.headersSent) outgoing.writeHead(500).end();
+      else outgoing.destroy();
+    },
+  );
+}
+
+/** How long a client may go on with a body whose answer was given before its end: a refusal that it has not read yet. */
+const restOfBodyMs = 500;
+
+function leaveBody(incoming: IncomingMessage): void {
+  const timer = setTimeout(() => incoming.socket.destroySoon(), restOfBodyMs);
+  timer.unref();
+  incoming.once('close', () => clearTimeout(timer));
+  incoming.resume();
 }
 
 function drain(server: Server, drainMs: number): Promise<void> {

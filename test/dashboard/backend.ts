@@ -196,7 +196,7 @@ export async function startBackend({ ui, key, delayMs = 25 }: BackendOptions) {
       ...memoryKeys(deps),
     ],
   });
-  const server = await listen(app.fetch, { host: '127.0.0.1', port: 0 });
+  const server = await listen(app, { host: '127.0.0.1', port: 0 });
   return {
     url: `http://127.0.0.1:${server.port}`,
     history,
