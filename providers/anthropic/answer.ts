@@ -1,7 +1,8 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.ts';
 import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
-import { parseEvent, type StreamObserver } from '../shared/pass-through.ts';
+import { parseEvent } from '../shared/pass-through.ts';
+import type { StreamObserver } from '../shared/see-events.ts';
 import { streamError } from '../shared/upstream-error.ts';
 
 /** Reads a Messages stream; one per answer (https://docs.anthropic.com/en/docs/build-with-claude/streaming). */
@@ -153,7 +154,7 @@ export function observeMessages(): StreamObserver {
   let finished = false;
   let stopped = false;
   return {
-    notable: (text) => !text.startsWith('event: content_block_delta') || !onlyDeltas(text),
+    notable: indexOfOther,
     see(event) {
       if (event.data === '[DONE]') return { drop: true };
       const parsed = parseEvent(event) as JsonObject; // out of JSON.parse
@@ -172,16 +173,14 @@ export function observeMessages(): StreamObserver {
   };
 }
 
-/** True when every event of the text is a content delta: those alone carry nothing to record. */
-function onlyDeltas(text: string): boolean {
-  let at = 0;
-  while (at >= 0 && at < text.length) {
-    if (!text.startsWith('event: content_block_delta', at)) return false;
-    const end = text.indexOf('\n\n', at);
-    if (end < 0) return false;
-    at = end + 2;
+/** The first event that is no content delta: those alone carry nothing to record. */
+function indexOfOther(text: string, from: number): number {
+  let at = from;
+  while (at < text.length && text.startsWith('event: content_block_delta', at)) {
+    at = text.indexOf('\n\n', at) + 2;
+    if (at < 2) return from;
   }
-  return true;
+  return at < text.length ? at : -1;
 }
 
 function finishOf(reason: string): FinishReason {

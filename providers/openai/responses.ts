@@ -1,14 +1,18 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.ts';
 import { isJsonObject, type JsonObject } from '../../src/core/json.ts';
-import { parseEvent, type StreamObserver } from '../shared/pass-through.ts';
+import { parseEvent } from '../shared/pass-through.ts';
+import type { StreamObserver } from '../shared/see-events.ts';
 import { streamError } from '../shared/upstream-error.ts';
 
 /** Watches a Responses stream that passes by (https://platform.openai.com/docs/api-reference/responses-streaming). */
 export function observeResponses(): StreamObserver {
   let ended = false;
   return {
-    notable: (text) => remarkable.test(text),
+    notable(text, from) {
+      remarkable.lastIndex = from;
+      return remarkable.exec(text)?.index ?? -1;
+    },
     see(event) {
       if (event.data === '[DONE]') return { drop: true };
       const parsed = parseEvent(event) as JsonObject; // out of JSON.parse
@@ -36,7 +40,7 @@ export function observeResponses(): StreamObserver {
   };
 }
 
-const remarkable = /response\.(created|completed|incomplete|failed)|"type":\s*"error"|\[DONE\]/;
+const remarkable = /response\.(created|completed|incomplete|failed)|"type":\s*"error"|\[DONE\]/g;
 
 /** What is recorded of a whole response; throws for a failed one. */
 export function observeResponse(body: unknown): CompletionEvent[] {

@@ -1,7 +1,8 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import { createChatChunkDecoder } from '../../src/wire/openai/upstream-answer.ts';
 import { sseDone } from '../../src/wire/sse.ts';
-import { isObserved, parseEvent, type StreamObserver } from './pass-through.ts';
+import { isObserved, parseEvent } from './pass-through.ts';
+import type { StreamObserver } from './see-events.ts';
 
 export interface ChatObserverOptions {
   /** How many choices were asked for. */
@@ -12,18 +13,20 @@ export interface ChatObserverOptions {
 
 /** Watches a chat completion stream that passes by. */
 export function observeChat({ choices, dropUsage }: ChatObserverOptions): StreamObserver {
-  const decoder = createChatChunkDecoder();
+  const decoder = createChatChunkDecoder({ partial: true });
   let finished = 0;
   let done = false;
   const unfinished = () =>
     new GatewayError('upstream_failed', 'The upstream ended its answer without a finish reason.');
   return {
-    notable: (text) =>
-      notFinished.test(text) ||
-      text.includes('"usage":{') ||
-      text.includes('"usage": {') ||
-      text.includes('[DONE]') ||
-      text.includes('"error"'),
+    notable(text, from) {
+      let at = indexOfFinish(text, from);
+      for (const sign of signs) {
+        const found = text.indexOf(sign, from);
+        if (found >= 0 && (at < 0 || found < at)) at = found;
+      }
+      return at;
+    },
     see(event) {
       if (event.data === '[DONE]') {
         if (finished === 0) throw unfinished();
@@ -46,4 +49,10 @@ export function observeChat({ choices, dropUsage }: ChatObserverOptions): Stream
   };
 }
 
-const notFinished = /"finish_reason":\s*"/;
+const signs = ['"usage":{', '"usage": {', '[DONE]', '"error"'] as const;
+const finishReason = /"finish_reason":\s*"/g;
+
+function indexOfFinish(text: string, from: number): number {
+  finishReason.lastIndex = from;
+  return finishReason.test(text) ? finishReason.lastIndex - 1 : -1;
+}

@@ -16,6 +16,11 @@ export interface ChatChunkDecoder {
   finished(): boolean;
 }
 
+export interface ChatDecoderOptions {
+  /** Not every chunk is shown: that no tool call was seen does not mean that there was none. */
+  readonly partial?: boolean;
+}
+
 interface Call {
   readonly index: number;
   /** The upstream's own index, where it gave one. */
@@ -33,7 +38,7 @@ interface Choice {
   finished: boolean;
 }
 
-export function createChatChunkDecoder(): ChatChunkDecoder {
+export function createChatChunkDecoder({ partial = false }: ChatDecoderOptions = {}): ChatChunkDecoder {
   const choices = new Map<number, Choice>();
   let started = false;
   let usage: Usage | undefined;
@@ -90,8 +95,8 @@ export function createChatChunkDecoder(): ChatChunkDecoder {
     const reason = stringOf(raw['finish_reason']);
     if (reason && !choice.finished) {
       choice.finished = true;
-      const calls = choice.calls.filter((call) => call.started).length;
-      out.push({ type: 'finish', choice: index, reason: decodeFinishReason(reason, calls) });
+      const called = choice.calls.some((call) => call.started) || (partial && toolReasons.has(reason));
+      out.push({ type: 'finish', choice: index, reason: decodeFinishReason(reason, called) });
     }
   };
 
@@ -169,7 +174,9 @@ function callOf(calls: Call[], piece: JsonObject, body: JsonObject): Call {
   return call;
 }
 
-function decodeFinishReason(reason: string, calls: number): FinishReason {
+const toolReasons = new Set(['tool_calls', 'function_call']);
+
+function decodeFinishReason(reason: string, called: boolean): FinishReason {
   switch (reason) {
     case 'length':
     case 'max_tokens':
@@ -179,7 +186,7 @@ function decodeFinishReason(reason: string, calls: number): FinishReason {
     case 'error':
       throw new GatewayError('upstream_failed', 'The upstream reported an error as the finish reason.');
     default: // stop, tool_calls, function_call, eos, end_turn …
-      return calls > 0 ? 'tool-calls' : 'stop';
+      return called ? 'tool-calls' : 'stop';
   }
 }
 
