@@ -54,7 +54,7 @@ export function createProvider(name: string, entry: unknown, parts: ProviderPart
 }
 
 function parseConfig(name: string, entry: unknown): ProviderConfig {
-  const parsed = providerConfigSchema.safeParse(entry);
+  const parsed = providerConfigSchema().safeParse(entry);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const field = ['providers', name, ...(issue?.path ?? [])].join('.');

@@ -40,7 +40,7 @@ export function parseConfig(text: string, name: string, secrets: Secrets): Confi
   });
   if (problems.length > 0) throw new ConfigError(name, problems);
 
-  const result = configSchema.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
+  const result = configSchema().safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
   if (result.success) return result.data;
   const lineOf = (path: readonly PropertyKey[]): string => {
     for (let length = path.length; length > 0; length--) {
@@ -79,7 +79,7 @@ function knownKeys(path: readonly PropertyKey[]): readonly string[] {
     $ref?: string;
     $defs?: Record<string, Json>;
   };
-  const root = configSchema.toJSONSchema({ io: 'input', unrepresentable: 'any' }) as Json;
+  const root = configSchema().toJSONSchema({ io: 'input', unrepresentable: 'any' }) as Json;
   // Targets hold targets, so the schema refers to itself.
   const resolved = (schema: Json | undefined) =>
     schema?.$ref === undefined ? schema : root.$defs?.[schema.$ref.replace('#/$defs/', '')];

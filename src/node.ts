@@ -83,7 +83,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const env = options.env ?? process.env;
   const file = options.configFile ?? (existsSync('tidegate.yaml') ? 'tidegate.yaml' : undefined);
   const readConfig = () =>
-    withLocalModels(file ? loadConfig(resolve(file), env) : configSchema.parse({}), options.localModels);
+    withLocalModels(file ? loadConfig(resolve(file), env) : configSchema().parse({}), options.localModels);
   const watch = file ? watchFile(resolve(file)) : undefined; // before it is read, so that no change falls between
   let config = readConfig();
   const started = config;
@@ -307,7 +307,7 @@ const optionsOf = ({ server, observability }: Config, host: string) => ({
 });
 
 function withLocalModels(config: Config, further: StartOptions['localModels'] = {}): Config {
-  const added = Object.entries(further).map(([name, local]) => [name, modelSchema.parse({ targets: [{ local }] })]);
+  const added = Object.entries(further).map(([name, local]) => [name, modelSchema().parse({ targets: [{ local }] })]);
   return { ...config, models: { ...config.models, ...Object.fromEntries(added) } };
 }
 

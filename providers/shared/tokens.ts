@@ -2,6 +2,7 @@ import { importPKCS8, SignJWT } from 'jose';
 import * as z from 'zod';
 import { GatewayError } from '../../src/core/errors.ts';
 import { isJsonObject } from '../../src/core/json.ts';
+import { once } from '../../src/core/once.ts';
 import type { Transport, TransportRequest } from '../../src/core/transport.ts';
 import { parseAnswer, readText } from './read-body.ts';
 import type { Sign } from './upstream.ts';
@@ -42,12 +43,14 @@ export function signWithToken(fetchToken: () => Promise<Token>, wallMs: () => nu
   return async (request, own) => signed(request, own ?? (await token()).value);
 }
 
-const serviceAccount = z.object({
-  client_email: z.string(),
-  private_key: z.string(),
-  private_key_id: z.string().nullish(),
-  token_uri: z.string().default('https://oauth2.googleapis.com/token'),
-});
+const serviceAccount = once(() =>
+  z.object({
+    client_email: z.string(),
+    private_key: z.string(),
+    private_key_id: z.string().nullish(),
+    token_uri: z.string().default('https://oauth2.googleapis.com/token'),
+  }),
+);
 
 /**
  * OAuth tokens for a Google service account: a JWT signed with WebCrypto, exchanged at the token address
@@ -137,12 +140,12 @@ async function fetchToken(transport: Transport, request: TransportRequest, wallM
   return { value, expiresAt: wallMs() + 1000 * (typeof seconds === 'number' ? seconds : 300) };
 }
 
-function parseAccount(credentials: string): z.infer<typeof serviceAccount> {
+function parseAccount(credentials: string): z.infer<ReturnType<typeof serviceAccount>> {
   let value: unknown;
   try {
     value = JSON.parse(credentials);
   } catch {} // said below
-  const parsed = serviceAccount.safeParse(value);
+  const parsed = serviceAccount().safeParse(value);
   if (parsed.success) return parsed.data;
   throw new GatewayError('invalid_request', '`credentials` must be the JSON key of a Google service account.');
 }

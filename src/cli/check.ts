@@ -86,7 +86,7 @@ async function checkConfig(cli: Cli, file: string): Promise<{ finding: Finding; 
       const finding = { what: 'config', state: 'fail' as const, found: `there is no ${file}` };
       return { finding, config: undefined };
     }
-    return { finding: { what: 'config', state: 'ok', found }, config: configSchema.parse({}) };
+    return { finding: { what: 'config', state: 'ok', found }, config: configSchema().parse({}) };
   }
   try {
     const { loadConfig } = await import('../node/config-file.ts');

@@ -49,7 +49,7 @@ export const config: CommandFactory = (cli) => {
 /** As text; `init` puts it beside the file it writes. */
 export async function configJsonSchema(): Promise<string> {
   const { configSchema } = await import('../config.ts');
-  const { $schema, ...rest } = configSchema.toJSONSchema({ io: 'input', unrepresentable: 'any' });
+  const { $schema, ...rest } = configSchema().toJSONSchema({ io: 'input', unrepresentable: 'any' });
   return JSON.stringify({ $schema, title: 'tidegate.yaml', ...rest }, null, 2);
 }
 

@@ -80,7 +80,7 @@ export async function readConfig(cli: Cli, file: string | undefined): Promise<Co
     import('../node/config-file.ts'),
   ]);
   const path = file ?? (existsSync('tidegate.yaml') ? 'tidegate.yaml' : undefined);
-  return path ? loadConfig(resolve(path), cli.env) : configSchema.parse({});
+  return path ? loadConfig(resolve(path), cli.env) : configSchema().parse({});
 }
 
 /** A model that cannot be had is told and left to the first request for it: the others must be served all the same. */

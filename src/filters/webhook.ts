@@ -1,16 +1,19 @@
 import * as z from 'zod';
 import { GatewayError } from '../core/errors.ts';
+import { once } from '../core/once.ts';
 import { concatBytes } from '../core/streams.ts';
 import type { Transport } from '../core/transport.ts';
 import type { Direction } from './compile.ts';
 import type { Verdict } from './verdict.ts';
 
-const answer = z.object({
-  action: z.enum(['pass', 'block', 'flag', 'retry', 'replace']),
-  texts: z.array(z.string()).nullish(),
-  reason: z.string().nullish(),
-  message: z.string().nullish(),
-});
+const answer = once(() =>
+  z.object({
+    action: z.enum(['pass', 'block', 'flag', 'retry', 'replace']),
+    texts: z.array(z.string()).nullish(),
+    reason: z.string().nullish(),
+    message: z.string().nullish(),
+  }),
+);
 
 const maxAnswerBytes = 4 * 1024 * 1024;
 
@@ -56,9 +59,9 @@ export async function askWebhook(
   return { action, texts, ...detail };
 }
 
-function parse(text: string): z.infer<typeof answer> {
+function parse(text: string): z.infer<ReturnType<typeof answer>> {
   try {
-    return answer.parse(JSON.parse(text));
+    return answer().parse(JSON.parse(text));
   } catch (error) {
     throw new GatewayError('upstream_failed', 'The filter’s webhook gave no verdict.', { cause: error });
   }

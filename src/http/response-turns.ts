@@ -40,7 +40,7 @@ export async function readTurn(
   headers: Readonly<Record<string, string>>,
   context: RequestContext,
 ): Promise<Turn> {
-  const parsed = parseBody(responseRequestSchema, body);
+  const parsed = parseBody(responseRequestSchema(), body);
   const conversation = typeof parsed.conversation === 'string' ? parsed.conversation : parsed.conversation?.id;
   const previous = parsed.previous_response_id ?? undefined;
   if (conversation !== undefined && previous !== undefined) {

@@ -17,7 +17,7 @@ export function contentWatcher(
   table: ReturnType<typeof contentTable>,
   { maxCharacters: most, warn }: { readonly maxCharacters: () => number; readonly warn: (error: unknown) => void },
 ): Watcher {
-  const filters = createFilters(filtersSchema.parse(masks));
+  const filters = createFilters(filtersSchema().parse(masks));
   const route = { name: 'audit', filters: Object.keys(masks) };
   const mask = async (text: string, context: RequestContext): Promise<string> => {
     const free = { ...context, signal: new AbortController().signal }; // the client may be gone

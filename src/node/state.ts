@@ -7,6 +7,7 @@ import { nodeDigest } from '../core/digest.node.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Usage } from '../core/event.ts';
 import type { ObjectStore } from '../core/objects.ts';
+import { once } from '../core/once.ts';
 import type { RequestRecord, Watcher } from '../core/record.ts';
 import { connectRedis } from '../core/redis.node.ts';
 import type { Redis } from '../core/redis.ts';
@@ -77,8 +78,8 @@ const pruneEveryMs = 3600_000;
 
 export async function openState({ config, folder, host, findRoute, targetsOf, warn }: StateOptions): Promise<State> {
   /** What is read when it is needed, as the last configuration has it. */
-  let current = { audit: config.audit, ledger: config.ledger ?? ledgerDefaults };
-  const ledgerConfig = config.ledger ?? ledgerDefaults;
+  let current = { audit: config.audit, ledger: config.ledger ?? ledgerDefaults() };
+  const ledgerConfig = config.ledger ?? ledgerDefaults();
   const configured = config.ledger !== undefined || ledgerExists(ledgerConfig, folder);
   const tellBooks = ({ state, error }: BooksAlert) =>
     warn(
@@ -181,7 +182,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       rules = built;
       if (JSON.stringify(cache) !== JSON.stringify(cacheConfig)) answers = kept;
       cacheConfig = cache;
-      current = { audit: next.audit, ledger: next.ledger ?? ledgerDefaults };
+      current = { audit: next.audit, ledger: next.ledger ?? ledgerDefaults() };
     },
     ...(books && {
       durable: (record) =>
@@ -209,7 +210,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
   };
 }
 
-const ledgerDefaults = ledgerConfigSchema.parse({});
+const ledgerDefaults = once(() => ledgerConfigSchema().parse({}));
 
 /** The books cannot be written: callers with a budget wait, as their spending could not be held to it; by policy all do. */
 function closedBy(books: Books, whenLost: () => 'serve' | 'refuse') {

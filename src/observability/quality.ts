@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { CompletionEvent } from '../core/event.ts';
+import { once } from '../core/once.ts';
 import type { RequestRecord, Watcher } from '../core/record.ts';
 import type { Dialect } from '../core/request.ts';
 import { concatBytes } from '../core/streams.ts';
@@ -51,22 +52,24 @@ export interface Quality {
   restore(state: unknown): void;
 }
 
-const qualityState = z.object({
-  versions: z.array(
-    z.object({
-      model: z.string(),
-      target: z.string(),
-      samples: z.number(),
-      errors: z.number(),
-      scores: z.number(),
-      scoreSum: z.number(),
-      windows: z.record(z.string(), z.object({ reference: z.array(z.number()), last: z.array(z.number()) })),
-      centroid: z.array(z.number()),
-      embedded: z.number(),
-    }),
-  ),
-});
-export type QualityState = z.infer<typeof qualityState>;
+const qualityState = once(() =>
+  z.object({
+    versions: z.array(
+      z.object({
+        model: z.string(),
+        target: z.string(),
+        samples: z.number(),
+        errors: z.number(),
+        scores: z.number(),
+        scoreSum: z.number(),
+        windows: z.record(z.string(), z.object({ reference: z.array(z.number()), last: z.array(z.number()) })),
+        centroid: z.array(z.number()),
+        embedded: z.number(),
+      }),
+    ),
+  }),
+);
+export type QualityState = z.infer<ReturnType<typeof qualityState>>;
 
 const maxVersions = 200;
 const maxChars = 4000;
@@ -226,7 +229,7 @@ export function createQuality({
       })) as QualityState['versions'], // the parsed type knows no readonly arrays
     }),
     restore(state) {
-      const parsed = qualityState.safeParse(state);
+      const parsed = qualityState().safeParse(state);
       for (const { model, target, windows, ...counts } of parsed.data?.versions ?? []) {
         const version = versionOf(model, target);
         if (!version || version.samples > 0) continue;

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { type Clock, randomId, systemClock } from '../core/clock.ts';
 import type { Digest } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';
+import { once } from '../core/once.ts';
 import type { AuditTable } from '../ledger/audit.ts';
 import type { KeyRecord } from '../ledger/key-record.ts';
 import type { KeyTable } from '../ledger/keys.ts';
@@ -21,24 +22,26 @@ export interface KeyAdmin {
   revoke(id: string, actor: string): Promise<KeyView>;
 }
 
-const names = z.array(z.string().min(1).max(200)).max(1000);
+const names = once(() => z.array(z.string().min(1).max(200)).max(1000));
 
 /** What may be said of a new key, from the admin API and the command line. */
-const wishSchema = z.strictObject({
-  name: z.string().trim().min(1).max(200),
-  role: z.enum(['admin', 'caller']).optional(),
-  owner: z.string().max(200).optional(),
-  team: z.string().min(1).max(200).optional(),
-  tags: z.array(z.string().max(200)).max(100).optional(),
-  models: names.optional(),
-  endpoints: names.optional(),
-  limits: limits.optional(),
-  priority: z.enum(['interactive', 'normal', 'batch']).optional(),
-  /** Unix milliseconds, or a date. */
-  expiresAt: z
-    .union([z.number().int().positive(), z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))])
-    .optional(),
-});
+const wishSchema = once(() =>
+  z.strictObject({
+    name: z.string().trim().min(1).max(200),
+    role: z.enum(['admin', 'caller']).optional(),
+    owner: z.string().max(200).optional(),
+    team: z.string().min(1).max(200).optional(),
+    tags: z.array(z.string().max(200)).max(100).optional(),
+    models: names().optional(),
+    endpoints: names().optional(),
+    limits: limits().optional(),
+    priority: z.enum(['interactive', 'normal', 'batch']).optional(),
+    /** Unix milliseconds, or a date. */
+    expiresAt: z
+      .union([z.number().int().positive(), z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))])
+      .optional(),
+  }),
+);
 
 export interface KeyAdminOptions {
   readonly keys: KeyTable;
@@ -133,7 +136,7 @@ function view(record: KeyRecord): KeyView {
 }
 
 function parseWish(wish: unknown): KeyWish {
-  const parsed = wishSchema.safeParse(wish);
+  const parsed = wishSchema().safeParse(wish);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const param = issue?.path.join('.') ?? '';

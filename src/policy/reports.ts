@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { GatewayError } from '../core/errors.ts';
+import { once } from '../core/once.ts';
 import type { Caller } from '../core/run.ts';
 import { parseDurationMs } from '../core/units.ts';
 import { type UsageGroup, type UsageQuery, type UsageSum, usageGroups } from '../ledger/usage.ts';
@@ -10,21 +11,23 @@ export type { UsageGroup, UsageQuery, UsageSum, UsageTable } from '../ledger/usa
 
 const day = 86_400_000;
 
-const querySchema = z.object({
-  from: z.string().optional(),
-  to: z.string().optional(),
-  by: z.string().optional(),
-  key: z.string().optional(),
-  team: z.string().optional(),
-  model: z.string().optional(),
-});
+const querySchema = once(() =>
+  z.object({
+    from: z.string().optional(),
+    to: z.string().optional(),
+    by: z.string().optional(),
+    key: z.string().optional(),
+    team: z.string().optional(),
+    model: z.string().optional(),
+  }),
+);
 
 /**
  * What a usage report is about: `from` and `to` are dates, times, or durations back from now (`7d`); `by` names groups
  * with commas between them. Throws invalid_request that names the field.
  */
 export function parseUsageQuery(input: unknown, now: number): UsageQuery {
-  const { from, to, by, key, team, model } = querySchema.parse(input);
+  const { from, to, by, key, team, model } = querySchema().parse(input);
   const groupBy = (by ?? 'day,model')
     .split(',')
     .map((name) => name.trim())

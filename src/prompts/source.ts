@@ -1,53 +1,60 @@
 import { parseDocument } from 'yaml';
 import * as z from 'zod';
 import type { JsonObject } from '../core/json.ts';
+import { once } from '../core/once.ts';
 import { type JinjaTemplate, parseTemplate } from './jinja.ts';
 
-const variable = z
-  .looseObject({
-    type: z.enum(['string', 'number', 'integer', 'boolean', 'array', 'object']).optional(),
-    description: z.string().optional(),
-    default: z.unknown().optional(),
-    optional: z.boolean().optional(),
-  })
-  .describe('A JSON Schema of one variable; with `default` or `optional: true` it may be left out.');
-
-const promptTest = z.strictObject({
-  variables: z.record(z.string(), z.json()).default({}),
-  contains: z.union([z.string().transform((text) => [text]), z.array(z.string())]).optional(),
-  refuses: z.string().optional().describe('The variable that must be refused.'),
-});
-
-const header = z.strictObject({
-  name: z.string().min(1).optional(),
-  version: z
-    .union([z.string().min(1), z.number()])
-    .transform(String)
-    .optional(),
-  description: z.string().optional(),
-  weight: z.number().min(0).optional(),
-  model: z.string().optional(),
-  role: z.enum(['system', 'developer', 'user', 'assistant']).optional(),
-  parameters: z
-    .strictObject({
-      temperature: z.number().optional(),
-      top_p: z.number().optional(),
-      top_k: z.int().optional(),
-      min_p: z.number().optional(),
-      seed: z.int().optional(),
-      frequency_penalty: z.number().optional(),
-      presence_penalty: z.number().optional(),
-      repeat_penalty: z.number().optional(),
-      max_tokens: z.int().min(1).optional(),
-      stop: z.union([z.string().transform((text) => [text]), z.array(z.string())]).optional(),
+const variable = once(() =>
+  z
+    .looseObject({
+      type: z.enum(['string', 'number', 'integer', 'boolean', 'array', 'object']).optional(),
+      description: z.string().optional(),
+      default: z.unknown().optional(),
+      optional: z.boolean().optional(),
     })
-    .optional(),
-  variables: z.record(z.string(), variable).optional(),
-  tests: z.array(promptTest).optional(),
-});
+    .describe('A JSON Schema of one variable; with `default` or `optional: true` it may be left out.'),
+);
+
+const promptTest = once(() =>
+  z.strictObject({
+    variables: z.record(z.string(), z.json()).default({}),
+    contains: z.union([z.string().transform((text) => [text]), z.array(z.string())]).optional(),
+    refuses: z.string().optional().describe('The variable that must be refused.'),
+  }),
+);
+
+const header = once(() =>
+  z.strictObject({
+    name: z.string().min(1).optional(),
+    version: z
+      .union([z.string().min(1), z.number()])
+      .transform(String)
+      .optional(),
+    description: z.string().optional(),
+    weight: z.number().min(0).optional(),
+    model: z.string().optional(),
+    role: z.enum(['system', 'developer', 'user', 'assistant']).optional(),
+    parameters: z
+      .strictObject({
+        temperature: z.number().optional(),
+        top_p: z.number().optional(),
+        top_k: z.int().optional(),
+        min_p: z.number().optional(),
+        seed: z.int().optional(),
+        frequency_penalty: z.number().optional(),
+        presence_penalty: z.number().optional(),
+        repeat_penalty: z.number().optional(),
+        max_tokens: z.int().min(1).optional(),
+        stop: z.union([z.string().transform((text) => [text]), z.array(z.string())]).optional(),
+      })
+      .optional(),
+    variables: z.record(z.string(), variable()).optional(),
+    tests: z.array(promptTest()).optional(),
+  }),
+);
 
 export type Role = 'system' | 'developer' | 'user' | 'assistant';
-export type PromptParameters = NonNullable<z.infer<typeof header>['parameters']>;
+export type PromptParameters = NonNullable<z.infer<ReturnType<typeof header>>['parameters']>;
 
 /** One version of a prompt, read and compiled. */
 export interface PromptVersion {
@@ -59,10 +66,10 @@ export interface PromptVersion {
   /** The model it was written for; used by `tidegate prompt test`. */
   readonly model: string | undefined;
   readonly parameters: PromptParameters;
-  readonly variables: Readonly<Record<string, z.infer<typeof variable>>>;
+  readonly variables: Readonly<Record<string, z.infer<ReturnType<typeof variable>>>>;
   readonly messages: readonly { readonly role: Role; readonly template: JinjaTemplate; readonly source: string }[];
   /** What `tidegate prompt test` tries. */
-  readonly tests: readonly z.infer<typeof promptTest>[];
+  readonly tests: readonly z.infer<ReturnType<typeof promptTest>>[];
   /** Where it was read from, for messages to its author. */
   readonly file: string;
 }
@@ -92,7 +99,7 @@ export function parsePrompt(
   const document = parseDocument(yaml);
   const problem = document.errors[0];
   if (problem) throw new PromptFileError(file, lineAt(yaml, problem.pos[0]) + 1, problem.message.split('\n')[0] ?? '');
-  const parsed = header.safeParse(document.toJS() ?? {});
+  const parsed = header().safeParse(document.toJS() ?? {});
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     throw new PromptFileError(file, undefined, `${issue?.path.join('.') ?? ''} ${issue?.message ?? 'is not valid'}`);

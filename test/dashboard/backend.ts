@@ -139,7 +139,7 @@ export async function startBackend({ ui, key, delayMs = 25 }: BackendOptions) {
   const small = talker('local', words.small, delayMs);
   const large = talker('cluster', words.large, delayMs * 1.5, false);
   const filters = createFilters(
-    filtersSchema.parse({
+    filtersSchema().parse({
       secrets: { kind: 'patterns', preset: 'secrets', action: 'mask' },
       personal: { kind: 'pii', action: 'mask' },
     }),

@@ -109,7 +109,7 @@ const appOf = (filter: object) => {
     { name: 'test', filters: ['it'], targets: [{ name: 'up/m', provider, model: 'm' }] },
     { name: 'free', filters: [], targets: [{ name: 'up/m', provider, model: 'm' }] },
   ]);
-  return appWith(provider, { routing, filters: createFilters(filtersSchema.parse(config), { transport }) });
+  return appWith(provider, { routing, filters: createFilters(filtersSchema().parse(config), { transport }) });
 };
 const answersOfHook = () =>
   hook.answer(({ path }) => {
@@ -130,7 +130,7 @@ describe.each(Object.entries(cases))('%s', (_name, { filter, says, hides, shows,
       const routing = createRouting([
         { name: 'test', filters: ['it'], targets: [{ name: 's/m', provider, model: 'm' }] },
       ]);
-      await check(appWith(provider, { routing, filters: createFilters(filtersSchema.parse(config), { transport }) }));
+      await check(appWith(provider, { routing, filters: createFilters(filtersSchema().parse(config), { transport }) }));
       return;
     }
     upstream.answer(openaiServer([...says]));
@@ -183,7 +183,7 @@ test.each([
     if (path === '/v1/completions') continue;
     for (const stream of [true, false]) {
       const [first, second] = [unsure('guess', 0.2), unsure('certain', 0.9)];
-      const config = filtersSchema.parse({ sure: { kind: 'confidence', threshold: 0.5, action, ...more } });
+      const config = filtersSchema().parse({ sure: { kind: 'confidence', threshold: 0.5, action, ...more } });
       const routing = createRouting([
         {
           name: 'test',

@@ -6,8 +6,8 @@ import { createScanner } from '../../src/filters/scanner.ts';
 import { hardTexts } from './adversarial.ts';
 
 const presets = {
-  pii: compileRules(rulesOf('pii', filterSchema.parse({ kind: 'pii' }))),
-  secrets: compileRules(rulesOf('secrets', filterSchema.parse({ kind: 'patterns', preset: 'secrets' }))),
+  pii: compileRules(rulesOf('pii', filterSchema().parse({ kind: 'pii' }))),
+  secrets: compileRules(rulesOf('secrets', filterSchema().parse({ kind: 'patterns', preset: 'secrets' }))),
 };
 
 test.each(Object.entries(hardTexts(60_000)))(

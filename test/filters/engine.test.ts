@@ -50,7 +50,7 @@ describe.skipIf(path === null)('filters with the real engine', () => {
     ]);
     const library = createLibrary(readPromptFiles(resolve(import.meta.dirname, '../../prompts')));
     const ask = createAskModel(routing, library, () => performance.now());
-    return appWith(broken, { routing, filters: createFilters(filtersSchema.parse(config), { ask }) });
+    return appWith(broken, { routing, filters: createFilters(filtersSchema().parse(config), { ask }) });
   };
 
   test.each([
@@ -87,7 +87,7 @@ describe.skipIf(path === null)('filters with the real engine', () => {
 });
 
 test('without anybody who can go on, all is asked anew, and then the answer ends openly', async () => {
-  const config = filtersSchema.parse({ shape: { kind: 'json', schema, action: 'repair' } });
+  const config = filtersSchema().parse({ shape: { kind: 'json', schema, action: 'repair' } });
   const stubborn = scripted(['{"city": "Par']);
   const routing = createRouting([
     { name: 'test', filters: ['shape'], targets: [{ name: 'up/m', provider: stubborn, model: 'm' }] },
@@ -102,7 +102,7 @@ test('a retry after text was sent ends with a reason, and with not a letter of t
   const provider = scripted(['This is long enough to be sent, and forbid', 'den']);
   const app = appWith(provider, {
     routing: createRouting([{ name: 'test', filters: ['words'], targets: [{ name: 'up/m', provider, model: 'm' }] }]),
-    filters: createFilters(filtersSchema.parse(words)),
+    filters: createFilters(filtersSchema().parse(words)),
   });
   const text = await (await chat(app, { stream: true })).text();
   expect(text).toContain('"finish_reason":"content_filter"');

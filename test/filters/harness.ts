@@ -31,7 +31,7 @@ export const finish: CompletionEvent = { type: 'finish', choice: 0, reason: 'sto
 
 /** The filters of a configuration as YAML would give it, on one route that names them all. */
 export const filtersOf = (config: Record<string, unknown>, parts: FilterParts = {}) => {
-  const filters = createFilters(filtersSchema.parse(config), parts);
+  const filters = createFilters(filtersSchema().parse(config), parts);
   const route: Route = { name: 'm', filters: Object.keys(config) };
   return {
     apply: (request: ChatRequest, more: Partial<RequestContext> = {}) => filters.apply(request, route, context(more)),

@@ -49,7 +49,7 @@ const appFor = (config: object, cached = false) => {
   };
   return appWith(provider, {
     routing: createRouting([{ ...route, targets: [target] }]),
-    filters: createFilters(filtersSchema.parse(config)),
+    filters: createFilters(filtersSchema().parse(config)),
     ...(cached && { cache: createResponseCache({ store: memoryStore() }) }),
   });
 };

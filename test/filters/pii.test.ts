@@ -6,7 +6,7 @@ import { rewriteText } from '../../src/filters/whole.ts';
 import { heldOut } from './held-out.ts';
 import { type Labelled, labelledSet } from './labelled.ts';
 
-const rules = compileRules(rulesOf('pii', filterSchema.parse({ kind: 'pii', action: 'mask' })));
+const rules = compileRules(rulesOf('pii', filterSchema().parse({ kind: 'pii', action: 'mask' })));
 
 interface Value {
   readonly kind: string;

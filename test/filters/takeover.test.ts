@@ -58,7 +58,7 @@ function appBreaking(filters: object, whole: readonly string[], k: number, args 
   const model = { name: 'test', filters: Object.keys(filters), targets, rules: rules(targets) };
   const app = appWith(scripted([]), {
     routing: createRouting([model]),
-    filters: createFilters(filtersSchema.parse(filters)),
+    filters: createFilters(filtersSchema().parse(filters)),
   });
   return { app, first, second, events: events.length };
 }

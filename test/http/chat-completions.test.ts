@@ -204,7 +204,7 @@ describe('an answer that never ends', () => {
     };
     return { ...provider, stream };
   };
-  const filters = createFilters(filtersSchema.parse({ shape: { kind: 'json', action: 'repair' } }));
+  const filters = createFilters(filtersSchema().parse({ shape: { kind: 'json', action: 'repair' } }));
 
   test.each([
     { name: 'asked for as a whole', path: '/v1/chat/completions', body: {}, parts: {}, status: 502 },

@@ -105,8 +105,8 @@ ledger: {}
   await Promise.all(lanes.map(lane));
 
   const { ledger, books } = await openLedgerWithBooks(
-    ledgerConfig.parse({}),
-    auditConfig.parse({}),
+    ledgerConfig().parse({}),
+    auditConfig().parse({}),
     folder.path,
     () => {},
   );

@@ -339,7 +339,7 @@ describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engi
       'shows a cut-off end by itself where the head was noted beside it',
       async () => {
         const folder = scratch();
-        const open = () => openLedger(ledgerConfig.parse({}), auditConfig.parse({}), folder.path);
+        const open = () => openLedger(ledgerConfig().parse({}), auditConfig().parse({}), folder.path);
         const first = await open();
         for (let i = 0; i < 3; i++) await first.audit.append([event(`e${i}`)]);
         await first.db.close();

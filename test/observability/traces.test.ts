@@ -126,7 +126,7 @@ test('how long a filter withheld text is a span of its own', async () => {
     { type: 'finish', choice: 0, reason: 'stop' },
   ];
   const clock = steppedClock();
-  const config = filtersSchema.parse({ words: { kind: 'patterns', phrases: ['storm warning'] } });
+  const config = filtersSchema().parse({ words: { kind: 'patterns', phrases: ['storm warning'] } });
   const gateway = gatewayWith({
     providers: [scripted('local', answer, clock)],
     clock,

@@ -28,7 +28,7 @@ const key = 'sk-test-0123456789abcdef';
 const provider = (more: object = {}) =>
   createProvider(
     'up',
-    providerConfigSchema.parse({ type: 'openai-compatible', baseUrl: upstream.baseUrl, apiKey: key, ...more }),
+    providerConfigSchema().parse({ type: 'openai-compatible', baseUrl: upstream.baseUrl, apiKey: key, ...more }),
     { transport },
   );
 const hi = { model: 'm', stream: true, messages: [{ role: 'user' as const, content: 'hi' }] };
@@ -235,7 +235,10 @@ describe('keys and addresses of callers', () => {
 });
 
 test('replicas are providers of their own', () => {
-  const config = providerConfigSchema.parse({ type: 'vllm', replicas: ['http://a.example/v1', 'http://b.example/v1'] });
+  const config = providerConfigSchema().parse({
+    type: 'vllm',
+    replicas: ['http://a.example/v1', 'http://b.example/v1'],
+  });
   expect(createProviders('cluster', config, { transport }).map(({ name }) => name)).toEqual(['cluster#1', 'cluster#2']);
 });
 
@@ -246,7 +249,7 @@ test.each([
   { entry: { type: 'openai', aplKey: 'typo' } },
   { entry: { type: 'vllm', baseUrl: 'http://a.example', replicas: ['http://b.example'] } },
 ])('the configuration $entry is refused', ({ entry }) => {
-  expect(providerConfigSchema.safeParse(entry).success).toBe(false);
+  expect(providerConfigSchema().safeParse(entry).success).toBe(false);
 });
 
 test('lists the upstream’s models', async () => {

@@ -38,7 +38,7 @@ beforeAll(async () => {
 afterAll(() => Promise.all([broken.close(), healthy.close()]));
 
 const targetOf = (name: string, type: string, { baseUrl }: FaultyUpstream): Target => {
-  const config = providerConfigSchema.parse({ type, baseUrl, apiKey: 'k' });
+  const config = providerConfigSchema().parse({ type, baseUrl, apiKey: 'k' });
   return { name: `${name}/m`, model: 'm', provider: createProvider(name, config, { transport }) };
 };
 

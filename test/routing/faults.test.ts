@@ -47,7 +47,7 @@ const targetOf = (name: string, upstream: FaultyUpstream, prefill = true): Targe
   model: 'm',
   provider: createProvider(
     name,
-    providerConfigSchema.parse({ type: 'vllm', baseUrl: upstream.baseUrl, capabilities: { prefill } }),
+    providerConfigSchema().parse({ type: 'vllm', baseUrl: upstream.baseUrl, capabilities: { prefill } }),
     { transport },
   ),
 });

@@ -10,7 +10,7 @@ test('what a filter finds keeps the request at home', async () => {
   const routing = routingOf([cloud, home], {
     place: [{ when: compileCondition('"personal-data" in request.labels'), local: true }],
   });
-  const filters = createFilters(filtersSchema.parse({ mail: { kind: 'pii', action: 'flag' } }));
+  const filters = createFilters(filtersSchema().parse({ mail: { kind: 'pii', action: 'flag' } }));
   const route = { ...routing.find('demo'), filters: ['mail'] };
   const targetFor = async (text: string) => {
     const request = ask({ messages: [{ role: 'user', content: [{ type: 'text', text }] }] });

@@ -35,7 +35,7 @@ async function load(objects: ObjectStore, id: string, context: RequestContext): 
 
 export const createBatch = (deps: HttpDeps, objects: ObjectStore, runner: BatchRunner) =>
   onceRoute(deps, async (body, { context, json }) => {
-    const asked = parseBody(batchRequestSchema, body);
+    const asked = parseBody(batchRequestSchema(), body);
     const owner = context.caller.id;
     const file = await loadFile(objects, asked.input_file_id, owner, 'input_file_id');
     if (file.body['purpose'] !== 'batch') {

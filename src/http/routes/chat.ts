@@ -106,7 +106,7 @@ export const getStoredChat = (deps: HttpDeps, objects: ObjectStore) =>
 
 export const updateStoredChat = (deps: HttpDeps, objects: ObjectStore) =>
   jsonRoute(deps, async (body, { context, json }, c) => {
-    const { metadata } = parseBody(z.looseObject({ metadata: metadataSchema }), body);
+    const { metadata } = parseBody(z.looseObject({ metadata: metadataSchema() }), body);
     const stored = await load(objects, c, context);
     const completion = { ...completionOf(stored), metadata };
     await objects.put({ ...stored, body: { ...stored.body, completion } });

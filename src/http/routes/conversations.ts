@@ -3,6 +3,7 @@ import { randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
 import type { ObjectStore, StoredObject } from '../../core/objects.ts';
+import { once } from '../../core/once.ts';
 import type { RequestContext } from '../../core/run.ts';
 import { metadataSchema } from '../../wire/openai/schema.ts';
 import { decodeItems } from '../../wire/responses/items.ts';
@@ -18,13 +19,15 @@ interface Conversation {
   readonly items: readonly JsonObject[];
 }
 
-const item = z.looseObject({ type: z.string().nullish() });
-export const createConversationSchema = z.looseObject({
-  items: z.array(item).max(20).nullish(),
-  metadata: metadataSchema.nullish(),
-});
-const addItemsSchema = z.looseObject({ items: z.array(item).min(1).max(20) });
-const updateSchema = z.looseObject({ metadata: metadataSchema });
+const item = once(() => z.looseObject({ type: z.string().nullish() }));
+export const createConversationSchema = once(() =>
+  z.looseObject({
+    items: z.array(item()).max(20).nullish(),
+    metadata: metadataSchema().nullish(),
+  }),
+);
+const addItemsSchema = once(() => z.looseObject({ items: z.array(item()).min(1).max(20) }));
+const updateSchema = once(() => z.looseObject({ metadata: metadataSchema() }));
 
 const nowSeconds = () => Math.floor(Date.now() / 1000);
 
@@ -91,7 +94,7 @@ const idOf = (c: AppContext) => c.req.param('id') ?? '';
 
 export const createConversation = (deps: HttpDeps, objects: ObjectStore) =>
   jsonRoute(deps, async (body, { context, json }) => {
-    const { items, metadata } = parseBody(createConversationSchema, body);
+    const { items, metadata } = parseBody(createConversationSchema(), body);
     const id = randomId('conv_');
     const createdAt = nowSeconds();
     const kept = {
@@ -110,7 +113,7 @@ export const getConversation = (deps: HttpDeps, objects: ObjectStore) =>
 
 export const updateConversation = (deps: HttpDeps, objects: ObjectStore) =>
   jsonRoute(deps, async (body, { context, json }, c) => {
-    const { metadata } = parseBody(updateSchema, body);
+    const { metadata } = parseBody(updateSchema(), body);
     const { conversation, ...stored } = await loadConversation(objects, idOf(c), context);
     await objects.put({ ...stored, body: { ...stored.body, metadata } });
     json(encode(idOf(c), { ...conversation, metadata }));
@@ -131,7 +134,7 @@ export const listConversationItems = (deps: HttpDeps, objects: ObjectStore) =>
 
 export const addConversationItems = (deps: HttpDeps, objects: ObjectStore) =>
   jsonRoute(deps, async (body, { context, json }, c) => {
-    const items = storedItems(parseBody(addItemsSchema, body).items as JsonObject[]); // out of JSON.parse
+    const items = storedItems(parseBody(addItemsSchema(), body).items as JsonObject[]); // out of JSON.parse
     await appendItems(objects, idOf(c), items, context);
     json(encodeList(items, false));
   });

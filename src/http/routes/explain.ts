@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { JsonObject } from '../../core/json.ts';
+import { once } from '../../core/once.ts';
 import type { ChatRequest } from '../../core/request.ts';
 import type { RequestContext } from '../../core/run.ts';
 import { openaiChat } from '../../wire/openai/format.ts';
@@ -10,14 +11,16 @@ import type { RouteEntry } from '../deps.ts';
 import type { HttpDeps } from '../env.ts';
 
 /** Who would ask, and what filters and a classifier would find; all of it optional. */
-const asked = z.strictObject({
-  request: z.record(z.string(), z.unknown()),
-  caller: z.string().max(200).optional(),
-  team: z.string().max(200).optional(),
-  tags: z.array(z.string().max(200)).max(100).optional(),
-  label: z.string().max(200).optional(),
-  found: z.array(z.string().max(200)).max(100).optional(),
-});
+const asked = once(() =>
+  z.strictObject({
+    request: z.record(z.string(), z.unknown()),
+    caller: z.string().max(200).optional(),
+    team: z.string().max(200).optional(),
+    tags: z.array(z.string().max(200)).max(100).optional(),
+    label: z.string().max(200).optional(),
+    found: z.array(z.string().max(200)).max(100).optional(),
+  }),
+);
 
 /** Whom a request would ask now; nothing is sent. */
 export type ExplainNow = (request: ChatRequest, context: RequestContext, label?: string) => JsonObject;
@@ -28,7 +31,7 @@ export const explainRoute = (deps: HttpDeps, explain: ExplainNow): RouteEntry =>
   '/admin/explain',
   adminEndpoint(deps, async (c, { context, json }) => {
     const body = parseJsonObject(await readBody(c, deps.options.maxBodyBytes));
-    const { request, caller: id = 'anonymous', team, tags = [], label, found } = parseBody(asked, body);
+    const { request, caller: id = 'anonymous', team, tags = [], label, found } = parseBody(asked(), body);
     const decoded = openaiChat.decode(request as JsonObject, { headers: {} }); // out of JSON.parse
     const caller = { id, role: 'caller', tags, tenant: id, ...(team !== undefined && { team }) } as const;
     json(

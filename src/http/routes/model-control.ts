@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { GatewayError } from '../../core/errors.ts';
+import { once } from '../../core/once.ts';
 import { parseBody } from '../../wire/validate.ts';
 import type { HttpDeps } from '../env.ts';
 import { jsonRoute } from '../json.ts';
@@ -10,12 +11,12 @@ export interface ModelControl {
   unload?(name: string): Promise<void>;
 }
 
-export const modelNameSchema = z.looseObject({ model: z.string().min(1) });
+export const modelNameSchema = once(() => z.looseObject({ model: z.string().min(1) }));
 
 /** `POST /models/load` and `/models/unload`, as llama-server names them. For administrators. */
 export const controlModel = (deps: HttpDeps, control: ModelControl | undefined, action: 'load' | 'unload') =>
   jsonRoute(deps, async (body, { context, json }) => {
-    const { model } = parseBody(modelNameSchema, body);
+    const { model } = parseBody(modelNameSchema(), body);
     if (context.caller.role !== 'admin') {
       throw new GatewayError('forbidden', 'Only an administrator may load and unload models.');
     }

@@ -66,7 +66,7 @@ async function loaded(
 }
 
 function modelName(body: JsonObject): string {
-  const { model, name } = parseBody(ollamaModelSchema, body);
+  const { model, name } = parseBody(ollamaModelSchema(), body);
   const asked = model ?? name;
   if (asked) return asked;
   throw new GatewayError('invalid_request', "Missing required parameter: 'model'.", {
@@ -113,7 +113,7 @@ export const ollamaEmbed = (deps: HttpDeps, old: boolean) =>
   jsonRoute(
     deps,
     async (body, { context, json }) => {
-      const { model: asked, input, prompt, dimensions } = parseBody(ollamaEmbedSchema, body);
+      const { model: asked, input, prompt, dimensions } = parseBody(ollamaEmbedSchema(), body);
       const texts = input ?? prompt ?? [];
       const inputs = typeof texts === 'string' ? [texts] : texts;
       const startedMs = performance.now();
@@ -155,7 +155,7 @@ export const ollamaPull = (deps: HttpDeps, pull: PullModel | undefined) =>
   jsonRoute(
     deps,
     async (body, { context, json, sink, headers }) => {
-      const { stream } = parseBody(ollamaPullSchema, body);
+      const { stream } = parseBody(ollamaPullSchema(), body);
       const name = ollamaModel(modelName(body));
       const mayFetch = pull && context.caller.role === 'admin';
       if (!mayFetch) deps.gateway.model(name, context); // known already, or model_not_found

@@ -50,7 +50,7 @@ function decodeUser(content: Content, at: At): Message[] {
       continue;
     }
     flush();
-    const { tool_use_id, content: result, is_error } = parseBody(toolResultSchema, block, [...at, index]);
+    const { tool_use_id, content: result, is_error } = parseBody(toolResultSchema(), block, [...at, index]);
     messages.push({
       role: 'tool',
       toolCallId: tool_use_id,
@@ -71,17 +71,17 @@ function decodeAssistant(content: Content, at: At): AssistantMessage {
     const place = [...at, index];
     switch (block.type) {
       case 'tool_use': {
-        const { id, name, input } = parseBody(toolUseSchema, block, place);
+        const { id, name, input } = parseBody(toolUseSchema(), block, place);
         toolCalls.push({ id, kind: 'function', name, arguments: JSON.stringify(input ?? {}) });
         break;
       }
       case 'thinking': {
-        const { thinking, signature } = parseBody(thinkingSchema, block, place);
+        const { thinking, signature } = parseBody(thinkingSchema(), block, place);
         reasoning.push({ text: thinking, ...(signature ? { signature } : {}) });
         break;
       }
       case 'redacted_thinking':
-        reasoning.push({ text: '', redacted: parseBody(redactedThinkingSchema, block, place).data });
+        reasoning.push({ text: '', redacted: parseBody(redactedThinkingSchema(), block, place).data });
         break;
       default:
         parts.push(...decodeBlock(block, place));
@@ -103,15 +103,15 @@ function decodeBlock(block: { type: string; [key: string]: unknown }, at: At): P
     : {};
   switch (block.type) {
     case 'text':
-      return [{ type: 'text', text: parseBody(textBlockSchema, block, at).text, ...cacheControl }];
+      return [{ type: 'text', text: parseBody(textBlockSchema(), block, at).text, ...cacheControl }];
     case 'image': {
-      const { source } = parseBody(imageBlockSchema, block, at);
+      const { source } = parseBody(imageBlockSchema(), block, at);
       if (source.file_id != null) return [{ type: 'file', fileId: source.file_id }];
       const url = source.url ?? `data:${source.media_type ?? 'image/png'};base64,${source.data ?? ''}`;
       return [{ type: 'image', url: checkedUrl(url, paramPath([...at, 'source', 'url'])), ...cacheControl }];
     }
     case 'document': {
-      const { source, title } = parseBody(documentBlockSchema, block, at);
+      const { source, title } = parseBody(documentBlockSchema(), block, at);
       if (source.type === 'text') return [{ type: 'text', text: source.data ?? '', ...cacheControl }];
       if (source.type === 'content') return decodeParts(source.content, [...at, 'source', 'content']);
       const data = source.data == null ? {} : { data: `data:${source.media_type ?? ''};base64,${source.data}` };

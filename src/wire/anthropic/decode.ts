@@ -15,12 +15,12 @@ const modelled = new Set(
 
 /** An Anthropic messages request as our own. A last assistant turn is a prefill and is continued, as Anthropic does. */
 export function decodeMessagesRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
-  return decodeParsed(parseBody(messagesRequestSchema, body), body, source);
+  return decodeParsed(parseBody(messagesRequestSchema(), body), body, source);
 }
 
 /** The same for `count_tokens`, which has no `max_tokens`. */
 export function decodeCountTokens(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
-  return decodeParsed({ ...parseBody(countTokensSchema, body), max_tokens: 1 }, body, source);
+  return decodeParsed({ ...parseBody(countTokensSchema(), body), max_tokens: 1 }, body, source);
 }
 
 function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource): ChatRequest {

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { GatewayError } from '../../core/errors.ts';
 import type { Usage } from '../../core/event.ts';
+import { once } from '../../core/once.ts';
 import type { ChatRequest } from '../../core/request.ts';
 import type { AnswerMeta, StreamEncoder, WireFormat } from '../format.ts';
 import { decodeSampling, extensionsOf, priorityOf, stopList } from '../openai/decode.ts';
@@ -10,22 +11,24 @@ import { encodeSse, sseHeaders, ssePing } from '../sse.ts';
 import { parseBody } from '../validate.ts';
 
 /** llama-server's `POST /infill`, which editors speak (llama.vim, llama.vscode). */
-export const infillSchema = z.looseObject({
-  model: z.string().min(1),
-  input_prefix: z.string().nullish(),
-  input_suffix: z.string().nullish(),
-  input_extra: z
-    .array(z.looseObject({ text: z.string(), filename: z.string().nullish() }))
-    .max(1024)
-    .nullish(),
-  /** Text that stands right before the gap already. */
-  prompt: z.string().nullish(),
-  n_predict: z.number().int().min(-1).nullish(),
-  ...samplingFields,
-  stop: stopSchema.or(z.array(z.string()).max(0)).nullish(),
-  stream: z.boolean().nullish(),
-  response_fields: z.array(z.string()).max(64).nullish(),
-});
+export const infillSchema = once(() =>
+  z.looseObject({
+    model: z.string().min(1),
+    input_prefix: z.string().nullish(),
+    input_suffix: z.string().nullish(),
+    input_extra: z
+      .array(z.looseObject({ text: z.string(), filename: z.string().nullish() }))
+      .max(1024)
+      .nullish(),
+    /** Text that stands right before the gap already. */
+    prompt: z.string().nullish(),
+    n_predict: z.number().int().min(-1).nullish(),
+    ...samplingFields(),
+    stop: stopSchema().or(z.array(z.string()).max(0)).nullish(),
+    stream: z.boolean().nullish(),
+    response_fields: z.array(z.string()).max(64).nullish(),
+  }),
+);
 
 const modelled = new Set(
   [
@@ -39,7 +42,7 @@ export const llamaInfill: WireFormat = {
   streamType: sseHeaders['content-type'],
   ping: ssePing,
   decode(body, source): ChatRequest {
-    const parsed = parseBody(infillSchema, body);
+    const parsed = parseBody(infillSchema(), body);
     const most = parsed.n_predict ?? -1;
     return {
       model: parsed.model,

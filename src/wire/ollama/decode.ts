@@ -7,8 +7,8 @@ import { extensionsOf, priorityOf, stopList, wireOf } from '../openai/decode.ts'
 import { parseBody } from '../validate.ts';
 import { ollamaChatSchema, ollamaGenerateSchema } from './schema.ts';
 
-type ChatBody = z.output<typeof ollamaChatSchema>;
-type GenerateBody = z.output<typeof ollamaGenerateSchema>;
+type ChatBody = z.output<ReturnType<typeof ollamaChatSchema>>;
+type GenerateBody = z.output<ReturnType<typeof ollamaGenerateSchema>>;
 
 const modelled = new Set(
   'model stream format options keep_alive think logprobs top_logprobs messages tools prompt suffix images system template raw'.split(
@@ -26,7 +26,7 @@ export function isLoadRequest(body: JsonObject): boolean {
 }
 
 export function decodeOllamaChat(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
-  const chat = parseBody(ollamaChatSchema, body);
+  const chat = parseBody(ollamaChatSchema(), body);
   const messages = decodeMessages(chat.messages ?? []);
   if (messages.length === 0) {
     throw new GatewayError('invalid_request', "Missing required parameter: 'messages'.", {
@@ -47,7 +47,7 @@ export function decodeOllamaChat(body: unknown, source: RequestSource = { header
 
 /** `raw` or a `suffix` is a text completion; otherwise the prompt is a user's turn in the model's template. */
 export function decodeOllamaGenerate(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
-  const asked = parseBody(ollamaGenerateSchema, body);
+  const asked = parseBody(ollamaGenerateSchema(), body);
   const text = asked.prompt ?? '';
   const system: Message[] = asked.system ? [{ role: 'system', content: [{ type: 'text', text: asked.system }] }] : [];
   const plain = asked.raw === true || Boolean(asked.suffix);

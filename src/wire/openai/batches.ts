@@ -1,18 +1,21 @@
 import * as z from 'zod';
 import { isJsonObject, type JsonObject } from '../../core/json.ts';
+import { once } from '../../core/once.ts';
 import { metadataSchema } from './schema.ts';
 
 /** Endpoints whose requests a batch may hold. */
 export const batchEndpoints = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/v1/responses'] as const;
 export type BatchEndpoint = (typeof batchEndpoints)[number];
 
-export const batchRequestSchema = z.looseObject({
-  input_file_id: z.string().min(1),
-  endpoint: z.enum(batchEndpoints),
-  completion_window: z.literal('24h'),
-  metadata: metadataSchema.nullish(),
-  output_expires_after: z.looseObject({ anchor: z.literal('created_at'), seconds: z.number().int() }).nullish(),
-});
+export const batchRequestSchema = once(() =>
+  z.looseObject({
+    input_file_id: z.string().min(1),
+    endpoint: z.enum(batchEndpoints),
+    completion_window: z.literal('24h'),
+    metadata: metadataSchema().nullish(),
+    output_expires_after: z.looseObject({ anchor: z.literal('created_at'), seconds: z.number().int() }).nullish(),
+  }),
+);
 
 export interface BatchLine {
   /** Position in the input, from 1. */

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, TokenLogprob, Usage } from '../../core/event.ts';
+import { once } from '../../core/once.ts';
 import type { ChatRequest } from '../../core/request.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { AnswerMeta, RequestSource, StreamEncoder, WireFormat } from '../format.ts';
@@ -12,31 +13,33 @@ import { encodeError } from './errors.ts';
 import { samplingFields, stopSchema, streamOptionsSchema } from './schema.ts';
 import { encodeUsage } from './usage.ts';
 
-const tokenId = z.number().int().min(0);
+const tokenId = once(() => z.number().int().min(0));
 
-export const completionRequestSchema = z.looseObject({
-  model: z.string().min(1),
-  prompt: z
-    .union([
-      z.string(),
-      z.array(z.string()).min(1).max(128),
-      z.array(tokenId).min(1),
-      z.array(z.array(tokenId).min(1)).min(1).max(128),
-    ])
-    .nullish(),
-  suffix: z.string().nullish(),
-  max_tokens: z.number().int().min(0).nullish(),
-  ...samplingFields,
-  n: z.number().int().min(1).max(128).nullish(),
-  best_of: z.number().int().min(1).max(20).nullish(),
-  echo: z.boolean().nullish(),
-  logprobs: z.number().int().min(0).max(5).nullish(),
-  stop: stopSchema.nullish(),
-  stream: z.boolean().nullish(),
-  stream_options: streamOptionsSchema.nullish(),
-  grammar: z.string().min(1).nullish(),
-  user: z.string().nullish(),
-});
+export const completionRequestSchema = once(() =>
+  z.looseObject({
+    model: z.string().min(1),
+    prompt: z
+      .union([
+        z.string(),
+        z.array(z.string()).min(1).max(128),
+        z.array(tokenId()).min(1),
+        z.array(z.array(tokenId()).min(1)).min(1).max(128),
+      ])
+      .nullish(),
+    suffix: z.string().nullish(),
+    max_tokens: z.number().int().min(0).nullish(),
+    ...samplingFields(),
+    n: z.number().int().min(1).max(128).nullish(),
+    best_of: z.number().int().min(1).max(20).nullish(),
+    echo: z.boolean().nullish(),
+    logprobs: z.number().int().min(0).max(5).nullish(),
+    stop: stopSchema().nullish(),
+    stream: z.boolean().nullish(),
+    stream_options: streamOptionsSchema().nullish(),
+    grammar: z.string().min(1).nullish(),
+    user: z.string().nullish(),
+  }),
+);
 
 const modelled = new Set(
   [
@@ -47,7 +50,7 @@ const modelled = new Set(
 
 /** One request for each prompt: a body may hold several. Their choices are numbered `prompt × n + choice`. */
 export function decodeCompletionRequests(body: unknown, source: RequestSource = { headers: {} }): ChatRequest[] {
-  const parsed = parseBody(completionRequestSchema, body);
+  const parsed = parseBody(completionRequestSchema(), body);
   const prompts = promptsOf(parsed.prompt ?? '');
   const n = parsed.n ?? 1;
   const bestOf = parsed.best_of ?? n;

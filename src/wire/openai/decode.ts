@@ -29,7 +29,7 @@ const modelled = new Set(
 /** An OpenAI chat request as our own. Throws invalid_request with OpenAI's code and the path of the field at fault. */
 export function decodeChatRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
   const formed = withChatForms(body);
-  const chat = parseBody(chatRequestSchema, formed);
+  const chat = parseBody(chatRequestSchema(), formed);
   const tools = decodeTools(chat);
   const messages = decodeMessages(chat.messages);
   const last = chat.messages.at(-1);

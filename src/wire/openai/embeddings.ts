@@ -1,22 +1,25 @@
 import * as z from 'zod';
+import { once } from '../../core/once.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../../core/provider.ts';
 import { parseBody } from '../validate.ts';
 import { extensionsOf } from './decode.ts';
 
-const tokenId = z.number().int().min(0);
+const tokenId = once(() => z.number().int().min(0));
 
-export const embeddingRequestSchema = z.looseObject({
-  model: z.string().min(1),
-  input: z.union([
-    z.string().min(1),
-    z.array(z.string().min(1)).min(1).max(2048),
-    z.array(tokenId).min(1),
-    z.array(z.array(tokenId).min(1)).min(1).max(2048),
-  ]),
-  encoding_format: z.enum(['float', 'base64']).nullish(),
-  dimensions: z.number().int().min(1).max(65_536).nullish(),
-  user: z.string().nullish(),
-});
+export const embeddingRequestSchema = once(() =>
+  z.looseObject({
+    model: z.string().min(1),
+    input: z.union([
+      z.string().min(1),
+      z.array(z.string().min(1)).min(1).max(2048),
+      z.array(tokenId()).min(1),
+      z.array(z.array(tokenId()).min(1)).min(1).max(2048),
+    ]),
+    encoding_format: z.enum(['float', 'base64']).nullish(),
+    dimensions: z.number().int().min(1).max(65_536).nullish(),
+    user: z.string().nullish(),
+  }),
+);
 
 const modelled = new Set(['model', 'input', 'encoding_format', 'dimensions', 'user']);
 
@@ -24,7 +27,7 @@ export type EmbeddingEncoding = 'float' | 'base64';
 
 /** One input or many, as texts or as token ids of the model. */
 export function decodeEmbeddingRequest(body: unknown): { request: EmbeddingRequest; encoding: EmbeddingEncoding } {
-  const { model, input, encoding_format, dimensions, user } = parseBody(embeddingRequestSchema, body);
+  const { model, input, encoding_format, dimensions, user } = parseBody(embeddingRequestSchema(), body);
   return {
     request: {
       model,

@@ -73,7 +73,7 @@ function decodeAssistant(body: Extract<MessageBody, { role: 'assistant' }>, lega
   };
 }
 
-export function decodeToolCall(call: z.output<typeof toolCallSchema>): ToolCall {
+export function decodeToolCall(call: z.output<ReturnType<typeof toolCallSchema>>): ToolCall {
   if (call.type === 'custom') {
     return { id: call.id, kind: 'custom', name: call.custom.name, arguments: call.custom.input };
   }

@@ -1,22 +1,25 @@
 import * as z from 'zod';
+import { once } from '../../core/once.ts';
 import type { ModerationRequest, ModerationResult } from '../../core/provider.ts';
 import { parseBody } from '../validate.ts';
 
-export const moderationRequestSchema = z.looseObject({
-  model: z.string().nullish(),
-  input: z.union([
-    z.string(),
-    z.array(z.string()).min(1).max(1024),
-    z
-      .array(z.looseObject({ type: z.string(), text: z.string().nullish() }))
-      .min(1)
-      .max(1024),
-  ]),
-});
+export const moderationRequestSchema = once(() =>
+  z.looseObject({
+    model: z.string().nullish(),
+    input: z.union([
+      z.string(),
+      z.array(z.string()).min(1).max(1024),
+      z
+        .array(z.looseObject({ type: z.string(), text: z.string().nullish() }))
+        .min(1)
+        .max(1024),
+    ]),
+  }),
+);
 
 /** Many texts are many inputs; many parts are one. */
 export function decodeModerationRequest(body: unknown): ModerationRequest {
-  const { model, input } = parseBody(moderationRequestSchema, body);
+  const { model, input } = parseBody(moderationRequestSchema(), body);
   const inputs =
     typeof input === 'string'
       ? [input]

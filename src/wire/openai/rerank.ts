@@ -1,21 +1,24 @@
 import * as z from 'zod';
+import { once } from '../../core/once.ts';
 import type { RerankRequest, RerankResult } from '../../core/provider.ts';
 import { parseBody } from '../validate.ts';
 
 /** Jina's and Cohere's form, which vLLM and llama-server serve too. */
-export const rerankRequestSchema = z.looseObject({
-  model: z.string().min(1),
-  query: z.string().min(1),
-  documents: z
-    .array(z.union([z.string(), z.looseObject({ text: z.string() })]))
-    .min(1)
-    .max(2048),
-  top_n: z.number().int().min(1).nullish(),
-  return_documents: z.boolean().nullish(),
-});
+export const rerankRequestSchema = once(() =>
+  z.looseObject({
+    model: z.string().min(1),
+    query: z.string().min(1),
+    documents: z
+      .array(z.union([z.string(), z.looseObject({ text: z.string() })]))
+      .min(1)
+      .max(2048),
+    top_n: z.number().int().min(1).nullish(),
+    return_documents: z.boolean().nullish(),
+  }),
+);
 
 export function decodeRerankRequest(body: unknown): { request: RerankRequest; returnDocuments: boolean } {
-  const { model, query, documents, top_n, return_documents } = parseBody(rerankRequestSchema, body);
+  const { model, query, documents, top_n, return_documents } = parseBody(rerankRequestSchema(), body);
   return {
     request: {
       model,

@@ -31,7 +31,7 @@ const modelled = new Set(
 
 /** A responses request as our own; earlier turns (`previous_response_id`, `conversation`) are already part of `input`. */
 export function decodeResponseRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
-  const parsed = parseBody(responseRequestSchema, body);
+  const parsed = parseBody(responseRequestSchema(), body);
   const ignored = new Set<string>();
   const items = inputItems(parsed.input as Input); // out of JSON.parse, items checked one by one
   if (items.length === 0 && parsed.prompt == null) {
@@ -131,7 +131,7 @@ function decodeTools(
   const add = (body: { type: string; [key: string]: unknown }, at: readonly PropertyKey[], namespace?: string) => {
     if (body.type === 'function') {
       // Some editors send chat's nested form here.
-      const { name, description, parameters, strict } = parseBody(functionToolSchema, body['function'] ?? body, at);
+      const { name, description, parameters, strict } = parseBody(functionToolSchema(), body['function'] ?? body, at);
       tools.push({
         kind: 'function',
         name,
@@ -141,7 +141,7 @@ function decodeTools(
       });
       if (namespace !== undefined) namespaces[name] = namespace;
     } else if (body.type === 'custom') {
-      const { name, description, format } = parseBody(customToolSchema, body['custom'] ?? body, at);
+      const { name, description, format } = parseBody(customToolSchema(), body['custom'] ?? body, at);
       tools.push({
         kind: 'custom',
         name,
@@ -150,7 +150,7 @@ function decodeTools(
       });
       if (namespace !== undefined) namespaces[name] = namespace;
     } else if (body.type === 'namespace' && namespace === undefined) {
-      const { name, tools: inner } = parseBody(namespaceToolSchema, body, at);
+      const { name, tools: inner } = parseBody(namespaceToolSchema(), body, at);
       for (const [index, tool] of inner.entries()) add(tool, [...at, 'tools', index], name);
     } else ignored.add(`tool type '${body.type.slice(0, 60)}'`);
   };

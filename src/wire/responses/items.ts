@@ -45,7 +45,7 @@ export function decodeItems(items: readonly JsonObject[], ignored: Set<string>):
     const type = item['type'] ?? 'message';
     switch (type) {
       case 'message': {
-        const { role, content } = parseBody(messageItemSchema, item, at);
+        const { role, content } = parseBody(messageItemSchema(), item, at);
         const parts = decodeContent(content, `input[${index}].content`);
         if (role !== 'assistant') messages.push({ role, content: parts.content });
         else {
@@ -55,19 +55,19 @@ export function decodeItems(items: readonly JsonObject[], ignored: Set<string>):
         break;
       }
       case 'function_call': {
-        const { call_id, name, arguments: text } = parseBody(functionCallSchema, item, at);
+        const { call_id, name, arguments: text } = parseBody(functionCallSchema(), item, at);
         const json = typeof text === 'string' ? text : JSON.stringify(text);
         addCall({ id: call_id, kind: 'function', name, arguments: json });
         break;
       }
       case 'custom_tool_call': {
-        const { call_id, name, input } = parseBody(customCallSchema, item, at);
+        const { call_id, name, input } = parseBody(customCallSchema(), item, at);
         addCall({ id: call_id, kind: 'custom', name, arguments: input });
         break;
       }
       case 'function_call_output':
       case 'custom_tool_call_output': {
-        const { call_id, output } = parseBody(callOutputSchema, item, at);
+        const { call_id, output } = parseBody(callOutputSchema(), item, at);
         const { content } = decodeContent(output, `input[${index}].output`);
         messages.push({ role: 'tool', toolCallId: call_id, content });
         break;
@@ -94,7 +94,7 @@ const isEmpty = (message: AssistantMessage): boolean =>
   message.content.length === 0 && message.toolCalls.length === 0 && message.refusal === undefined;
 
 function decodeReasoning(item: JsonObject, at: readonly PropertyKey[]): ReasoningBlock {
-  const { id, summary, content, encrypted_content } = parseBody(reasoningItemSchema, item, at);
+  const { id, summary, content, encrypted_content } = parseBody(reasoningItemSchema(), item, at);
   const parts = content && content.length > 0 ? content : (summary ?? []);
   return {
     text: parts.map((part) => part.text ?? '').join(''),

@@ -40,7 +40,7 @@ function knowing() {
 
 /** A gateway whose first target is `broken`, an upstream of this type, and whose second one knows the answer. */
 export function appOver(broken: FaultyUpstream, type: string, second: Target = knowing()) {
-  const config = providerConfigSchema.parse({ type, baseUrl: broken.baseUrl, apiKey: 'k' });
+  const config = providerConfigSchema().parse({ type, baseUrl: broken.baseUrl, apiKey: 'k' });
   const first = { name: 'broken/m', model: 'm', provider: createProvider('broken', config, { transport }) };
   const targets = [first, second];
   const model = { name: 'test', filters: [], targets, rules: rules(targets) };

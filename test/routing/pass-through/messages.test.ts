@@ -140,7 +140,7 @@ test.each([
   '"$said" and "$goesOn" of Anthropic, which takes no white space at the end, join exactly',
   async ({ said, goesOn }) => {
     await using second = await faultyUpstream(claude(goesOn));
-    const config = providerConfigSchema.parse({ type: 'anthropic', baseUrl: second.baseUrl, apiKey: 'k' });
+    const config = providerConfigSchema().parse({ type: 'anthropic', baseUrl: second.baseUrl, apiKey: 'k' });
     const target = { name: 'claude/m', model: 'm', provider: createProvider('claude', config, { transport }) };
     broken.answer({ body: [sse({ choices: [{ index: 0, delta: { content: said } }] }), 'reset'] });
     const asked = { messages: [{ role: 'user', content: 'hi' }], reasoning_effort: 'high' };
