@@ -1,9 +1,9 @@
 import * as z from 'zod';
+import { createByteLog } from '../core/byte-log.ts';
 import type { CompletionEvent } from '../core/event.ts';
 import { once } from '../core/once.ts';
 import type { RequestRecord, Watcher } from '../core/record.ts';
 import type { Dialect } from '../core/request.ts';
-import { concatBytes } from '../core/streams.ts';
 import { createWindow, jensenShannon, populationStability, shares } from './drift.ts';
 import type { Feedback } from './feedback.ts';
 import { isJson, languageOf, languages, looksRefusing } from './text-signals.ts';
@@ -193,11 +193,11 @@ export function createQuality({
       const logprobs = { sum: 0, count: 0 };
       const { type } = request.responseFormat;
       const dialect = request.wire?.dialect;
-      const copies: Uint8Array[] = [];
+      const copy = createByteLog(Number.POSITIVE_INFINITY);
       let room = dialect && decodeWire && random() < readShare ? maxWireBytes : 0;
       const see = (event: CompletionEvent) => {
         if (event.type === 'wire' && room > 0) {
-          copies.push(event.bytes);
+          copy.push(event.bytes);
           room -= event.bytes.length;
         }
         if (event.type !== 'text-delta' || event.choice !== 0) return;
@@ -210,7 +210,8 @@ export function createQuality({
       return {
         event: see,
         ended(record) {
-          if (dialect && copies.length > 0) readCopy(() => decodeWire?.(dialect, concatBytes(copies))?.forEach(see));
+          const bytes = copy.bytes();
+          if (dialect && bytes.length > 0) readCopy(() => decodeWire?.(dialect, bytes)?.forEach(see));
           observe(record, text, logprobs, type === 'json-object' || type === 'json-schema');
         },
       };

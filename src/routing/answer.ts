@@ -1,3 +1,4 @@
+import { type ByteLog, createByteLog } from '../core/byte-log.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { CompletionEvent, Usage } from '../core/event.ts';
 import type { ChatRequest, Dialect } from '../core/request.ts';
@@ -70,9 +71,10 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
   let usage: Usage | undefined;
   let usageSent = false;
   let readable: Delivered | undefined;
-  let copied: WireCopy | undefined;
+  /** The bytes that went out unread, for the case that somebody must go on from them. */
+  let copied: ByteLog | undefined;
   const deliveredSoFar = () => (readable ??= createDelivered(rules.takeover.maxBytes));
-  const wireSoFar = () => (copied ??= createWireCopy(rules.takeover.maxBytes));
+  const wireSoFar = () => (copied ??= createByteLog(rules.takeover.maxBytes));
   /** Writes down what leaves; false for what stays here. */
   const passes = (event: CompletionEvent): boolean => {
     if (event.type === 'usage') {
@@ -344,31 +346,3 @@ const estimate = (facts: Facts, completionTokens: number): Usage => ({
   completionTokens,
   estimated: true,
 });
-
-/** The bytes that went out unread, kept for the case that somebody must go on from them. */
-type WireCopy = ReturnType<typeof createWireCopy>;
-function createWireCopy(maxBytes: number) {
-  let pieces: Uint8Array[] = [];
-  let size = 0;
-  const copy = {
-    overflowed: false,
-    push(bytes: Uint8Array) {
-      size += bytes.length;
-      if (size <= maxBytes) pieces.push(bytes);
-      else {
-        copy.overflowed = true;
-        pieces = [];
-      }
-    },
-    bytes(): Uint8Array {
-      const whole = new Uint8Array(size);
-      let offset = 0;
-      for (const piece of pieces) {
-        whole.set(piece, offset);
-        offset += piece.length;
-      }
-      return whole;
-    },
-  };
-  return copy;
-}
