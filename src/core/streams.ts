@@ -4,7 +4,7 @@ import type { ReasoningBlock, ToolCall } from './request.ts';
 
 /** An iterator that gives what is there already without a promise: one event often brings several. */
 export interface ReadyIterator<T> extends AsyncIterator<T> {
-  /** The next item, or the end, if nobody has to wait for it; undefined: ask `next`. Throws what `next` would reject with. */
+  /** The next item, or the end, if nobody has to wait for it; undefined: ask `next`, which also tells of a failure. */
   ready?(): IteratorResult<T, undefined> | undefined;
 }
 

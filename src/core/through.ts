@@ -46,18 +46,8 @@ export function through<T, U>(source: AsyncIterable<T>, open: () => Step<T, U>):
             if (given === out.length) given = out.length = 0;
             return { done: false, value };
           }
-          if (failure) {
-            const { error } = failure;
-            failure = undefined;
-            throw error;
-          }
-          if (over) return closing ? undefined : { done: true, value: undefined };
-          let result: IteratorResult<T, undefined> | undefined;
-          try {
-            result = iterator.ready?.();
-          } catch (error) {
-            onError(error);
-          }
+          if (over) return failure || closing ? undefined : { done: true, value: undefined };
+          const result = iterator.ready?.();
           if (!result) return undefined;
           take(result);
         }
@@ -71,6 +61,11 @@ export function through<T, U>(source: AsyncIterable<T>, open: () => Step<T, U>):
         return ready() ?? next();
       };
       const next = (): Promise<IteratorResult<U>> => {
+        if (failure) {
+          const { error } = failure;
+          failure = undefined;
+          return Promise.reject(error);
+        }
         if (closing) {
           const closed = closing;
           closing = undefined;
