@@ -7,7 +7,7 @@ import { encodeConverse } from './bedrock/request.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
 import { createReasoningMemory } from './shared/reasoning-memory.ts';
 import { assertSupported } from './shared/supported.ts';
-import { type Sign, signWithKey, type Upstream } from './shared/upstream.ts';
+import { type SignRequest, type Upstream, withBearer } from './shared/upstream.ts';
 
 /** JSON formats are emulated through a tool that must be called: Converse itself has none. */
 export const bedrockCapabilities: Capabilities = {
@@ -29,10 +29,10 @@ export interface AwsCredentials {
 }
 
 /** Signature version 4; a caller's own key is a Bedrock API key, which is a bearer token. */
-export function signForAws(credentials: AwsCredentials, region: string): Sign {
+export function signForAws(credentials: AwsCredentials, region: string): SignRequest {
   const { accessKeyId, secretAccessKey, sessionToken } = credentials;
   return async (request, own) => {
-    if (own !== undefined) return signWithKey(own)(request, own);
+    if (own !== undefined) return withBearer(request, own);
     const signer = new AwsV4Signer({
       method: request.method,
       url: request.url,

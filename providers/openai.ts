@@ -4,6 +4,7 @@ import type { CallOptions, Capabilities, Provider } from '../src/core/provider.t
 import type { ChatRequest, Dialect, WireRequest } from '../src/core/request.ts';
 import { through } from '../src/core/through.ts';
 import type { TransportResponse } from '../src/core/transport.ts';
+import { observeCompletion } from '../src/wire/openai/observe-answer.ts';
 import { createChatChunkDecoder } from '../src/wire/openai/upstream-answer.ts';
 import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
 import { chatChunkOf, encodeCompletion } from './openai/completions.ts';
@@ -60,6 +61,12 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     'openai-responses': paths.responses,
   };
 
+  /** Fields that a client's body must not have to go as it is. */
+  const changed = [...Object.keys(oddities.rename ?? {}), ...(oddities.omit ?? [])];
+  const fits = ({ body }: WireRequest) =>
+    (oddities.prefill === 'continue_final_message' || body['continue_final_message'] !== true) &&
+    changed.every((name) => body[name] === undefined);
+
   async function passThrough(
     request: ChatRequest,
     wire: WireRequest,
@@ -84,11 +91,8 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     if (!responses && (request.stream || kind === 'events')) return readChat(response); // not in the form asked for: translated
     const bytes = await readBytes(response.body);
     const parsed = parseAnswer(utf8.decode(bytes));
-    const told = responses ? observeResponse(parsed) : decodeWhole(parsed);
-    const events: CompletionEvent[] = told.filter(({ type }) => type === 'start');
-    events.push({ type: 'wire', bytes });
-    for (const event of told) if (event.type === 'finish' || event.type === 'usage') events.push(event);
-    return events;
+    const [start, ...rest] = responses ? observeResponse(parsed) : observeCompletion(parsed);
+    return [...(start ? [start] : []), { type: 'wire', bytes }, ...rest];
   }
 
   async function translate(request: ChatRequest, options: CallOptions): Promise<EventSource> {
@@ -103,13 +107,12 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     name,
     capabilities,
     stream: (request, options) =>
-      lazyEvents(async () => {
+      lazyEvents(() => {
         assertSupported(request, capabilities, name);
         const { wire, responseFormat: format } = request;
         const byTool = oddities.jsonSchemaByTool && format.type === 'json-schema';
         const path = wire && capabilities.dialects.includes(wire.dialect) ? pathOf[wire.dialect] : undefined;
-        if (wire && path !== undefined && !byTool && fits(wire, oddities))
-          return passThrough(request, wire, path, options);
+        if (wire && path !== undefined && !byTool && fits(wire)) return passThrough(request, wire, path, options);
         if (!byTool) return translate(request, options);
         return readJsonTool(lazyEvents(() => translate(withJsonTool(request), options)));
       }),
@@ -146,10 +149,4 @@ function adapt(body: JsonObject, oddities: OpenAiOddities): JsonObject {
     );
   }
   return adapted;
-}
-
-/** True when the client's bytes can go as they are. */
-function fits({ body }: WireRequest, { rename = {}, omit = [], prefill }: OpenAiOddities): boolean {
-  if (body['continue_final_message'] === true && prefill !== 'continue_final_message') return false;
-  return [...Object.keys(rename), ...omit].every((name) => body[name] === undefined);
 }

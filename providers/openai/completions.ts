@@ -32,7 +32,7 @@ export function encodeCompletion(request: ChatRequest, prompt: TextPrompt): Json
 
 /** A chunk of a text completion in the form of a chat chunk: the legacy log-probabilities are the only difference that matters. */
 export function chatChunkOf(chunk: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  if (!Array.isArray(chunk['choices'])) return chunk;
+  if (!Array.isArray(chunk['choices']) || !chunk['choices'].some(hasLegacyLogprobs)) return chunk;
   return {
     ...chunk,
     choices: chunk['choices'].map((choice: unknown) => ({ ...(choice as object), ...logprobsOf(choice) })),
@@ -45,8 +45,13 @@ interface LegacyLogprobs {
   readonly top_logprobs?: readonly (Readonly<Record<string, number>> | null)[] | null;
 }
 
+const legacyLogprobs = (choice: unknown): LegacyLogprobs | null | undefined =>
+  (choice as { logprobs?: LegacyLogprobs | null } | null)?.logprobs; // read loosely below
+
+const hasLegacyLogprobs = (choice: unknown): boolean => Array.isArray(legacyLogprobs(choice)?.tokens);
+
 function logprobsOf(choice: unknown): object {
-  const legacy = (choice as { logprobs?: LegacyLogprobs | null } | null)?.logprobs; // read loosely below
+  const legacy = legacyLogprobs(choice);
   if (!Array.isArray(legacy?.tokens)) return {};
   const content = legacy.tokens.map((token, index) => ({
     token,

@@ -25,7 +25,8 @@ export const openAiPaths: OpenAiPaths = {
   models: '/models',
 };
 
-export const pathFor = (path: string, model: string): string => path.replace('{model}', encodeURIComponent(model));
+export const pathFor = (path: string, model: string): string =>
+  path.includes('{model}') ? path.replace('{model}', encodeURIComponent(model)) : path;
 
 /** Everything that answers as a whole: embeddings, moderations, rerank, listings, and bodies handed on as they are. */
 export function wholeCalls(

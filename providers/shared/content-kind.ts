@@ -2,8 +2,8 @@ import { GatewayError } from '../../src/core/errors.ts';
 import type { TransportResponse } from '../../src/core/transport.ts';
 
 /** Events unless it says JSON: some servers forget the header. A page is no answer of a model. */
-export function contentKind({ headers }: TransportResponse): 'events' | 'json' {
-  const type = headers['content-type'] ?? '';
+export function contentKind(response: TransportResponse): 'events' | 'json' {
+  const type = response.contentType ?? response.headers['content-type'] ?? '';
   if (type.startsWith('text/html')) {
     throw new GatewayError('upstream_failed', 'The upstream answered with an HTML page: is its base URL right?');
   }

@@ -6,41 +6,64 @@ export type EventSource = AsyncIterable<CompletionEvent> | readonly CompletionEv
 
 /**
  * Events whose source is only opened by the first pull, and then asked directly. A generator with `yield*` would say the
- * same, at several promises for every event.
+ * same, at several promises for every event. To be read once.
  */
-export function lazyEvents(open: () => Promise<EventSource>): AsyncIterable<CompletionEvent> {
-  return {
-    [Symbol.asyncIterator](): ReadyIterator<CompletionEvent> {
-      let iterator: ReadyIterator<CompletionEvent> | undefined;
-      let given = false;
-      return {
-        next() {
-          if (iterator) return iterator.next();
-          if (given) return Promise.resolve({ value: undefined, done: true });
-          given = true;
-          return open().then((source) => {
-            iterator = Array.isArray(source) ? listed(source) : asyncIteratorOf(source);
-            return iterator.next();
-          });
-        },
-        ready: () => iterator?.ready?.(),
-        async return() {
-          given = true;
-          await iterator?.return?.();
-          return { value: undefined, done: true };
-        },
-      };
-    },
-  };
+export const lazyEvents = (open: () => Promise<EventSource> | EventSource): AsyncIterable<CompletionEvent> =>
+  new LazyEvents(open);
+
+class LazyEvents implements ReadyIterator<CompletionEvent>, AsyncIterable<CompletionEvent> {
+  readonly #open: () => Promise<EventSource> | EventSource;
+  #iterator: ReadyIterator<CompletionEvent> | undefined;
+  #given = false;
+
+  constructor(open: () => Promise<EventSource> | EventSource) {
+    this.#open = open;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<CompletionEvent>> {
+    if (this.#iterator) return this.#iterator.next();
+    return this.#given ? Promise.resolve(over) : this.#first();
+  }
+
+  async #first(): Promise<IteratorResult<CompletionEvent>> {
+    this.#given = true;
+    const source = await this.#open();
+    this.#iterator = isList(source) ? new Listed(source) : source[Symbol.asyncIterator]();
+    return this.#iterator.ready?.() ?? this.#iterator.next();
+  }
+
+  ready(): IteratorResult<CompletionEvent, undefined> | undefined {
+    return this.#iterator?.ready?.();
+  }
+
+  async return(): Promise<IteratorResult<CompletionEvent>> {
+    this.#given = true;
+    await this.#iterator?.return?.();
+    return over;
+  }
 }
 
-const asyncIteratorOf = (source: EventSource) => (source as AsyncIterable<CompletionEvent>)[Symbol.asyncIterator](); // the array was told apart before
+class Listed implements ReadyIterator<CompletionEvent> {
+  readonly #events: readonly CompletionEvent[];
+  #at = 0;
 
-function listed(events: readonly CompletionEvent[]): ReadyIterator<CompletionEvent> {
-  let at = 0;
-  const ready = (): IteratorResult<CompletionEvent, undefined> => {
-    const value = events[at++];
-    return value ? { value, done: false } : { value: undefined, done: true };
-  };
-  return { ready, next: () => Promise.resolve(ready()) };
+  constructor(events: readonly CompletionEvent[]) {
+    this.#events = events;
+  }
+
+  ready(): IteratorResult<CompletionEvent, undefined> {
+    const value = this.#events[this.#at++];
+    return value ? { value, done: false } : over;
+  }
+
+  next(): Promise<IteratorResult<CompletionEvent>> {
+    return Promise.resolve(this.ready());
+  }
 }
+
+const over = { value: undefined, done: true } as const;
+const isList = (source: EventSource): source is readonly CompletionEvent[] => Array.isArray(source);

@@ -1,32 +1,39 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import { concatBytes } from '../../src/core/streams.ts';
+import type { TransportBody } from '../../src/core/transport.ts';
+import { answerTooLarge } from '../../src/transport/errors.ts';
 
 /** Larger whole answers are refused: embeddings of a full batch are some tens of MiB. */
 export const maxAnswerBytes = 64 * 1024 * 1024;
 
+export interface ReadLimits {
+  readonly maxBytes?: number;
+  /** The beginning will do, where there is more. */
+  readonly cut?: boolean;
+}
+
 /** The whole body. Throws `upstream_failed` past `maxBytes`, or gives the beginning when `cut` is set. */
-export async function readBytes(
-  body: AsyncIterable<Uint8Array>,
-  { maxBytes = maxAnswerBytes, cut = false }: { readonly maxBytes?: number; readonly cut?: boolean } = {},
+export function readBytes(
+  body: TransportBody,
+  { maxBytes = maxAnswerBytes, cut = false }: ReadLimits = {},
 ): Promise<Uint8Array> {
+  return body.whole && !cut ? body.whole(maxBytes) : pullBytes(body, maxBytes, cut);
+}
+
+async function pullBytes(body: AsyncIterable<Uint8Array>, maxBytes: number, cut: boolean): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let length = 0;
   for await (const piece of body) {
     length += piece.length;
-    if (length > maxBytes && !cut) {
-      throw new GatewayError('upstream_failed', `The upstream’s answer is larger than ${maxBytes} bytes.`);
-    }
+    if (length > maxBytes && !cut) throw answerTooLarge(maxBytes);
     pieces.push(piece);
     if (length >= maxBytes && cut) break;
   }
   return concatBytes(pieces);
 }
 
-export async function readText(
-  body: AsyncIterable<Uint8Array>,
-  options?: { readonly maxBytes?: number; readonly cut?: boolean },
-): Promise<string> {
-  return new TextDecoder().decode(await readBytes(body, options));
+export async function readText(body: TransportBody, limits?: ReadLimits): Promise<string> {
+  return new TextDecoder().decode(await readBytes(body, limits));
 }
 
 /** JSON text that an upstream sent; `upstream_failed` when it is none. */

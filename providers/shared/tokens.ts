@@ -5,7 +5,7 @@ import { isJsonObject } from '../../src/core/json.ts';
 import { once } from '../../src/core/once.ts';
 import type { Transport, TransportRequest } from '../../src/core/transport.ts';
 import { parseAnswer, readText } from './read-body.ts';
-import type { Sign } from './upstream.ts';
+import { type SignRequest, withBearer } from './upstream.ts';
 import { upstreamError } from './upstream-error.ts';
 
 /** A bearer token and when it ends, unix milliseconds. */
@@ -21,7 +21,7 @@ const marginMs = 60_000;
  * Signs with a token that is fetched when needed and kept until shortly before its end; many requests at once cause
  * one fetch. A caller's own key is taken as a token.
  */
-export function signWithToken(fetchToken: () => Promise<Token>, wallMs: () => number = Date.now): Sign {
+export function signWithToken(fetchToken: () => Promise<Token>, wallMs: () => number = Date.now): SignRequest {
   let current: Token | undefined;
   let fetching: Promise<Token> | undefined;
   const token = (): Promise<Token> => {
@@ -36,11 +36,7 @@ export function signWithToken(fetchToken: () => Promise<Token>, wallMs: () => nu
       });
     return fetching;
   };
-  const signed = (request: TransportRequest, value: string) => ({
-    ...request,
-    headers: { ...request.headers, authorization: `Bearer ${value}` },
-  });
-  return async (request, own) => signed(request, own ?? (await token()).value);
+  return async (request, own) => withBearer(request, own ?? (await token()).value);
 }
 
 const serviceAccount = once(() =>

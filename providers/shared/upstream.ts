@@ -8,8 +8,20 @@ import { upstreamError } from './upstream-error.ts';
 export const callerKeyHeader = 'x-tidegate-upstream-key';
 export const callerUrlHeader = 'x-tidegate-upstream-url';
 
-/** Adds the credentials to a request that is complete otherwise. `key` is the caller's own, where one was brought. */
-export type Sign = (request: TransportRequest, key: string | undefined) => TransportRequest | Promise<TransportRequest>;
+/** How requests get their credentials: in a header that depends on nothing else, or by signing the whole request. */
+export type Sign = KeyHeader | SignRequest;
+
+export interface KeyHeader {
+  readonly header: string;
+  /** The header's value for the caller's own key, or else for ours; undefined where there is none. */
+  value(own: string | undefined): string | undefined;
+}
+
+/** Adds the credentials to a request that is complete otherwise. `own` is the caller's own key, where one was brought. */
+export type SignRequest = (
+  request: TransportRequest,
+  own: string | undefined,
+) => TransportRequest | Promise<TransportRequest>;
 
 export interface UpstreamOptions {
   readonly transport: Transport;
@@ -61,31 +73,47 @@ export function createUpstream({
   callers,
 }: UpstreamOptions): Upstream {
   const base = baseUrl.replace(/\/+$/, '');
+  const always = { 'user-agent': 'tidegate', ...headers };
+  const withBody = { 'content-type': 'application/json', ...always };
+
+  /** One object, filled in the same order for every call: copies of copies cost more than sending them. */
+  const headersFor = (call: UpstreamCall, asked: CallOptions['headers'], own: string | undefined) => {
+    const sent: Record<string, string> = { ...(call.body === undefined ? always : withBody) };
+    for (const name in call.headers) sent[name] = call.headers[name] ?? '';
+    for (const name in asked) {
+      const value = asked[name];
+      if (value !== undefined && mayGoOn(name)) sent[name] = value;
+    }
+    if (typeof sign === 'function') return sent;
+    const value = sign.value(own);
+    if (value !== undefined) sent[sign.header] = value;
+    return sent;
+  };
+
   const upstream: Upstream = {
-    async send(call, options) {
+    send(call, options) {
       const own = broughtBy(options, callers);
       const request: TransportRequest = {
         method: call.method ?? 'POST',
-        url: `${own.baseUrl ?? base}${call.path}`,
-        headers: {
-          ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
-          'user-agent': 'tidegate',
-          ...headers,
-          ...call.headers,
-          ...forwardable(options.headers),
-        },
+        url: (own.baseUrl ?? base) + call.path,
+        headers: headersFor(call, options.headers, own.key),
         ...(call.body === undefined ? {} : { body: call.body }),
       };
-      const signing = sign(request, own.key);
-      const signed = signing instanceof Promise ? await signing : signing;
-      const response = await (own.baseUrl === undefined ? transport : own.transport).send(signed, options);
-      if (response.status >= 200 && response.status < 300) return response;
-      throw await upstreamError(response, { secrets: own.key === undefined ? secrets : [...secrets, own.key] });
+      const way = own.baseUrl === undefined ? transport : own.transport;
+      const accept = (response: TransportResponse): TransportResponse | Promise<TransportResponse> =>
+        response.status >= 200 && response.status < 300 ? response : refuse(response, own.key);
+      if (typeof sign !== 'function') return way.send(request, options).then(accept);
+      return Promise.resolve(sign(request, own.key))
+        .then((signed) => way.send(signed, options))
+        .then(accept);
     },
     async json(call, options) {
       const response = await upstream.send(call, options);
       return { body: parseAnswer(await readText(response.body)), response };
     },
+  };
+  const refuse = async (response: TransportResponse, own: string | undefined): Promise<never> => {
+    throw await upstreamError(response, { secrets: own === undefined ? secrets : [...secrets, own] });
   };
   return upstream;
 }
@@ -113,23 +141,18 @@ function broughtBy({ headers = {} }: CallOptions, callers: CallerRights | undefi
 }
 
 /** Trace context and request id go on; credentials and our own headers never do. */
-function forwardable(headers: CallOptions['headers']): Record<string, string> {
-  const kept: Record<string, string> = {};
-  for (const name in headers) {
-    const value = headers[name];
-    if (value === undefined || name.startsWith('x-tidegate-')) continue;
-    if (name === 'authorization' || name === 'x-api-key' || name === 'api-key' || name === 'cookie') continue;
-    kept[name] = value;
-  }
-  return kept;
-}
+const mayGoOn = (name: string): boolean => !name.startsWith('x-tidegate-') && !credentials.has(name);
+const credentials = new Set(['authorization', 'x-api-key', 'api-key', 'cookie']);
+
+export const withBearer = (request: TransportRequest, key: string): TransportRequest => ({
+  ...request,
+  headers: { ...request.headers, authorization: `Bearer ${key}` },
+});
 
 /** `authorization: Bearer …`, or the same key under another header's name. Without a key nothing is added. */
-export function signWithKey(apiKey: string | undefined, header = 'authorization'): Sign {
-  return (request, own) => {
-    const key = own ?? apiKey;
-    if (key === undefined || key === '') return request;
-    const value = header === 'authorization' ? `Bearer ${key}` : key;
-    return { ...request, headers: { ...request.headers, [header]: value } };
-  };
+export function signWithKey(apiKey: string | undefined, header = 'authorization'): KeyHeader {
+  const headerOf = (key: string | undefined) =>
+    key === undefined || key === '' ? undefined : header === 'authorization' ? `Bearer ${key}` : key;
+  const ours = headerOf(apiKey);
+  return { header, value: (own) => (own === undefined ? ours : headerOf(own)) };
 }

@@ -19,6 +19,16 @@ export interface TransportResponse {
   readonly status: number;
   /** Lower-case names; repeated headers joined by a comma. */
   readonly headers: Readonly<Record<string, string>>;
+  /** That header alone, where it can be told without reading them all. */
+  readonly contentType?: string;
   /** Decompressed bytes as they arrive. */
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly body: TransportBody;
+}
+
+export interface TransportBody extends AsyncIterable<Uint8Array> {
+  /**
+   * All of it as one, for a transport that can gather it without being pulled; instead of pulling. Throws
+   * `upstream_failed` past `maxBytes`.
+   */
+  whole?(maxBytes: number): Promise<Uint8Array>;
 }

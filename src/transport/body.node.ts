@@ -1,5 +1,7 @@
 import { GatewayError } from '../core/errors.ts';
 import { concatBytes } from '../core/streams.ts';
+import type { TransportBody } from '../core/transport.ts';
+import { answerTooLarge } from './errors.ts';
 
 /** Bytes held for a reader that lags behind; beyond, the socket is paused. */
 const highWaterBytes = 64 * 1024;
@@ -18,7 +20,7 @@ export interface BodySource {
  * nobody pulled are handed over as one, so that a busy reader pays once for many. Nothing is ever dropped but after
  * `return`.
  */
-export class PulledBody implements AsyncIterableIterator<Uint8Array> {
+export class PulledBody implements AsyncIterableIterator<Uint8Array>, TransportBody {
   readonly #source: BodySource;
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
@@ -27,6 +29,7 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array> {
   #abandoned = false;
   #error: Error | undefined;
   #waiting: { resolve: (result: IteratorResult<Uint8Array>) => void; reject: (error: Error) => void } | undefined;
+  #gathering: { resolve: (bytes: Uint8Array) => void; reject: (error: Error) => void; maxBytes: number } | undefined;
 
   constructor(source: BodySource) {
     this.#source = source;
@@ -43,7 +46,13 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array> {
       return;
     }
     this.#queue.push(chunk);
-    if (this.#waiting) {
+    if (this.#gathering) {
+      const { maxBytes } = this.#gathering;
+      if (this.#queuedBytes <= maxBytes) return;
+      const error = answerTooLarge(maxBytes);
+      this.fail(error);
+      this.#source.abort(error);
+    } else if (this.#waiting) {
       // One read of the socket may bring a hundred chunks, each told by its own call: they go on together, after it.
       if (this.#queue.length === 1) queueMicrotask(this.#deliver);
     } else if (this.#queuedBytes > highWaterBytes && !this.#paused) {
@@ -67,7 +76,12 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array> {
   }
 
   end(): void {
+    if (this.#ended) return;
     this.#ended = true;
+    if (this.#gathering) {
+      this.#gathering.resolve(this.#take());
+      return;
+    }
     this.#deliver(); // what came with the end
     this.#waiting?.resolve({ value: undefined, done: true });
     this.#waiting = undefined;
@@ -76,6 +90,11 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array> {
   fail(error: Error): void {
     if (this.#ended) return;
     this.#ended = true;
+    if (this.#gathering) {
+      this.#queue = [];
+      this.#gathering.reject(error);
+      return;
+    }
     this.#deliver();
     if (this.#waiting) {
       this.#waiting.reject(error);
@@ -102,6 +121,21 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array> {
     if (this.#ended || this.#abandoned) return Promise.resolve({ value: undefined, done: true });
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
+    });
+  }
+
+  whole(maxBytes: number): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      if (this.#error) reject(this.#error);
+      else if (this.#queuedBytes > maxBytes) {
+        void this.return();
+        reject(answerTooLarge(maxBytes));
+      } else if (this.#ended) resolve(this.#take());
+      else {
+        this.#gathering = { resolve, reject, maxBytes };
+        if (this.#paused) this.#source.resume();
+        this.#paused = false;
+      }
     });
   }
 

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
-import { buildConnector, type Dispatcher } from 'undici';
+import { buildConnector } from 'undici';
 
-/** The answers that slow readers have paused. */
-export type PausedAnswers = Set<Dispatcher.DispatchController>;
+/** The answers that slow readers have paused; each can be let on for a moment, by what its socket holds at most. */
+export type PausedAnswers = Set<{ letOn(): void }>;
 
 /**
  * undici's own connector, with a guard against a crash of undici 7 (nodejs/undici#5360): when the peer closes a
@@ -24,9 +24,7 @@ export function guardedConnector(
 
 function guard(socket: Socket, paused: PausedAnswers): void {
   socket.on('end', () => {
-    // undici does not tell whose socket this is, so all move on for a moment: by what their sockets hold at most.
-    for (const answer of paused) answer.resume();
-    for (const answer of paused) answer.pause();
+    for (const answer of paused) answer.letOn(); // undici does not tell whose socket this is
   });
   for (const event of ['error', 'close'] as const) {
     socket.on(event, () => {

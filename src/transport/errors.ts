@@ -42,6 +42,9 @@ export function transportError(error: unknown, phase: 'head' | 'body', signal: A
   });
 }
 
+export const answerTooLarge = (maxBytes: number): GatewayError =>
+  new GatewayError('upstream_failed', `The upstream’s answer is larger than ${maxBytes} bytes.`);
+
 /** The first error code in the chain of causes (fetch and happy eyeballs wrap theirs), or an empty string. */
 function codeOf(error: unknown): string {
   let current = error;

@@ -1,12 +1,10 @@
 import { type LookupAddress, type LookupOptions, lookup } from 'node:dns';
-import { Agent, type Dispatcher } from 'undici';
+import { Agent } from 'undici';
 import { GatewayError } from '../core/errors.ts';
 import { abortError } from '../core/signals.ts';
 import type { Transport, TransportRequest, TransportResponse } from '../core/transport.ts';
-import { PulledBody } from './body.node.ts';
 import { guardedConnector, type PausedAnswers } from './connector.node.ts';
-import { decompressed } from './decompress.node.ts';
-import { transportError } from './errors.ts';
+import { Exchange } from './exchange.node.ts';
 import { assertPublicUrl } from './guard.ts';
 import { isPrivateAddress } from './private-address.ts';
 
@@ -44,39 +42,23 @@ export function createUndiciTransport({
     ...(connections === undefined ? {} : { connections }),
   });
   return {
-    send: async (request, { signal }) => {
-      if (publicOnly) assertPublicUrl(request.url);
-      return send(agent, paused, request, signal);
-    },
+    send: publicOnly
+      ? async (request, { signal }) => {
+          assertPublicUrl(request.url);
+          return send(agent, paused, request, signal);
+        }
+      : (request, { signal }) => send(agent, paused, request, signal),
     close: () => agent.destroy(),
   };
 }
 
-function send(
-  agent: Agent,
-  paused: PausedAnswers,
-  request: TransportRequest,
-  signal: AbortSignal,
-): Promise<TransportResponse> {
-  return new Promise((resolve, reject) => {
+function send(agent: Agent, paused: PausedAnswers, request: TransportRequest, signal: AbortSignal) {
+  return new Promise<TransportResponse>((resolve, reject) => {
     if (signal.aborted) {
       reject(abortError(signal));
       return;
     }
-    let controller: Dispatcher.DispatchController | undefined;
-    let body: PulledBody | undefined;
-    const finish = () => {
-      signal.removeEventListener('abort', onAbort);
-      if (controller) paused.delete(controller);
-    };
-    const onAbort = () => {
-      const error = abortError(signal);
-      body?.fail(error);
-      reject(error); // at once, also while the connection is still being made
-      controller?.abort(error);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-
+    const exchange = new Exchange(signal, paused, resolve, reject);
     const pathAt = request.url.indexOf('/', request.url.indexOf('://') + 3);
     try {
       agent.dispatch(
@@ -85,63 +67,16 @@ function send(
           path: pathAt < 0 ? '/' : request.url.slice(pathAt),
           method: request.method,
           headers: request.headers,
-          ...(request.body === undefined ? {} : { body: request.body }),
+          body: request.body ?? null,
         },
-        {
-          onRequestStart(started) {
-            controller = started;
-            if (signal.aborted) started.abort(abortError(signal));
-          },
-          onResponseStart(started, status, headers) {
-            if (status < 200) return; // an interim answer; the real head follows
-            body = new PulledBody({
-              pause: () => {
-                paused.add(started);
-                started.pause();
-              },
-              resume: () => {
-                paused.delete(started);
-                started.resume();
-              },
-              abort: (reason) => started.abort(reason),
-            });
-            try {
-              const plain = plainHeaders(headers);
-              const decoded = decompressed(body, plain['content-encoding']);
-              resolve({ status, headers: plain, body: decoded });
-            } catch (error) {
-              reject(error);
-            }
-          },
-          onResponseData(_, chunk) {
-            body?.push(chunk);
-          },
-          onResponseEnd() {
-            finish();
-            body?.end();
-          },
-          onResponseError(_, error) {
-            finish();
-            const failure = transportError(error, body ? 'body' : 'head', signal);
-            if (body) body.fail(failure);
-            else reject(failure);
-          },
-        },
+        exchange,
       );
     } catch (error) {
-      finish();
-      reject(new GatewayError('internal', 'The request to the upstream could not be built.', { cause: error }));
+      exchange.onError(
+        new GatewayError('internal', 'The request to the upstream could not be built.', { cause: error }),
+      );
     }
   });
-}
-
-function plainHeaders(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
-  const plain: Record<string, string> = {};
-  for (const name in headers) {
-    const value = headers[name];
-    if (value !== undefined) plain[name] = typeof value === 'string' ? value : value.join(', ');
-  }
-  return plain;
 }
 
 type LookupCallback = (

@@ -111,14 +111,7 @@ export function createChatChunkDecoder({ partial = false }: ChatDecoderOptions =
       const out: CompletionEvent[] = [];
       if (!started) {
         started = true;
-        const [id, model, fingerprint] = [chunk['id'], chunk['model'], chunk['system_fingerprint']].map(stringOf);
-        out.push({
-          type: 'start',
-          ...(id ? { id } : {}),
-          ...(model ? { model } : {}),
-          ...(fingerprint ? { fingerprint } : {}),
-          ...(typeof chunk['created'] === 'number' ? { created: chunk['created'] } : {}),
-        });
+        out.push(startOf(chunk));
       }
       usage = decodeUsage(chunk) ?? usage;
       const raw = chunk['choices'];
@@ -140,7 +133,23 @@ export function decodeChatCompletion(body: unknown): CompletionEvent[] {
   return [...decoder.push(body), ...decoder.end()];
 }
 
-const malformed = () => new GatewayError('upstream_failed', 'The upstream sent something that is no chat completion.');
+export function startOf(chunk: JsonObject): CompletionEvent {
+  const start: { -readonly [K in keyof StartEvent]: StartEvent[K] } = { type: 'start' };
+  const [id, model, fingerprint] = [
+    stringOf(chunk['id']),
+    stringOf(chunk['model']),
+    stringOf(chunk['system_fingerprint']),
+  ];
+  if (id) start.id = id;
+  if (model) start.model = model;
+  if (fingerprint) start.fingerprint = fingerprint;
+  if (typeof chunk['created'] === 'number') start.created = chunk['created'];
+  return start;
+}
+type StartEvent = Extract<CompletionEvent, { readonly type: 'start' }>;
+
+export const malformed = () =>
+  new GatewayError('upstream_failed', 'The upstream sent something that is no chat completion.');
 
 /** The call a delta belongs to: by index, by id, else the last one; a new id under an old index is a new call. */
 function callOf(calls: Call[], piece: JsonObject, body: JsonObject): Call {
@@ -176,7 +185,7 @@ function callOf(calls: Call[], piece: JsonObject, body: JsonObject): Call {
 
 const toolReasons = new Set(['tool_calls', 'function_call']);
 
-function decodeFinishReason(reason: string, called: boolean): FinishReason {
+export function decodeFinishReason(reason: string, called: boolean): FinishReason {
   switch (reason) {
     case 'length':
     case 'max_tokens':
@@ -235,33 +244,38 @@ function tokenOf(entry: JsonObject): { token: string; logprob: number; bytes: nu
   };
 }
 
+const count = (value: unknown): number | undefined =>
+  typeof value === 'number' && Number.isFinite(value) && value >= 0 ? Math.floor(value) : undefined;
+
 /** Usage wherever servers put it: the chunk, Groq's `x_groq`, a choice (Moonshot). */
-function decodeUsage(chunk: JsonObject): Usage | undefined {
+export function decodeUsage(chunk: JsonObject): Usage | undefined {
   const choices = Array.isArray(chunk['choices']) ? (chunk['choices'] as readonly Json[]) : []; // by isArray
   const raw =
     objectOf(chunk['usage']) ??
     objectOf(objectOf(chunk['x_groq'])?.['usage']) ??
     objectOf(objectOf(choices[0])?.['usage']);
   if (!raw) return undefined;
-  const count = (value: unknown): number | undefined =>
-    typeof value === 'number' && Number.isFinite(value) && value >= 0 ? Math.floor(value) : undefined;
   const promptTokens = count(raw['prompt_tokens']);
   const completionTokens = count(raw['completion_tokens']);
   if (promptTokens === undefined && completionTokens === undefined) return undefined;
-  const prompt = objectOf(raw['prompt_tokens_details']) ?? {};
-  const completion = objectOf(raw['completion_tokens_details']) ?? {};
-  const details = {
-    cachedTokens: count(prompt['cached_tokens']) ?? count(raw['prompt_cache_hit_tokens']),
-    cacheWriteTokens: count(prompt['cache_write_tokens']),
-    reasoningTokens: count(completion['reasoning_tokens']),
-    acceptedPredictionTokens: count(completion['accepted_prediction_tokens']),
-    rejectedPredictionTokens: count(completion['rejected_prediction_tokens']),
-  };
-  return {
+  const prompt = objectOf(raw['prompt_tokens_details']);
+  const completion = objectOf(raw['completion_tokens_details']);
+  const usage: { -readonly [K in keyof Usage]: Usage[K] } = {
     promptTokens: promptTokens ?? 0,
     completionTokens: completionTokens ?? 0,
-    ...Object.fromEntries(Object.entries(details).filter(([, value]) => value !== undefined)),
   };
+  // Field by field, not by spreads: this is in every answer's way, and each of those makes a slow object.
+  const cached = count(prompt?.['cached_tokens']) ?? count(raw['prompt_cache_hit_tokens']);
+  const written = count(prompt?.['cache_write_tokens']);
+  const reasoning = count(completion?.['reasoning_tokens']);
+  const accepted = count(completion?.['accepted_prediction_tokens']);
+  const rejected = count(completion?.['rejected_prediction_tokens']);
+  if (cached !== undefined) usage.cachedTokens = cached;
+  if (written !== undefined) usage.cacheWriteTokens = written;
+  if (reasoning !== undefined) usage.reasoningTokens = reasoning;
+  if (accepted !== undefined) usage.acceptedPredictionTokens = accepted;
+  if (rejected !== undefined) usage.rejectedPredictionTokens = rejected;
+  return usage;
 }
 
 /** An error object where a completion was due: `{error: {…}}`, `{error: "…"}`, or vLLM's `{object: "error"}`. */
