@@ -114,7 +114,9 @@ export function createGateway({
     model(name, context) {
       const route = routing.find(name);
       if (policy.mayUse(route, context.caller)) return route;
-      throw new GatewayError('model_not_found', `The model '${name}' does not exist.`, { param: 'model' });
+      throw new GatewayError('model_not_found', `The model '${name.slice(0, 200)}' does not exist.`, {
+        param: 'model',
+      });
     },
   };
 }

@@ -5,21 +5,13 @@ import type { Attempt, Decision } from './run.ts';
  * target may succeed. `blame`: whose fault it is; only `upstream` counts against a target's circuit breaker.
  */
 const table = {
-  invalid_request: {
-    status: 400,
-    type: 'invalid_request_error',
-    code: null,
-    retryable: false,
-    blame: 'client',
-    level: 'info',
-  },
+  invalid_request: { status: 400, type: 'invalid_request_error', code: null, retryable: false, blame: 'client' },
   context_length_exceeded: {
     status: 400,
     type: 'invalid_request_error',
     code: 'context_length_exceeded',
     retryable: false,
     blame: 'client',
-    level: 'info',
   },
   unsupported: {
     status: 400,
@@ -27,7 +19,6 @@ const table = {
     code: 'unsupported_value',
     retryable: false,
     blame: 'client',
-    level: 'info',
   },
   content_blocked: {
     status: 400,
@@ -35,7 +26,6 @@ const table = {
     code: 'content_policy_violation',
     retryable: false,
     blame: 'client',
-    level: 'info',
   },
   unauthorized: {
     status: 401,
@@ -43,7 +33,6 @@ const table = {
     code: 'invalid_api_key',
     retryable: false,
     blame: 'client',
-    level: 'info',
   },
   budget_exceeded: {
     status: 429,
@@ -51,7 +40,6 @@ const table = {
     code: 'insufficient_quota',
     retryable: false,
     blame: 'client',
-    level: 'info',
   },
   forbidden: {
     status: 403,
@@ -59,7 +47,6 @@ const table = {
     code: 'permission_denied',
     retryable: false,
     blame: 'client',
-    level: 'info',
   },
   model_not_found: {
     status: 404,
@@ -67,39 +54,22 @@ const table = {
     code: 'model_not_found',
     retryable: false,
     blame: 'client',
-    level: 'info',
   },
-  not_found: {
-    status: 404,
-    type: 'invalid_request_error',
-    code: 'not_found',
-    retryable: false,
-    blame: 'client',
-    level: 'info',
-  },
+  not_found: { status: 404, type: 'invalid_request_error', code: 'not_found', retryable: false, blame: 'client' },
   method_not_allowed: {
     status: 405,
     type: 'invalid_request_error',
     code: 'method_not_allowed',
     retryable: false,
     blame: 'client',
-    level: 'info',
   },
-  conflict: {
-    status: 409,
-    type: 'invalid_request_error',
-    code: 'conflict',
-    retryable: false,
-    blame: 'client',
-    level: 'info',
-  },
+  conflict: { status: 409, type: 'invalid_request_error', code: 'conflict', retryable: false, blame: 'client' },
   payload_too_large: {
     status: 413,
     type: 'invalid_request_error',
     code: 'request_too_large',
     retryable: false,
     blame: 'client',
-    level: 'info',
   },
   unsupported_media_type: {
     status: 415,
@@ -107,36 +77,14 @@ const table = {
     code: 'unsupported_media_type',
     retryable: false,
     blame: 'client',
-    level: 'info',
   },
-  rate_limited: {
-    status: 429,
-    type: 'requests',
-    code: 'rate_limit_exceeded',
-    retryable: false,
-    blame: 'client',
-    level: 'info',
-  },
+  rate_limited: { status: 429, type: 'requests', code: 'rate_limit_exceeded', retryable: false, blame: 'client' },
   /** We or the engine have no room; `retryAfterMs` says when. */
-  overloaded: { status: 429, type: 'server_error', code: 'overloaded', retryable: true, blame: 'none', level: 'warn' },
+  overloaded: { status: 429, type: 'server_error', code: 'overloaded', retryable: true, blame: 'none' },
   /** The client left. Nobody reads the answer; no retry, no breaker count. */
-  cancelled: {
-    status: 499,
-    type: 'invalid_request_error',
-    code: 'cancelled',
-    retryable: false,
-    blame: 'client',
-    level: 'info',
-  },
+  cancelled: { status: 499, type: 'invalid_request_error', code: 'cancelled', retryable: false, blame: 'client' },
   /** An upstream's own refusal of the request (4xx), handed on with its words. */
-  upstream_rejected: {
-    status: 400,
-    type: 'invalid_request_error',
-    code: null,
-    retryable: false,
-    blame: 'client',
-    level: 'info',
-  },
+  upstream_rejected: { status: 400, type: 'invalid_request_error', code: null, retryable: false, blame: 'client' },
   /** Our credentials at the upstream are wrong: not the client's fault, and another target may work. */
   upstream_unauthorized: {
     status: 502,
@@ -144,7 +92,6 @@ const table = {
     code: 'upstream_unauthorized',
     retryable: true,
     blame: 'upstream',
-    level: 'error',
   },
   upstream_rate_limited: {
     status: 429,
@@ -152,59 +99,28 @@ const table = {
     code: 'rate_limit_exceeded',
     retryable: true,
     blame: 'upstream',
-    level: 'warn',
   },
-  upstream_failed: {
-    status: 502,
-    type: 'server_error',
-    code: 'upstream_error',
-    retryable: true,
-    blame: 'upstream',
-    level: 'warn',
-  },
+  upstream_failed: { status: 502, type: 'server_error', code: 'upstream_error', retryable: true, blame: 'upstream' },
   upstream_unreachable: {
     status: 502,
     type: 'server_error',
     code: 'upstream_unreachable',
     retryable: true,
     blame: 'upstream',
-    level: 'warn',
   },
   /** A deadline of ours passed: connect, first token, idle or total. */
-  timeout: { status: 504, type: 'server_error', code: 'timeout', retryable: true, blame: 'upstream', level: 'warn' },
-  engine_failed: {
-    status: 502,
-    type: 'server_error',
-    code: 'engine_failed',
-    retryable: true,
-    blame: 'upstream',
-    level: 'error',
-  },
+  timeout: { status: 504, type: 'server_error', code: 'timeout', retryable: true, blame: 'upstream' },
+  engine_failed: { status: 502, type: 'server_error', code: 'engine_failed', retryable: true, blame: 'upstream' },
   model_unavailable: {
     status: 503,
     type: 'server_error',
     code: 'model_unavailable',
     retryable: true,
     blame: 'upstream',
-    level: 'warn',
   },
   /** Every target failed or is switched off; shutting down; ledger lost. */
-  unavailable: {
-    status: 503,
-    type: 'server_error',
-    code: 'unavailable',
-    retryable: true,
-    blame: 'none',
-    level: 'error',
-  },
-  internal: {
-    status: 500,
-    type: 'server_error',
-    code: 'internal_error',
-    retryable: false,
-    blame: 'none',
-    level: 'error',
-  },
+  unavailable: { status: 503, type: 'server_error', code: 'unavailable', retryable: true, blame: 'none' },
+  internal: { status: 500, type: 'server_error', code: 'internal_error', retryable: false, blame: 'none' },
 } as const satisfies Record<string, ErrorTraits>;
 
 interface ErrorTraits {
@@ -213,10 +129,13 @@ interface ErrorTraits {
   readonly code: string | null;
   readonly retryable: boolean;
   readonly blame: 'client' | 'upstream' | 'none';
-  readonly level: 'info' | 'warn' | 'error';
 }
 
 export type ErrorKind = keyof typeof table;
+
+/** Whether what a request came to, as its record tells it, is its client's own fault. */
+export const isClientFault = (outcome: string): boolean =>
+  Object.hasOwn(table, outcome) && table[outcome as ErrorKind].blame === 'client'; // its own key
 
 export interface ErrorDetails {
   readonly cause?: unknown;
@@ -268,9 +187,6 @@ export class GatewayError extends Error {
   }
   get blame(): ErrorTraits['blame'] {
     return table[this.kind].blame;
-  }
-  get level(): ErrorTraits['level'] {
-    return table[this.kind].level;
   }
 }
 

@@ -35,7 +35,7 @@ export function Plot({ title, at, series, format }: PlotProps) {
           padding: [8, 26, 0, 0],
           cursor: { y: false, points: { size: 6 } },
           legend: { show: false },
-          scales: { y: { range: (_plot, _low, high) => [0, Math.max(high ?? 0, 0.001) * 1.15] } },
+          scales: { y: { range: (_plot, _low, high) => [0, (high || 1) * 1.15] } },
           axes: [
             { ...axis, grid: { show: false }, size: 26, space: 90, values: (_plot, ticks) => ticks.map(clock) },
             { ...axis, size: 58, values: (_plot, ticks) => ticks.map((tick) => format(tick)) },

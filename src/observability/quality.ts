@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { createByteLog } from '../core/byte-log.ts';
+import { isClientFault } from '../core/errors.ts';
 import type { CompletionEvent } from '../core/event.ts';
 import { once } from '../core/once.ts';
 import type { RequestRecord, Watcher } from '../core/record.ts';
@@ -166,7 +167,7 @@ export function createQuality({
     wantsJson: boolean,
   ) => {
     const target = record.target ?? record.attempts.at(-1)?.target;
-    if (target === undefined || record.outcome === 'cancelled' || record.cache === 'hit') return;
+    if (target === undefined || isClientFault(record.outcome) || record.cache === 'hit') return;
     const version = versionOf(record.model, target);
     if (!version) return;
     version.samples++;

@@ -60,7 +60,7 @@ export function createRecorder(
     const begun: Begun = {
       requestId,
       endpoint,
-      model,
+      model: model.slice(0, mostCharacters),
       startedAt: clock.wall() - (clock.now() - startedMs),
       startedMs,
       callerId: caller.id,
@@ -226,6 +226,9 @@ export function createRecorder(
   };
 }
 
+/** Names that a client makes up: records are kept in memory, logged and shown. */
+const mostCharacters = 512;
+
 const spentIn = (attempts: readonly Attempt[]) => attempts.reduce((sum, { durationMs }) => sum + durationMs, 0);
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -334,6 +337,6 @@ function observed<T>(
 }
 
 const endUserOf = ({ user, metadata }: ChatRequest): Pick<RequestRecord, 'user' | 'metadata'> => ({
-  ...(user !== undefined && { user }),
+  ...(user !== undefined && { user: user.slice(0, mostCharacters) }),
   ...(metadata !== undefined && { metadata }),
 });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { jensenShannon, populationStability } from '../../src/observability/drift.ts';
 import { createQuality } from '../../src/observability/quality.ts';
@@ -98,6 +99,18 @@ test('failures, broken JSON and feedback are counted for the version they belong
     { label: 'valid', reference: 0.5, current: 0 },
     { label: 'broken', reference: 0.5, current: 0 },
   ]);
+});
+
+test('what a client did wrong is no failure of a version', async () => {
+  const quality = createQuality();
+  for (const kind of ['upstream_rejected', 'unsupported', 'cancelled'] as const) {
+    const gateway = gatewayWith({
+      providers: [scripted('up', [new GatewayError(kind, 'Not so.')])],
+      watchers: [quality.watch],
+    });
+    await expect(gateway.stream(ask(), contextOf())).rejects.toThrow();
+  }
+  expect(quality.report().versions).toEqual([]);
 });
 
 test('answers far from the usual ones are seen by their embeddings', async () => {

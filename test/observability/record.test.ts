@@ -72,6 +72,14 @@ test.each([
   expect(records).toEqual([expect.objectContaining(outcome)]);
 });
 
+test('names that a client makes up are cut: records are kept, logged and shown', async () => {
+  const { records, gateway } = recorded(answerOf('a'));
+  const long = 'x'.repeat(1_000_000);
+  await expect(gateway.stream(ask({ model: long }), contextOf())).rejects.toThrow('does not exist');
+  await drain((await gateway.stream(ask({ user: long }), contextOf())).events);
+  expect(JSON.stringify(records).length).toBeLessThan(5000);
+});
+
 test.each([{ pulls: 0 }, { pulls: 1 }])(
   'a client that leaves after $pulls events is recorded as cancelled',
   async ({ pulls }) => {
