@@ -313,7 +313,12 @@ function observed<T>(
           if (ending) return undefined;
           waited();
           for (;;) {
-            const result = iterator.ready?.();
+            let result: IteratorResult<T, undefined> | undefined;
+            try {
+              result = iterator.ready?.();
+            } catch (error) {
+              onError(error);
+            }
             if (!result) return undefined;
             if (result.done) {
               ending = finish(done);

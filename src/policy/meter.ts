@@ -107,7 +107,13 @@ export function createMeter(source: AsyncIterable<CompletionEvent>, options: Met
           return mayCut ? pulled.then(payFor) : pulled;
         },
         ready() {
-          const result = mayCut ? undefined : iterator.ready?.();
+          if (mayCut) return undefined;
+          let result: IteratorResult<CompletionEvent, undefined> | undefined;
+          try {
+            result = iterator.ready?.();
+          } catch (error) {
+            onError(error);
+          }
           return result && onResult(result);
         },
         async return(value?: unknown) {

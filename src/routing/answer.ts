@@ -252,19 +252,27 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
     if (!result.done) return passes(result.value) ? result : events.next();
     return isCutShort() ? onBreak(cutShort(opened.planned.leaf.target.name)) : complete();
   };
+  /** What broke the first call where nobody waited for it. */
+  let broken: { readonly error: unknown } | undefined;
   const events: ReadyIterator<CompletionEvent> = {
     next() {
       if (recovery) return recovery.next();
       if (closed) return Promise.resolve(over);
+      if (broken) return onBreak(broken.error);
       started = true;
       return current.call.next().then(onResult, onBreak);
     },
     ready() {
-      if (recovery) return undefined;
+      if (recovery || broken) return undefined;
       if (closed) return over;
       started = true;
       for (;;) {
-        const result = current.call.ready();
+        let result: IteratorResult<CompletionEvent, undefined> | undefined;
+        try {
+          result = current.call.ready();
+        } catch (error) {
+          broken = { error }; // `next` goes on from here
+        }
         if (!result || (result.done && isCutShort())) return undefined;
         if (result.done) return complete();
         if (passes(result.value)) return result;
