@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../../core/errors.ts';
 import { isJsonObject } from '../../core/json.ts';
 import type { ChatRequest, Tool, ToolChoice } from '../../core/request.ts';
@@ -53,8 +54,11 @@ export function compileOutput(request: ChatRequest, model: OutputModel): Compile
       ? toolPrompt(request, base, syntax, usesTools ? request.tools : [])
       : undefined;
   const prompt = model.replaced ? withTemplate(withTools ?? base, model.chatTemplate) : withTools;
+  const { tools, toolChoice, parallelToolCalls, responseFormat } = request;
   const grammar = usesTools
-    ? toolGrammar(request, syntax, thinks, begun)
+    ? remembered([tools, toolChoice, parallelToolCalls, responseFormat, syntax, thinks, begun], () =>
+        toolGrammar(request, syntax, thinks, begun),
+      )
     : formatGrammar(request, thinks, begun).grammar;
   const consumed = continuation(request, syntax);
   const param = usesTools ? 'tools' : 'response_format';
@@ -91,6 +95,19 @@ export function compileOutput(request: ChatRequest, model: OutputModel): Compile
 
 const mustCall = (choice: ToolChoice): boolean =>
   choice === 'required' || (typeof choice === 'object' && (choice.type === 'named' || choice.mode === 'required'));
+
+/** Compiled grammars by what they were made of: the same schema comes with request after request. */
+const compiled = new LRUCache<string, { readonly grammar: GrammarOptions | undefined }>({
+  maxSize: 8 * 2 ** 20,
+  sizeCalculation: ({ grammar }, key) => key.length + (grammar?.gbnf.length ?? 1),
+});
+
+function remembered(parts: readonly unknown[], make: () => GrammarOptions | undefined): GrammarOptions | undefined {
+  const key = JSON.stringify(parts);
+  const known = compiled.get(key) ?? { grammar: make() };
+  compiled.set(key, known);
+  return known.grammar;
+}
 
 function toolGrammar(
   request: ChatRequest,
@@ -180,9 +197,12 @@ function callsRule(builder: GrammarBuilder, object: string, syntax: CallSyntax, 
 function formatGrammar(request: ChatRequest, thinks: boolean, begun = false): { grammar?: GrammarOptions } {
   const { type } = request.responseFormat;
   if (type !== 'json-schema' && type !== 'json-object') return {};
-  const builder = createGrammar();
-  const answer = formatRule(builder, request);
-  return { grammar: { gbnf: builder.text(`${thinking(thinks, begun)}${answer}`) } };
+  const grammar = remembered([request.responseFormat, thinks, begun], () => {
+    const builder = createGrammar();
+    const answer = formatRule(builder, request);
+    return { gbnf: builder.text(`${thinking(thinks, begun)}${answer}`) };
+  });
+  return grammar ? { grammar } : {};
 }
 
 function formatRule(builder: GrammarBuilder, { responseFormat }: ChatRequest): string {

@@ -1,178 +1,175 @@
-import { GatewayError } from '../../core/errors.ts';
+import { type Automaton, AutomatonTooLarge, explore, intersect, lastCodePoint, subtract } from './automaton.ts';
+import { type Expression, parsePattern, type Ranges } from './expression.ts';
 
-/** What stays of JSON's own rules inside a string: quotes, backslashes and control characters are escaped. */
-const anyChar = '[^"\\\\\\x7F\\x00-\\x1F\\n]';
-const maxPattern = 512;
-const maxCount = 200;
+const maxPattern = 1024;
+const maxNodes = 20_000;
+const maxWork = 1_000_000;
 
-const classes: Readonly<Record<string, string>> = { d: '0-9', w: '0-9A-Za-z_', s: ' ' };
+/** A state of the automaton that an expression stands for, before it is made deterministic. */
+interface Node {
+  readonly id: number;
+  /** Where it goes without a character; `start` and `end` only at that end of the text. */
+  readonly free: { readonly to: Node; readonly only?: 'start' | 'end' }[];
+  readonly edges: { readonly ranges: Ranges; readonly to: Node }[];
+}
+const everything: Ranges = [[0, lastCodePoint]];
 
-/**
- * An ECMA-262 regular expression as GBNF for a JSON string's content. Covers literals, classes, groups, alternatives,
- * counts and anchors at the ends; unanchored ends may be preceded and followed by anything. Throws unsupported for what
- * has no grammar (look-around, back references, word boundaries).
- */
-export function patternGrammar(source: string, path: string): string {
-  const refuse = (what: string): never => {
-    throw new GatewayError('unsupported', `${path}.pattern: ${what} can't be enforced.`, {
-      param: `${path}.pattern`,
-      code: 'invalid_json_schema',
-    });
+/** The texts in which `source` (ECMA-262, flag u) is found. Throws PatternError or AutomatonTooLarge. */
+export function patternAutomaton(source: string): Automaton {
+  if (source.length > maxPattern) throw new AutomatonTooLarge();
+  const { expression, ahead } = parsePattern(source);
+  return ahead.reduce(
+    (whole, part) => (part.wanted ? intersect : subtract)(whole, found(part.expression)),
+    found(expression),
+  );
+}
+
+/** Texts in which the expression matches somewhere. */
+function found(expression: Expression): Automaton {
+  const used = new Set<Ranges>([everything]);
+  let count = 0;
+  const node = (): Node => {
+    if (++count > maxNodes) throw new AutomatonTooLarge();
+    return { id: count, free: [], edges: [] };
   };
-  if (source.length > maxPattern) refuse(`an expression of more than ${maxPattern} characters`);
-  let at = 0;
-  let depth = 0;
-  const anchored = { start: false, end: false };
-
-  const alternatives = (top: boolean): string => {
-    if (++depth > 30) refuse('nesting of more than 30 groups');
-    const parts = [sequence(top)];
-    while (source[at] === '|') {
-      at++;
-      parts.push(sequence(top));
-    }
-    depth--;
-    if (top && parts.length > 1 && (anchored.start || anchored.end)) {
-      // ^a|b$ anchors single alternatives: only fully anchored ones are exact here.
-      if (!source.split('|').every((part) => part.startsWith('^') && part.endsWith('$'))) {
-        refuse('an anchor inside an alternative (write ^(?:a|b)$)');
+  const build = (part: Expression, from: Node): Node => {
+    switch (part.kind) {
+      case 'characters': {
+        const to = node();
+        from.edges.push({ ranges: part.ranges, to });
+        used.add(part.ranges);
+        return to;
       }
-    }
-    return parts.length === 1 ? (parts[0] ?? '""') : `( ${parts.join(' | ')} )`;
-  };
-
-  const sequence = (top: boolean): string => {
-    const items: string[] = [];
-    while (at < source.length && source[at] !== '|' && source[at] !== ')') {
-      if (source[at] === '^') {
-        if (!top || items.length > 0) refuse('^ in the middle');
-        anchored.start = true;
-        at++;
-        continue;
-      }
-      if (source[at] === '$') {
-        if (!top || (at + 1 < source.length && source[at + 1] !== '|')) refuse('$ in the middle');
-        anchored.end = true;
-        at++;
-        continue;
-      }
-      items.push(quantified(atom()));
-    }
-    return items.length === 0 ? '""' : items.join(' ');
-  };
-
-  const quantified = (item: string): string => {
-    const rest = source.slice(at);
-    const match = /^(?:[*+?]|\{(\d+)(?:(,)(\d*))?\})\??/.exec(rest);
-    if (!match) return item;
-    at += match[0].length;
-    const symbol = match[0][0];
-    if (symbol !== '{') return `( ${item} )${symbol}`;
-    const least = Number(match[1]);
-    const most = match[2] === undefined ? least : match[3] ? Number(match[3]) : null;
-    if (least > maxCount || (most ?? 0) > maxCount) refuse(`a count above ${maxCount}`);
-    return `( ${item} ){${least}${match[2] === undefined ? '' : `,${most ?? ''}`}}`;
-  };
-
-  const atom = (): string => {
-    const char = source[at] ?? '';
-    if (char === '(') {
-      const open = /^\((?:\?:|\?<[A-Za-z_]\w*>)?/.exec(source.slice(at))?.[0] ?? '(';
-      if (open === '(' && source[at + 1] === '?') refuse('look-around');
-      at += open.length;
-      const inner = alternatives(false);
-      if (source[at] !== ')') refuse('an unclosed group');
-      at++;
-      return inner.startsWith('(') ? inner : `( ${inner} )`;
-    }
-    if (char === '[') return charClass();
-    if (char === '.') {
-      at++;
-      return anyChar;
-    }
-    if (char === '\\') return escapeSequence();
-    if ('*+?{'.includes(char)) refuse(`a misplaced ${char}`);
-    const whole = String.fromCodePoint(source.codePointAt(at) ?? 0);
-    at += whole.length;
-    return character(whole);
-  };
-
-  const escapeSequence = (): string => {
-    const next = source[at + 1] ?? '';
-    at += 2;
-    if (classes[next]) return `[${classes[next]}]`;
-    if (next === 'D') return '[^0-9"\\\\\\x00-\\x1F]';
-    if (next === 'W') return '[^0-9A-Za-z_"\\\\\\x00-\\x1F]';
-    if (next === 'S') return '[^ "\\\\\\x00-\\x1F]';
-    if (next === 'b' || next === 'B' || /[1-9]/.test(next) || next === 'k' || next === 'p' || next === 'P') {
-      refuse(`\\${next}`);
-    }
-    return character(escaped(next));
-  };
-
-  /** The character that `\next` stands for. */
-  const escaped = (next: string): string => {
-    const simple: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', f: '\f', v: '\v', 0: '\0' };
-    if (simple[next] !== undefined) return simple[next];
-    const hex = next === 'x' ? /^[0-9a-fA-F]{2}/ : next === 'u' ? /^[0-9a-fA-F]{4}/ : null;
-    if (!hex) return next;
-    const code = hex.exec(source.slice(at))?.[0] ?? refuse(`\\${next}`);
-    at += code.length;
-    return String.fromCharCode(Number.parseInt(code, 16));
-  };
-
-  const charClass = (): string => {
-    at++;
-    const negated = source[at] === '^';
-    if (negated) at++;
-    let body = '';
-    let quote = false;
-    for (let first = true; source[at] !== ']' || first; first = false) {
-      if (at >= source.length) refuse('an unclosed class');
-      if (first && source[at] === ']') refuse('an empty class');
-      let char = String.fromCodePoint(source.codePointAt(at) ?? 0);
-      at += char.length;
-      if (char === '\\') {
-        const next = source[at] ?? '';
-        at++;
-        if (classes[next]) {
-          body += classes[next];
-          continue;
+      case 'sequence':
+        return part.parts.reduce((at, one) => build(one, at), from);
+      case 'choice': {
+        const to = node();
+        for (const one of part.parts) {
+          const begin = node();
+          from.free.push({ to: begin });
+          build(one, begin).free.push({ to });
         }
-        if (/[DWSbpP]/.test(next)) refuse(`\\${next} in a class`);
-        char = escaped(next);
+        return to;
       }
-      if (char === '"' || char === '\\' || char < ' ') {
-        quote = true;
-        continue;
+      case 'repeat': {
+        let at = from;
+        for (let i = 0; i < part.least; i++) at = build(part.part, at);
+        const to = node();
+        if (part.most === null) {
+          const loop = node();
+          at.free.push({ to: loop });
+          build(part.part, loop).free.push({ to: loop });
+          loop.free.push({ to });
+          return to;
+        }
+        at.free.push({ to });
+        for (let i = part.least; i < part.most; i++) {
+          at = build(part.part, at);
+          at.free.push({ to });
+        }
+        return to;
       }
-      body += classChar(char);
-      if (source[at] === '-' && source[at + 1] !== ']' && at + 1 < source.length) {
-        body += '-';
-        at++;
+      case 'start':
+      case 'end': {
+        const to = node();
+        from.free.push({ to, only: part.kind });
+        return to;
+      }
+      default:
+        return part satisfies never;
+    }
+  };
+  const start = node();
+  start.edges.push({ ranges: everything, to: start });
+  const end = build(expression, start);
+  end.edges.push({ ranges: everything, to: end });
+  return determinise(start, end, alphabetOf([...used]));
+}
+
+interface Subset {
+  readonly nodes: readonly Node[];
+  readonly first: boolean;
+}
+
+interface Alphabet {
+  /** All code points in order, each with the kind of its characters. */
+  readonly intervals: readonly (readonly [first: number, last: number, kind: number])[];
+  /** The kinds of characters in each set of ranges. */
+  readonly kinds: ReadonlyMap<Ranges, readonly number[]>;
+}
+
+/** Characters of one kind are in the same sets of an expression: it can't tell them apart, so they are looked at once. */
+function alphabetOf(sets: readonly Ranges[]): Alphabet {
+  const bounds = [...new Set(sets.flatMap((set) => set.flatMap(([first, last]) => [first, last + 1])))].sort(
+    (a, b) => a - b,
+  );
+  const kindOf = new Map<string, number>();
+  const at = sets.map(() => 0);
+  const intervals = bounds.slice(0, -1).map((first, i) => {
+    const last = (bounds[i + 1] ?? first + 1) - 1;
+    const key = sets
+      .map((set, number) => {
+        let place = at[number] ?? 0;
+        while ((set[place]?.[1] ?? lastCodePoint) < first) place++;
+        at[number] = place;
+        return (set[place]?.[0] ?? lastCodePoint + 1) <= first ? '1' : '0';
+      })
+      .join('');
+    const kind = kindOf.get(key) ?? kindOf.size;
+    kindOf.set(key, kind);
+    return [first, last, kind] as const;
+  });
+  const kinds = sets.map((set, number) => {
+    const own = [...kindOf].filter(([key]) => key[number] === '1').map(([, kind]) => kind);
+    return [set, own] as const;
+  });
+  return { intervals, kinds: new Map(kinds) };
+}
+
+function determinise(start: Node, end: Node, { intervals, kinds }: Alphabet): Automaton {
+  const closure = (nodes: readonly Node[], atStart: boolean, atEnd: boolean): Node[] => {
+    const seen = new Set<Node>();
+    const todo = [...nodes];
+    for (let node = todo.pop(); node; node = todo.pop()) {
+      if (seen.has(node)) continue;
+      seen.add(node);
+      for (const { to, only } of node.free) {
+        if (only === undefined || (only === 'start' ? atStart : atEnd)) todo.push(to);
       }
     }
-    at++;
-    if (negated) return `[^${body}"\\\\\\x00-\\x1F]`;
-    if (body === '' && !quote) refuse('an empty class');
-    const escapes = quote ? ' | "\\\\" ["\\\\nrtbf]' : '';
-    return body === '' ? '"\\\\" ["\\\\nrtbf]' : quote ? `( [${body}]${escapes} )` : `[${body}]`;
+    return [...seen];
   };
-
-  const body = alternatives(true);
-  if (at < source.length) refuse('an unopened group');
-  const any = `${anyChar}{0,32}`; // bounded: a weak model would fill its answer here
-  return `${anchored.start ? '' : `${any} `}( ${body} )${anchored.end ? '' : ` ${any}`}`;
-}
-
-/** One character of the string's value, as JSON writes it. */
-function character(char: string): string {
-  const json = JSON.stringify(char).slice(1, -1);
-  return `"${json.replace(/[\\"]/g, (found) => `\\${found}`)}"`;
-}
-
-function classChar(char: string): string {
-  return /[\]\\^-]/.test(char)
-    ? `\\${char === '-' || char === '^' ? `x${char.charCodeAt(0).toString(16)}` : char}`
-    : char;
+  const subset = (nodes: readonly Node[], first: boolean): Subset => {
+    const all = closure(nodes, first, false);
+    // Once found it stays found: what else may be under way tells nothing more.
+    if (all.includes(end)) return { nodes: [end], first: false };
+    return { nodes: all.sort((a, b) => a.id - b.id), first };
+  };
+  let work = 0;
+  return explore<Subset>(
+    subset([start], true),
+    ({ nodes, first }) => `${first} ${nodes.map(({ id }) => id).join()}`,
+    ({ nodes, first }) => {
+      const accepts = nodes.includes(end) || closure(nodes, first, true).includes(end);
+      const targets = new Map<number, Set<Node>>();
+      for (const { edges } of nodes) {
+        for (const { ranges, to } of edges) {
+          for (const kind of kinds.get(ranges) ?? []) {
+            work++;
+            const known = targets.get(kind);
+            if (known) known.add(to);
+            else targets.set(kind, new Set([to]));
+          }
+        }
+      }
+      work += intervals.length + nodes.length;
+      if (work > maxWork) throw new AutomatonTooLarge();
+      const following = new Map([...targets].map(([kind, nodes]) => [kind, subset([...nodes], false)]));
+      const edges = intervals.flatMap(([first, last, kind]) => {
+        const target = following.get(kind);
+        return target ? [[first, last, target] as const] : [];
+      });
+      return { accepts, edges };
+    },
+  );
 }

@@ -10,7 +10,9 @@ const schemaBomb: Json = {
   $defs: Object.fromEntries(
     Array.from({ length: 12 }, (_, i) => [
       `l${i}`,
-      i === 0 ? { type: 'string' } : { anyOf: Array.from({ length: 10 }, () => ({ $ref: `#/$defs/l${i - 1}` })) },
+      i === 0
+        ? { type: 'string' }
+        : { anyOf: Array.from({ length: 10 }, (__, k) => ({ anyOf: [{ $ref: `#/$defs/l${i - 1}` }, { const: k }] })) },
     ]),
   ),
 };

@@ -108,11 +108,28 @@ const schemas: Record<string, JsonObject> = {
 };
 
 const refused: Record<string, { schema: JsonObject; names: RegExp }> = {
-  not: { schema: { type: 'object', properties: { a: { not: { type: 'string' } } } }, names: /a: .*'not'/ },
+  'the contrary of what has none': {
+    schema: { type: 'object', properties: { a: { not: { multipleOf: 3 } } }, required: ['a'] },
+    names: /a: .*'not'/,
+  },
+  'different items of any kind': {
+    schema: { type: 'array', items: { type: 'string' }, uniqueItems: true },
+    names: /uniqueItems/,
+  },
+  'branches that overlap': { schema: { oneOf: [{ type: 'integer' }, { multipleOf: 3 }] }, names: /'oneOf'.*overlap/ },
+  'a word that nobody knows': { schema: { unevaluatedItems: false }, names: /'unevaluatedItems'/ },
+  'a step of too many digits': { schema: { type: 'number', multipleOf: 0.333333 }, names: /'multipleOf'/ },
   'a remote reference': { schema: { $ref: 'https://example.com/s.json' }, names: /\$ref/ },
   'a dangling reference': { schema: { $ref: '#/$defs/none' }, names: /none/ },
   'a reference to itself': { schema: { $defs: { a: { $ref: '#/$defs/a' } }, $ref: '#/$defs/a' }, names: /\$ref/ },
-  'look-ahead': { schema: { type: 'string', pattern: '^(?=a)b$' }, names: /pattern.*look-around/ },
+  'look-behind': { schema: { type: 'string', pattern: 'a(?<=a)b' }, names: /pattern.*look-around/ },
+  'a pattern that nothing fits': { schema: { type: 'string', pattern: '^(?=a)b$' }, names: /pattern/ },
+  'a word boundary': { schema: { type: 'string', pattern: '\\bx' }, names: /pattern.*\\b/ },
+  'a pattern that grows beyond all bounds': {
+    schema: { type: 'string', pattern: '^(a|b)*a(a|b){20}$' },
+    names: /pattern.*too large/,
+  },
+  'nothing at all': { schema: { type: 'string', enum: [1, 2] }, names: /enum/ },
   'unique items': { schema: { type: 'array', uniqueItems: true }, names: /uniqueItems/ },
   'an empty range': { schema: { type: 'integer', minimum: 3, maximum: 2 }, names: /minimum/ },
   'a wrong type': { schema: { type: 'strnig' }, names: /type/ },

@@ -1,0 +1,47 @@
+import { type Automaton, AutomatonTooLarge, intersect, ofLength, shortestLength } from './automaton.ts';
+import { patternAutomaton } from './pattern.ts';
+import { formats } from './string-formats.ts';
+
+const compiled = new Map<string, Automaton>();
+
+export const hasFormat = (format: unknown): format is string =>
+  typeof format === 'string' && Object.hasOwn(formats, format);
+
+function formatTexts(format: string): Automaton {
+  const known = compiled.get(format) ?? patternAutomaton(formats[format] ?? '');
+  compiled.set(format, known);
+  return known;
+}
+
+export interface TextBounds {
+  readonly least: number;
+  readonly most: number | null;
+  readonly pattern: Automaton | undefined;
+  readonly format: string | undefined;
+}
+
+/** Strings that keep all of it; undefined: any. Throws AutomatonTooLarge. */
+export function textsOf({ least, most, pattern, format }: TextBounds): Automaton | undefined {
+  const known = hasFormat(format) ? formatTexts(format) : undefined;
+  const parts = [
+    ...(pattern ? [pattern] : []),
+    ...(known ? [known] : []),
+    ...(least > 0 || most !== null ? [ofLength(least, most)] : []),
+  ];
+  const [first, ...others] = parts;
+  return first && others.reduce(intersect, first);
+}
+
+/** Characters that a text may have where its pattern leaves an end open. */
+const looseCharacters = 64;
+
+/** A weak model would fill its answer where a pattern allows anything before or behind it: such texts are kept short. */
+export function boundedTexts(texts: Automaton, source: string): Automaton {
+  if (/^\^.*\$$/.test(source)) return texts;
+  try {
+    return intersect(texts, ofLength(0, Math.max(looseCharacters, 2 * shortestLength(texts))));
+  } catch (error) {
+    if (error instanceof AutomatonTooLarge) return texts;
+    throw error;
+  }
+}
