@@ -37,6 +37,8 @@ export interface CallOrder {
   readonly tokens: number;
   /** Resolve only with a token, not with progress: a race is won by an answer. */
   readonly untilToken?: boolean;
+  /** An answer that is not streamed counts as begun when it is whole: nobody could go on from a part of it. */
+  readonly untilWhole?: boolean;
   /** Told once, when the first token is there. */
   readonly onFirstToken?: (ttftMs: number) => void;
 }
@@ -46,8 +48,15 @@ export const totalTimeout = 'total_timeout';
 
 const visible = ({ type }: CompletionEvent) => type !== 'start' && type !== 'progress' && type !== 'usage';
 
-/** A body that is not streamed is held back until it is whole, up to so much: a break then costs the client nothing. */
-const heldBytes = 1024 * 1024;
+/** An answer that is not streamed is held back until it is whole, up to so much: a break then costs the client nothing. */
+const mostHeld = 1024 * 1024;
+
+/** Bytes or characters that an event brings. */
+function sizeOf(event: CompletionEvent): number {
+  if (event.type === 'wire') return event.bytes.length;
+  if ('text' in event) return event.text.length;
+  return event.type === 'tool-call-delta' ? event.arguments.length : 0;
+}
 
 /** Sends the request and resolves with the answer's first event; throws GatewayError, having told the target's state. */
 export async function openCall(order: CallOrder): Promise<Call> {
@@ -76,12 +85,10 @@ export async function openCall(order: CallOrder): Promise<Call> {
     const result = watch.ready(iterator);
     return result && seen(result);
   };
-  const decided = (event: CompletionEvent, bytes: number) => {
-    if (event.type === 'wire' && !request.stream) return bytes > heldBytes;
-    return order.untilToken ? visible(event) : event.type !== 'start';
-  };
+  const decided = (event: CompletionEvent) => (order.untilToken ? visible(event) : event.type !== 'start');
   try {
-    let bytes = 0;
+    let size = 0;
+    let untilWhole = order.untilWhole ?? false;
     for (;;) {
       const result = there() ?? (await pull());
       if (result.done) {
@@ -90,9 +97,9 @@ export async function openCall(order: CallOrder): Promise<Call> {
         break;
       }
       held.push(result.value);
-      if (result.value.type === 'wire') bytes += result.value.bytes.length;
-      const whole = held[0]?.type === 'wire' && !request.stream && bytes <= heldBytes;
-      if (!whole && decided(result.value, bytes)) break;
+      size += sizeOf(result.value);
+      if (result.value.type === 'wire' && !request.stream) untilWhole = true;
+      if (untilWhole ? size > mostHeld : decided(result.value)) break;
     }
   } catch (error) {
     void iterator.return?.(undefined)?.catch(() => {});

@@ -59,7 +59,7 @@ export interface Opening extends Journal {
 }
 
 export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
-  const { rules, plan, facts, context, signal, route } = order;
+  const { rules, plan, facts, request, context, signal, route } = order;
   const { clock, random, states } = deps;
   const attempts: Attempt[] = [];
   const decisions: Decision[] = [];
@@ -69,6 +69,7 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
     if (decisions.length < 32) decisions.push({ stage: 'routing', name, action, ...(detail && { detail }) });
   };
   let calls = 0;
+  const untilWhole = !request.stream && !plan.targets.some(({ leaf }) => leaf.target.provider.capabilities.prefill);
 
   /** One call of one target, written down. */
   const open = (planned: Planned, asked: ChatRequest, callSignal: AbortSignal, race = false): Promise<Opened> => {
@@ -90,6 +91,7 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
       clock,
       tokens: facts.promptTokens + facts.outputTokens,
       untilToken: race,
+      untilWhole,
       onFirstToken: (ms) => {
         ttftMs = ms;
       },

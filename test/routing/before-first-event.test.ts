@@ -79,6 +79,20 @@ test.each([
   expect(routing.states.of('a/m').breaker.state(performance.now())).toBe('closed');
 });
 
+test.each([
+  { name: 'the next target gives all of it', b: [says('whole')], said: 'whole', asked: [2, 1] },
+  { name: 'the only target is asked again', b: undefined, said: 'again', asked: [2] },
+  { name: 'who can, goes on from there', b: [says(' goes on')], able: true, said: 'half goes on', asked: [1, 1] },
+])('an answer that is not streamed and breaks in its middle: $name', async ({ b, said, asked, able = false }) => {
+  const half = [text('half'), failed];
+  const a = upstream('a', [half, b ? half : says('again')]);
+  const targets = b ? [a, upstream('b', b, { prefill: able })] : [a];
+  const { events, error } = await drink(await send(routingOf(targets), { stream: false }));
+  expect(error).toBeUndefined();
+  expect(textsOf(events)).toBe(said);
+  expect(targets.map(({ requests }) => requests.length)).toEqual(asked);
+});
+
 test('throws what the last target threw, with every attempt, when all fail', async () => {
   const routing = routingOf([upstream('a', [[gone]]), upstream('b', [[failed]])]);
   const error = await send(routing).catch((thrown: unknown) => thrown);
