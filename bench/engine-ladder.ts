@@ -4,6 +4,7 @@
 //   child     the engine in its child process, behind its protocol
 //   gateway   the whole product, through HTTP
 //   npm run bench:engine-ladder -- [--peer PATH/TO/llama-server] [--widths 1,4,8] [--rungs raw,runner,child,gateway]
+import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { createEngineHost } from '../src/engine/host.ts';
@@ -27,7 +28,12 @@ const { values: flags } = parseArgs({
     threads: { type: 'string', default: `${availableParallelism()}` },
   },
 });
-process.env['UV_THREADPOOL_SIZE'] = '1'; // as the engine child has it, for the rungs in this process
+if (process.env['UV_THREADPOOL_SIZE'] !== '1') {
+  // As the engine child has it, for the rungs in this process: libuv reads it once, before its first use.
+  const env = { ...process.env, UV_THREADPOOL_SIZE: '1' };
+  const { status } = spawnSync(process.execPath, process.argv.slice(1), { env, stdio: 'inherit' });
+  process.exit(status ?? 1);
+}
 const rounds = Number(flags.rounds);
 const widths = flags.widths.split(',').map(Number);
 const tokens = Number(flags.tokens);
@@ -80,9 +86,11 @@ async function rawLoop(model: LlamaModel, context: LlamaContext, width: number):
     const places = last.map(
       (token, i) => context.add(i, (lengths[i] ?? 0) + step - 1, Uint32Array.of(token), Uint32Array.of(0))[0] ?? 0,
     );
-    await context.decode();
-    for (const [i, sampler] of samplers.entries()) {
-      last[i] = await context.sample(places[i] ?? 0, sampler);
+    const decoded = context.decode();
+    const chosen = samplers.map((sampler, i) => context.sample(places[i] ?? 0, sampler));
+    await decoded;
+    for (const [i, token] of chosen.entries()) {
+      last[i] = await token;
       timelines[i]?.push(performance.now());
     }
   }
@@ -103,9 +111,10 @@ const request = (): GenerateRequest => ({
 async function runnerRung(): Promise<Rung> {
   const model = await loadLlamaModel(options);
   const listeners = new Map<number, (output: EngineOutput) => void>();
-  const runner = await createRunner(model, await contextOf(model), options, (outputs) => {
+  const emit = (outputs: readonly EngineOutput[]) => {
     for (const output of outputs) listeners.get(output.id)?.(output);
-  });
+  };
+  const runner = await createRunner(model, await contextOf(model), options, emit, { callsInOrder: true });
   let nextId = 0;
   const stream = () =>
     new Promise<number[]>((resolve, reject) => {

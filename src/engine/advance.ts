@@ -1,3 +1,4 @@
+import type { TokenLogprob } from '../core/event.ts';
 import { keptTokens } from './intake.ts';
 import { type Job, textOutput } from './job.ts';
 import type { Jobs } from './jobs.ts';
@@ -9,10 +10,19 @@ import type { Speculation } from './speculate.ts';
 import type { StepItem } from './step.ts';
 import type { Tally } from './tally.ts';
 
+type Logprob = TokenLogprob | undefined;
+
 /** Takes jobs forward by what a step computed: chooses their next tokens and turns those into text. */
 export interface Advance {
+  /**
+   * Asks for the next tokens of a step that is under way: where native calls run in order, they are chosen right behind it,
+   * without a way to this thread and back between.
+   */
+  askAhead(items: readonly StepItem[]): void;
   /** Chooses the next token at the first place of an item, and goes on along its draft while that is right. */
   sample(item: StepItem): Promise<void>;
+  /** Turns chosen tokens into text. Left until the next step computes, since that needs the tokens alone. */
+  settle(): void;
 }
 
 export interface AdvanceDeps {
@@ -26,20 +36,22 @@ export interface AdvanceDeps {
 
 export function createAdvance({ model, context, jobs, speculation, outbox, tally }: AdvanceDeps): Advance {
   const logprobs = createLogprobReader(model, context);
+  /** Chosen tokens whose text is not made yet. */
+  let unsettled: { job: Job; token: number; logprob: Logprob }[] = [];
 
   /** The token chosen at `place`, accepted into the job; undefined when the answer ended. */
-  async function chooseAt(job: Job, place: number): Promise<number | undefined> {
+  async function chooseAt(job: Job, place: number, ahead: Promise<number> | undefined): Promise<number | undefined> {
     const { active, chooser } = job;
     if (!chooser) return undefined;
     if (job.maxTokens <= 0) {
-      jobs.finish(job, 'length');
+      end(job, 'length');
       return undefined;
     }
-    const token = await chooser.choose(place);
+    const token = await (ahead ?? chooser.choose(place));
     if (job.done) return undefined;
     active.firstTokenMs ??= performance.now();
     if (token < 0 || model.isEndOfGeneration(token)) {
-      jobs.finish(job, 'stop');
+      end(job, 'stop');
       return undefined;
     }
     const wanted = active.request.logprobs;
@@ -49,20 +61,37 @@ export function createAdvance({ model, context, jobs, speculation, outbox, tally
     return job.done ? undefined : token;
   }
 
-  function accept(job: Job, token: number, logprob: Parameters<typeof job.writer.push>[1]): void {
+  /** What the next step must know; the text comes with `settle`. */
+  function accept(job: Job, token: number, logprob: Logprob): void {
     const { request } = job.active;
     job.tokens.push(token);
     job.generated++;
     tally.completionTokens++;
     if (job.generated === request.minTokens) job.chooser?.allowEnd();
-    const bytes = model.tokenBytes(token, request.specialTokens === true);
-    if (job.untriggered !== undefined) watchTrigger(job, new TextDecoder().decode(bytes));
-    const stopped = job.writer.push(bytes, logprob);
+    if (job.untriggered !== undefined) watchTrigger(job, new TextDecoder().decode(bytesOf(job, token)));
+    unsettled.push({ job, token, logprob });
     const full = job.tokens.length >= context.contextTokens;
-    if (stopped !== undefined) jobs.finish(job, 'stop', stopped);
-    else if (job.generated >= job.maxTokens || (full && !makeRoom(job, context))) jobs.finish(job, 'length');
-    else send(job);
+    if (job.generated >= job.maxTokens || (full && !makeRoom(job, context))) end(job, 'length');
   }
+
+  /** A job whose text runs into a stop text ends here, though its next token may be under way already. */
+  function settle(): void {
+    const tokens = unsettled;
+    unsettled = [];
+    for (const { job, token, logprob } of tokens) {
+      if (job.done) continue;
+      const stopped = job.writer.push(bytesOf(job, token), logprob);
+      if (stopped !== undefined) jobs.finish(job, 'stop', stopped);
+      else send(job);
+    }
+  }
+
+  function end(job: Job, reason: 'stop' | 'length'): void {
+    settle();
+    if (!job.done) jobs.finish(job, reason);
+  }
+
+  const bytesOf = ({ active }: Job, token: number) => model.tokenBytes(token, active.request.specialTokens === true);
 
   function send(job: Job): void {
     const text = textOutput(job);
@@ -76,8 +105,7 @@ export function createAdvance({ model, context, jobs, speculation, outbox, tally
   async function echo(job: Job, tokens: Uint32Array, places: Uint32Array): Promise<number> {
     const { request } = job.active;
     const start = job.processed - tokens.length;
-    const push = (token: number, logprob: Parameters<typeof job.writer.push>[1]) =>
-      job.writer.echo(model.tokenBytes(token, true), logprob);
+    const push = (token: number, logprob: Logprob) => job.writer.echo(model.tokenBytes(token, true), logprob);
     if (!request.logprobs) {
       for (const token of job.tokens) push(token, undefined);
       return 0;
@@ -95,7 +123,19 @@ export function createAdvance({ model, context, jobs, speculation, outbox, tally
   }
 
   return {
-    async sample({ job, tokens, places }) {
+    askAhead(items) {
+      for (const item of items) {
+        const { job, places } = item;
+        const [place] = places;
+        if (place === undefined || places.length > 1 || job.draft.length > 0 || !job.chooser || job.maxTokens <= 0)
+          continue;
+        if (job.active.request.echo && job.generated === 0) continue;
+        item.chosen = job.chooser.choose(place);
+        item.chosen.catch(() => {}); // told by `sample`, unless the step itself failed
+      }
+    },
+    settle,
+    async sample({ job, tokens, places, chosen }) {
       const { active } = job;
       try {
         let used = 0;
@@ -107,7 +147,8 @@ export function createAdvance({ model, context, jobs, speculation, outbox, tally
         job.draft = [];
         tally.draftedTokens += draft.length;
         for (let i = 0; used + i < places.length; i++) {
-          const token = await chooseAt(job, places[used + i] ?? 0);
+          const token = await chooseAt(job, places[used + i] ?? 0, chosen);
+          if (draft.length > 0) settle(); // a stop text ends the answer within the draft
           if (token === undefined || job.done) return;
           if (draft[i] === undefined) return speculation.learn(job, draft, i);
           if (draft[i] !== token) {

@@ -77,7 +77,10 @@ async function load(options: LoadOptions): Promise<void> {
     });
     const emit = (outputs: readonly EngineOutput[], report: EngineReport | undefined) =>
       send({ type: 'outputs', outputs, ...report });
-    const started = await createRunner(model, context, options, emit, await loadDraft(model, options));
+    const started = await createRunner(model, context, options, emit, {
+      draftModel: await loadDraft(model, options),
+      callsInOrder: process.env['UV_THREADPOOL_SIZE'] === '1',
+    });
     runner = started;
     embedder = createEmbedder(model, started);
     setInterval(

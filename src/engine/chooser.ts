@@ -7,7 +7,10 @@ import { createOwnSampler, needsOwnSampler, withDefaults } from './sampling.ts';
 
 /** Chooses a sequence's tokens, one after the other, as its request's sampling and grammar say. */
 export interface Chooser {
-  /** The token at `place` of the last step; -1 where nothing is allowed. It counts as generated. */
+  /**
+   * The token at `place` of the last step; -1 where nothing is allowed. It counts as generated. Where native calls run in
+   * order it may be asked as soon as the step is under way.
+   */
   choose(place: number): Promise<number>;
   /** Text that came since a grammar's trigger: from now on the grammar holds. False where the text breaks it. */
   startGrammar(textAfterTrigger: string): boolean;
@@ -44,19 +47,33 @@ export function createChooser(
   });
   const sampler = model.createSampler(config(own && grammar ? model.cloneGrammarState(grammar) : grammar));
 
+  let asked = 0;
+  let disposed = false;
+  /** Native code may still be at work with the sampler of a request that was cancelled. */
+  const release = () => {
+    if (disposed && asked === 0) sampler.dispose();
+  };
+
+  async function next(place: number): Promise<number> {
+    if (!own) return context.sample(place, sampler);
+    // The binding accepts the token that its own chain picked: a copy of the grammar takes that.
+    sampler.configure(config(grammar ? model.cloneGrammarState(grammar) : undefined));
+    const token = own.choose(await context.probabilities(place, sampler));
+    if (grammar && token >= 0 && !model.isEndOfGeneration(token)) model.acceptGrammarToken(grammar, token);
+    return token;
+  }
+
   return {
     async choose(place) {
-      if (!own) {
-        const token = await context.sample(place, sampler);
+      asked++;
+      try {
+        const token = await next(place);
         generated.push(token);
         return token;
+      } finally {
+        asked--;
+        release();
       }
-      // The binding accepts the token that its own chain picked: a copy of the grammar takes that.
-      sampler.configure(config(grammar ? model.cloneGrammarState(grammar) : undefined));
-      const token = own.choose(await context.probabilities(place, sampler));
-      if (grammar && token >= 0 && !model.isEndOfGeneration(token)) model.acceptGrammarToken(grammar, token);
-      generated.push(token);
-      return token;
     },
     startGrammar(textAfterTrigger) {
       if (!request.grammar || grammar) return true;
@@ -73,7 +90,11 @@ export function createChooser(
       endBanned = false;
       sampler.configure(config(own && grammar ? model.cloneGrammarState(grammar) : grammar));
     },
-    dispose: () => sampler.dispose(),
+    dispose() {
+      if (disposed) return;
+      disposed = true;
+      release();
+    },
   };
 }
 

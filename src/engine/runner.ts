@@ -37,6 +37,12 @@ export interface Runner {
   close(): Promise<void>;
 }
 
+export interface RunnerExtras {
+  readonly draftModel?: LlamaModel | undefined;
+  /** Native calls run one after the other as they were made, since libuv has one worker: the next may be made before the last is done. */
+  readonly callsInOrder?: boolean;
+}
+
 const defaultMaxQueue = 64;
 const defaultBatchTokens = 512;
 
@@ -45,7 +51,7 @@ export async function createRunner(
   context: LlamaContext,
   options: LoadOptions,
   emit: (outputs: readonly EngineOutput[], report: EngineReport | undefined) => void,
-  draftModel?: LlamaModel,
+  { draftModel, callsInOrder = false }: RunnerExtras = {},
 ): Promise<Runner> {
   const { info } = model;
   const { contextTokens } = context;
@@ -128,7 +134,9 @@ export async function createRunner(
           await switchAdapters(chosen[0]?.job.active);
           await native(() => {
             const running = context.decode();
-            outbox.flush(); // what the last step brought goes out while this one computes
+            if (callsInOrder) advance.askAhead(chosen);
+            advance.settle();
+            outbox.flush(); // what the last step brought becomes text and goes out while this one computes
             return running;
           });
         },
@@ -153,14 +161,19 @@ export async function createRunner(
     return true;
   }
 
+  function deliver(): void {
+    advance.settle();
+    outbox.flush();
+  }
+
   async function loop(): Promise<void> {
     while (!closed) {
       news = false;
       await errands.shift()?.(); // one between two steps, so that streams go on
-      if (queue.length > 0) outbox.flush(); // it may take a while
+      if (queue.length > 0) deliver(); // it may take a while
       await admission.admit();
       const worked = await step();
-      if (!worked) outbox.flush();
+      if (!worked) deliver();
       if (!worked && !news && !closed && errands.length === 0) {
         await new Promise<void>((resolve) => {
           wake = resolve;

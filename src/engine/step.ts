@@ -25,6 +25,8 @@ export interface StepItem {
   readonly slot: number;
   readonly tokens: Uint32Array;
   places: Uint32Array;
+  /** The token at its one place, where that was asked for while the step was still being computed. */
+  chosen?: Promise<number>;
 }
 
 export interface StepResult {
@@ -76,8 +78,8 @@ export async function runStep(
     else prefill += tokens.length;
     items.push({ job, slot, tokens, places: new Uint32Array(0) });
   }
-  const shape = `${decoding}+${prefill}`;
-  context.setThreads(threads.next(shape, prefill === 0)); // a prompt's steps are long
+  const work = likeWork(decoding, prefill);
+  context.setThreads(threads.next(work.kind, prefill === 0)); // a prompt's steps are long
   const startedMs = performance.now();
   try {
     context.begin(items.reduce((sum, { tokens }) => sum + tokens.length, 0));
@@ -90,8 +92,15 @@ export async function runStep(
   }
   const ms = performance.now() - startedMs;
   speed.record(decoding, prefill, ms);
-  threads.observe(shape, ms);
+  threads.observe(work.kind, ms / work.amount);
   return { items, ms, decoding, prefill };
+}
+
+/** Steps whose times can be compared, by amount of work: decoding steps of one width, and prompts by the token. */
+function likeWork(decoding: number, prefill: number): { kind: string; amount: number } {
+  if (prefill === 0) return { kind: `${decoding}`, amount: 1 };
+  if (prefill < 8) return { kind: 'rest of a prompt', amount: prefill };
+  return { kind: decoding > 0 ? 'prompt beside answers' : 'prompt', amount: decoding + prefill };
 }
 
 /** Logits are needed after the last known token and each drafted one; with prompt log-probabilities after all. */

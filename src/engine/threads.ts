@@ -1,9 +1,9 @@
 /** Chooses how many threads compute, from how long steps last. Pure but for the clock it is given. */
 export interface ThreadTuner {
-  /** Threads for the next step of this shape. Fewer than now are tried only where the step is `cheap`. */
-  next(shape: string, cheap?: boolean): number;
-  /** The step lasted so long. */
-  observe(shape: string, ms: number): void;
+  /** Threads for the next step of this kind of work. Fewer than now are tried only where the step is `cheap`. */
+  next(kind: string, cheap?: boolean): number;
+  /** The step lasted so long, by its amount of work. */
+  observe(kind: string, ms: number): void;
 }
 
 /** A probe looks at so many steps; the first of them, which starts or stops threads, does not count. */
@@ -28,20 +28,20 @@ export function createThreadTuner(
 ): ThreadTuner {
   const counts = most <= 1 ? [1] : [...new Set([most, Math.max(1, Math.floor(most / 2)), 1])];
   let current = start;
-  let probe: { threads: number; shape: string; left: number; ms: number[] } | undefined;
+  let probe: { threads: number; kind: string; left: number; ms: number[] } | undefined;
   let nextCandidate = 0;
   let pauseMs = firstProbeMs;
   let nextProbeMs = now() + firstProbeMs;
-  /** Mean of late steps under the present count, and the best ever seen, by shape. */
+  /** Mean of late steps under the present count, and the best ever seen, by kind of work. */
   const recent = new Map<string, { ms: number; steps: number }>();
   const best = new Map<string, number>();
 
   return {
-    next(shape, cheap = true) {
+    next(kind, cheap = true) {
       if (counts.length === 1) return most;
-      if (probe && probe.shape !== shape) probe = undefined; // only like work can be compared
-      const known = recent.get(shape);
-      const slow = known !== undefined && known.steps >= knownSteps && known.ms > alarm * (best.get(shape) ?? known.ms);
+      if (probe && probe.kind !== kind) probe = undefined; // only like work can be compared
+      const known = recent.get(kind);
+      const slow = known !== undefined && known.steps >= knownSteps && known.ms > alarm * (best.get(kind) ?? known.ms);
       if (
         !probe &&
         known &&
@@ -51,27 +51,27 @@ export function createThreadTuner(
         const others = counts.filter((count) => count !== current && (cheap || count > current));
         if (others.length === 0) return current;
         const threads = others[nextCandidate++ % others.length] ?? most;
-        probe = { threads, shape, left: probeSteps, ms: [] };
+        probe = { threads, kind, left: probeSteps, ms: [] };
       }
       return probe?.threads ?? current;
     },
-    observe(shape, ms) {
-      best.set(shape, Math.min(ms, best.get(shape) ?? ms));
+    observe(kind, ms) {
+      best.set(kind, Math.min(ms, best.get(kind) ?? ms));
       if (best.size > 500) best.clear();
-      if (!probe || probe.shape !== shape) {
-        const known = recent.get(shape);
-        recent.set(shape, { ms: known ? known.ms + 0.3 * (ms - known.ms) : ms, steps: (known?.steps ?? 0) + 1 });
+      if (!probe || probe.kind !== kind) {
+        const known = recent.get(kind);
+        recent.set(kind, { ms: known ? known.ms + 0.3 * (ms - known.ms) : ms, steps: (known?.steps ?? 0) + 1 });
         if (recent.size > 500) recent.clear();
         return;
       }
       probe.ms.push(ms);
       if (--probe.left > 0) return;
       const probed = probe.ms.slice(1).reduce((sum, value) => sum + value, 0) / (probe.ms.length - 1);
-      const present = recent.get(shape)?.ms ?? ms;
+      const present = recent.get(kind)?.ms ?? ms;
       if (probed < worthwhile * present) {
         current = probe.threads;
         recent.clear(); // measured under the other count
-        recent.set(shape, { ms: probed, steps: 1 });
+        recent.set(kind, { ms: probed, steps: 1 });
         pauseMs = firstProbeMs;
       } else pauseMs = Math.min(longestPauseMs, pauseMs * 2);
       nextProbeMs = now() + pauseMs;
