@@ -4,6 +4,7 @@ import { isJsonObject } from '../../core/json.ts';
 import type {
   ChatRequest,
   Priority,
+  PromptReference,
   ReasoningOptions,
   ResponseFormat,
   Sampling,
@@ -14,6 +15,7 @@ import type { RequestSource } from '../format.ts';
 import { parseBody } from '../validate.ts';
 import { withChatForms } from './loose.ts';
 import { decodeMessages } from './messages.ts';
+import { isPlainChat } from './plain.ts';
 import { type ChatBody, chatRequestSchema, type ToolBody } from './schema.ts';
 
 /** Fields that the vocabulary holds; everything else a client sends travels in `extensions`. */
@@ -28,40 +30,30 @@ const modelled = new Set(
 
 /** An OpenAI chat request as our own. Throws invalid_request with OpenAI's code and the path of the field at fault. */
 export function decodeChatRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
+  if (isPlainChat(body)) return requestOf(body, body, true, source);
   const formed = withChatForms(body);
-  const chat = parseBody(chatRequestSchema(), formed);
+  // an upstream would refuse what was written another way
+  return requestOf(parseBody(chatRequestSchema(), formed), body, formed === body, source);
+}
+
+/** Absent fields are left out one by one: spreading objects that may be empty takes longer than all else in here. */
+function requestOf(chat: ChatBody, body: unknown, asSent: boolean, source: RequestSource): ChatRequest {
   const tools = decodeTools(chat);
   const messages = decodeMessages(chat.messages);
   const last = chat.messages.at(-1);
-  const maxTokens = chat.max_completion_tokens ?? chat.max_tokens;
-  const reasoning = decodeReasoning(chat);
-  const prediction = chat.prediction?.content;
-  const user = chat.safety_identifier ?? chat.user;
-  return {
+  const request: Mutable<ChatRequest> = {
     model: chat.model,
     messages,
     sampling: decodeSampling(chat),
-    ...(maxTokens == null ? {} : { maxTokens }),
     stop: stopList(chat.stop),
     choices: chat.n ?? 1,
     tools,
     toolChoice: decodeToolChoice(chat, tools),
     parallelToolCalls: chat.functions ? false : (chat.parallel_tool_calls ?? true),
     responseFormat: decodeResponseFormat(chat),
-    ...decodeLogprobs(chat),
-    ...(reasoning ? { reasoning } : {}),
-    ...(prediction == null
-      ? {}
-      : { prediction: typeof prediction === 'string' ? prediction : prediction.map((part) => part.text).join('') }),
     continueFinalMessage: chat.continue_final_message ?? (last?.role === 'assistant' && last.prefix === true),
     stream: chat.stream ?? false,
     priority: priorityOf(source.headers),
-    ...(chat.prompt_cache_key == null ? {} : { promptCacheKey: chat.prompt_cache_key }),
-    ...(user == null ? {} : { user }),
-    ...(chat.metadata == null ? {} : { metadata: chat.metadata }),
-    ...(chat.service_tier == null ? {} : { serviceTier: chat.service_tier }),
-    ...(chat.store == null ? {} : { store: chat.store }),
-    ...decodePromptReference(chat.prompt),
     dialect: 'openai-chat',
     extensions: extensionsOf(body, modelled),
     answer: {
@@ -70,22 +62,38 @@ export function decodeChatRequest(body: unknown, source: RequestSource = { heade
       // the deprecated `functions` were used: calls go back as `function_call`
       legacyFunctions: (chat.functions ?? []).length > 0,
     },
-    // an upstream would refuse what was written another way
-    ...(formed === body ? { wire: wireOf('openai-chat', body, source) } : {}),
   };
+  const maxTokens = chat.max_completion_tokens ?? chat.max_tokens;
+  const logprobs = decodeLogprobs(chat);
+  const reasoning = decodeReasoning(chat);
+  const prediction = chat.prediction?.content;
+  const user = chat.safety_identifier ?? chat.user;
+  const promptTemplate = decodePromptReference(chat.prompt);
+  if (maxTokens != null) request.maxTokens = maxTokens;
+  if (logprobs) request.logprobs = logprobs;
+  if (reasoning) request.reasoning = reasoning;
+  if (prediction != null) {
+    request.prediction = typeof prediction === 'string' ? prediction : prediction.map((part) => part.text).join('');
+  }
+  if (chat.prompt_cache_key != null) request.promptCacheKey = chat.prompt_cache_key;
+  if (user != null) request.user = user;
+  if (chat.metadata != null) request.metadata = chat.metadata;
+  if (chat.service_tier != null) request.serviceTier = chat.service_tier;
+  if (chat.store != null) request.store = chat.store;
+  if (promptTemplate) request.promptTemplate = promptTemplate;
+  if (asSent) request.wire = wireOf('openai-chat', body, source);
+  return request;
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 export function wireOf(
   dialect: ChatRequest['dialect'],
   body: unknown,
   source: RequestSource,
 ): NonNullable<ChatRequest['wire']> {
-  return {
-    dialect,
-    body: isJsonObject(body) ? body : {},
-    ...(source.bytes ? { bytes: source.bytes } : {}),
-    headers: dialectHeaders(source.headers),
-  };
+  const wire = { dialect, body: isJsonObject(body) ? body : {}, headers: dialectHeaders(source.headers) };
+  return source.bytes ? { ...wire, bytes: source.bytes } : wire;
 }
 
 /** Client headers that mean something to an upstream of the same dialect; never credentials. */
@@ -139,18 +147,18 @@ type SamplingBody = Pick<
 >;
 
 export function decodeSampling(body: SamplingBody): Sampling {
+  const sampling: Mutable<Sampling> = {};
   const repeatPenalty = body.repeat_penalty ?? body.repetition_penalty;
-  return {
-    ...(body.temperature == null ? {} : { temperature: body.temperature }),
-    ...(body.top_p == null ? {} : { topP: body.top_p }),
-    ...(body.top_k == null ? {} : { topK: Math.max(0, body.top_k) }), // vLLM's -1 is llama.cpp's 0: all tokens
-    ...(body.min_p == null ? {} : { minP: body.min_p }),
-    ...(body.seed == null ? {} : { seed: body.seed }),
-    ...(body.frequency_penalty == null ? {} : { frequencyPenalty: body.frequency_penalty }),
-    ...(body.presence_penalty == null ? {} : { presencePenalty: body.presence_penalty }),
-    ...(repeatPenalty == null ? {} : { repeatPenalty }),
-    ...(body.logit_bias == null ? {} : { logitBias: body.logit_bias }),
-  };
+  if (body.temperature != null) sampling.temperature = body.temperature;
+  if (body.top_p != null) sampling.topP = body.top_p;
+  if (body.top_k != null) sampling.topK = Math.max(0, body.top_k); // vLLM's -1 is llama.cpp's 0: all tokens
+  if (body.min_p != null) sampling.minP = body.min_p;
+  if (body.seed != null) sampling.seed = body.seed;
+  if (body.frequency_penalty != null) sampling.frequencyPenalty = body.frequency_penalty;
+  if (body.presence_penalty != null) sampling.presencePenalty = body.presence_penalty;
+  if (repeatPenalty != null) sampling.repeatPenalty = repeatPenalty;
+  if (body.logit_bias != null) sampling.logitBias = body.logit_bias;
+  return sampling;
 }
 
 function decodeTools({ tools, functions }: ChatBody): Tool[] {
@@ -251,9 +259,9 @@ function decodeResponseFormat(chat: ChatBody): ResponseFormat {
   }
 }
 
-function decodeLogprobs(chat: ChatBody): { logprobs?: { top: number } } {
-  if (chat.logprobs) return { logprobs: { top: chat.top_logprobs ?? 0 } };
-  if (chat.top_logprobs == null || chat.top_logprobs === 0) return {};
+function decodeLogprobs(chat: ChatBody): { top: number } | undefined {
+  if (chat.logprobs) return { top: chat.top_logprobs ?? 0 };
+  if (chat.top_logprobs == null || chat.top_logprobs === 0) return undefined;
   throw new GatewayError('invalid_request', "'top_logprobs' needs 'logprobs' to be true.", {
     code: 'invalid_value',
     param: 'top_logprobs',
@@ -272,15 +280,8 @@ function decodeReasoning({ reasoning_effort, reasoning }: ChatBody): ReasoningOp
   };
 }
 
-export function decodePromptReference(
-  prompt: ChatBody['prompt'],
-): Pick<ChatRequest, 'promptTemplate'> | Record<never, never> {
-  if (prompt == null) return {};
-  return {
-    promptTemplate: {
-      id: prompt.id,
-      ...(prompt.version == null ? {} : { version: prompt.version }),
-      variables: (prompt.variables ?? {}) as Record<string, Json>, // out of JSON.parse
-    },
-  };
+export function decodePromptReference(prompt: ChatBody['prompt']): PromptReference | undefined {
+  if (prompt == null) return undefined;
+  const reference = { id: prompt.id, variables: (prompt.variables ?? {}) as Record<string, Json> }; // out of JSON.parse
+  return prompt.version == null ? reference : { ...reference, version: prompt.version };
 }

@@ -12,25 +12,21 @@ export function decodeMessages(bodies: readonly MessageBody[]): Message[] {
     switch (body.role) {
       case 'system':
       case 'developer':
-        messages.push({ role: body.role, content: textContent(body.content), ...named(body.name) });
+        messages.push(withName({ role: body.role, content: textContent(body.content) }, body.name));
         break;
       case 'user':
-        messages.push({
-          role: 'user',
-          content: userContent(body.content, `messages[${index}].content`),
-          ...named(body.name),
-        });
+        messages.push(withName({ role: 'user', content: userContent(body.content, index) }, body.name));
         break;
       case 'assistant':
         messages.push(decodeAssistant(body, () => `call_legacy_${legacyCalls++}`));
         break;
       case 'tool':
-        messages.push({
-          role: 'tool',
-          toolCallId: body.tool_call_id,
-          content: textContent(body.content ?? []),
-          ...named(body.name),
-        });
+        messages.push(
+          withName(
+            { role: 'tool', toolCallId: body.tool_call_id, content: textContent(body.content ?? []) },
+            body.name,
+          ),
+        );
         break;
       case 'function':
         messages.push({
@@ -63,14 +59,14 @@ function decodeAssistant(body: Extract<MessageBody, { role: 'assistant' }>, lega
     toolCalls.push({ id: legacyId(), kind: 'function', name, arguments: text });
   }
   const reasoning = body.reasoning_content ?? body.reasoning;
-  return {
+  const message: { -readonly [K in keyof AssistantMessage]: AssistantMessage[K] } = {
     role: 'assistant',
     content,
     toolCalls,
-    ...(reasoning ? { reasoning: [{ text: reasoning }] } : {}),
-    ...(refusal ? { refusal } : {}),
-    ...named(body.name),
   };
+  if (reasoning) message.reasoning = [{ text: reasoning }];
+  if (refusal) message.refusal = refusal;
+  return withName(message, body.name);
 }
 
 export function decodeToolCall(call: z.output<ReturnType<typeof toolCallSchema>>): ToolCall {
@@ -86,7 +82,8 @@ export function decodeToolCall(call: z.output<ReturnType<typeof toolCallSchema>>
   };
 }
 
-const named = (name: string | null | undefined) => (name == null ? {} : { name });
+const withName = <T extends Message>(message: T, name: string | null | undefined): T =>
+  name == null ? message : { ...message, name };
 
 const textPart = (part: { text: string; [key: string]: unknown }): Part => {
   const cacheControl = part['cache_control'] as Json | undefined; // out of JSON.parse
@@ -98,8 +95,9 @@ function textContent(content: string | readonly { text: string; [key: string]: u
   return content.map(textPart);
 }
 
-function userContent(content: Extract<MessageBody, { role: 'user' }>['content'], param: string): Part[] {
+function userContent(content: Extract<MessageBody, { role: 'user' }>['content'], message: number): Part[] {
   if (typeof content === 'string') return textContent(content);
+  const param = `messages[${message}].content`;
   return content.map((part, index): Part => {
     switch (part.type) {
       case 'text':

@@ -48,6 +48,7 @@ export function decodeResponseRequest(body: unknown, source: RequestSource = { h
   const wantsLogprobs =
     (parsed.top_logprobs ?? 0) > 0 || (parsed.include ?? []).includes('message.output_text.logprobs');
   const user = parsed.safety_identifier ?? parsed.user;
+  const promptTemplate = decodePromptReference(parsed.prompt);
   return {
     model: parsed.model,
     messages,
@@ -77,7 +78,7 @@ export function decodeResponseRequest(body: unknown, source: RequestSource = { h
     ...(parsed.metadata == null ? {} : { metadata: parsed.metadata }),
     ...(parsed.service_tier == null ? {} : { serviceTier: parsed.service_tier }),
     store: parsed.store ?? true,
-    ...decodePromptReference(parsed.prompt),
+    ...(promptTemplate ? { promptTemplate } : {}),
     dialect: 'openai-responses',
     extensions: extensionsOf(body, modelled),
     answer: {
