@@ -49,7 +49,7 @@ export interface RequestContext {
   readonly answerId?: string;
   readonly trace?: TraceContext;
   /** Lets work outlive the answer, where the platform ends what a request began with it (Workers). */
-  readonly after?: (work: Promise<unknown>) => void;
+  readonly after?: ((work: Promise<unknown>) => void) | undefined;
 }
 
 export type CacheStatus = 'hit' | 'miss' | 'bypass' | 'coalesced' | 'stale';

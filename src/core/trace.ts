@@ -18,8 +18,8 @@ const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-
 
 /** Goes on with the client's trace, or begins one. `ratio` of the new traces are sampled; a client's own decision holds. */
 export function beginTrace(headers: Readonly<Record<string, string>>, ratio = 1): TraceContext {
-  const given = traceparent.exec(headers['traceparent'] ?? '');
-  const [, traceId, parentSpanId, flags] = given ?? [];
+  const theirs = headers['traceparent'];
+  const [, traceId, parentSpanId, flags] = (theirs !== undefined && traceparent.exec(theirs)) || [];
   if (!traceId || !parentSpanId) {
     return { traceId: randomHex(16), spanId: randomHex(8), sampled: ratio >= 1 || Math.random() < ratio };
   }

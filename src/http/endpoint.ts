@@ -38,11 +38,9 @@ export function endpoint(
     const startedMs = systemClock.now();
     const asked = headersOf(c);
     const requestId = requestIdOf(asked['x-request-id']);
-    const headers = {
-      'x-request-id': requestId,
-      'request-id': requestId,
-      ...corsHeaders(asked['origin'], deps.options.origins),
-    };
+    const ids = { 'x-request-id': requestId, 'request-id': requestId };
+    const { origin } = asked;
+    const headers = origin === undefined ? ids : { ...ids, ...corsHeaders(origin, deps.options.origins) };
     return respond(c, deps.options.slowReaderMs, async (sink) => {
       const json: Exchange['json'] = (body, status = 200, more = {}) => {
         const text = JSON.stringify(body);
@@ -62,7 +60,6 @@ export function endpoint(
         checkOrigin(asked, deps.options.origins);
         const caller = authenticated ? await deps.policy.authenticate(asked, c.req) : nobody;
         checkEndpoint(caller, c.req.path);
-        const after = afterOf(c);
         const context: RequestContext = {
           requestId,
           caller,
@@ -72,7 +69,7 @@ export function endpoint(
           headers: asked,
           answerId: deps.answerId?.() ?? randomId(''),
           trace: beginTrace(asked, deps.options.traceRatio),
-          ...(after && { after }),
+          after: afterOf(c),
         };
         await handle(c, { context, sink, headers, json });
       } catch (thrown) {
@@ -110,15 +107,22 @@ function timeoutOf(value: string | undefined): number | undefined {
 }
 
 function checkOrigin(asked: Readonly<Record<string, string>>, allowed: readonly string[]): void {
-  if (!isForeignPage(asked, allowed)) return;
+  if (asked['origin'] === undefined || !isForeignPage(asked, allowed)) return;
   const page = (asked['origin'] ?? '').slice(0, 100);
   throw new GatewayError('forbidden', `Pages of '${page}' may not call this gateway; add it to server.origins.`);
 }
 
+/** The last host that was let in, and by which list: nearly all requests name the same. */
+let known: { readonly host: string; readonly allowed: readonly string[] } | undefined;
+
 function checkHost(host: string | undefined, allowed: readonly string[]): void {
   if (allowed.length === 0 || host === undefined) return;
+  if (known?.host === host && known.allowed === allowed) return;
   const name = host.replace(/:\d+$/, '').toLowerCase();
-  if (allowed.includes(name) || (allowed.includes('loopback') && isLoopbackHost(name))) return;
+  if (allowed.includes(name) || (allowed.includes('loopback') && isLoopbackHost(name))) {
+    known = { host, allowed };
+    return;
+  }
   throw new GatewayError(
     'forbidden',
     `This gateway does not answer for the host '${name.slice(0, 100)}'; add it to server.hosts.`,
@@ -126,6 +130,8 @@ function checkHost(host: string | undefined, allowed: readonly string[]): void {
 }
 
 const encoder = new TextEncoder();
-function utf8Length(text: string): number {
+
+/** Bytes of a text in UTF-8. */
+export function utf8Length(text: string): number {
   return encoder.encode(text).length;
 }

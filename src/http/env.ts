@@ -18,6 +18,17 @@ export interface NodeRequest extends AsyncIterable<Uint8Array> {
   on?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
+/** Lower-case names and values: as a record, or as a list of both in turn, which node writes out without looking them up. */
+export type AnswerHeaders = Readonly<Record<string, string>> | string[];
+
+/** The same headers as a record. */
+export function headerRecord(headers: AnswerHeaders): Readonly<Record<string, string>> {
+  if (!Array.isArray(headers)) return headers;
+  const named: Record<string, string> = {};
+  for (let at = 0; at < headers.length; at += 2) named[headers[at] ?? ''] = headers[at + 1] ?? '';
+  return named;
+}
+
 /** The part of node:http's ServerResponse that we use. */
 export interface NodeResponse {
   readonly writableFinished: boolean;
@@ -26,12 +37,13 @@ export interface NodeResponse {
   readonly destroyed: boolean;
   /** A write did not fit, and its `drain` is still to come. */
   readonly writableNeedDrain: boolean;
-  writeHead(status: number, headers: Readonly<Record<string, string>>): unknown;
+  writeHead(status: number, headers: AnswerHeaders): unknown;
   write(chunk: string | Uint8Array): unknown;
   end(chunk?: string | Uint8Array): unknown;
   destroy(): unknown;
   cork(): void;
   uncork(): void;
+  on(event: 'close', listener: () => void): unknown;
   once(event: 'close' | 'drain', listener: () => void): unknown;
   off(event: 'close' | 'drain', listener: () => void): unknown;
 }

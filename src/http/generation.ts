@@ -4,10 +4,10 @@ import type { RequestContext, Run } from '../core/run.ts';
 import { collect, forEachOf } from '../core/streams.ts';
 import type { WireFormat } from '../wire/format.ts';
 import { parseJsonObject, readBody } from './body.ts';
-import { type Exchange, endpoint, reportFault } from './endpoint.ts';
+import { type Exchange, endpoint, reportFault, utf8Length } from './endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from './env.ts';
 import { answerResumed, sendResumable, wantsResumable } from './resume.ts';
-import { metaOf, runHeaders } from './run-meta.ts';
+import { answerHead, metaOf } from './run-meta.ts';
 
 /** What a route may put in front of a generation: another gateway, format or request for this one. */
 export type Adapt = (
@@ -50,17 +50,14 @@ export async function answer(
 
 async function sendWhole(format: WireFormat, request: ChatRequest, run: Run, exchange: Exchange): Promise<void> {
   const collected = await collect(run.events);
-  const headers = { ...exchange.headers, ...runHeaders(run, exchange.context) };
-  if (collected.wire) {
-    exchange.sink.start(200, {
-      ...headers,
-      'content-type': 'application/json',
-      'content-length': String(collected.wire.length),
-    });
-    exchange.sink.end(collected.wire);
-    return;
-  }
-  exchange.json(format.encodeWhole(collected, metaOf(request, run, exchange.context)), 200, headers);
+  const { sink, headers, context } = exchange;
+  const { wire } = collected;
+  const body = wire ?? JSON.stringify(format.encodeWhole(collected, metaOf(request, run, context)));
+  const length = typeof body === 'string' ? utf8Length(body) : body.length;
+  const head = answerHead(headers, run, context);
+  head.push('content-type', 'application/json', 'content-length', String(length));
+  sink.start(200, head);
+  sink.end(body);
 }
 
 /**
@@ -99,7 +96,7 @@ async function sendStream(
     const run = await running;
     const encoding = format.encodeStream(metaOf(request, run, context));
     encoder = encoding;
-    if (!sink.started) sink.start(200, { ...head, ...runHeaders(run, context) });
+    if (!sink.started) sink.start(200, answerHead(head, run, context));
     let passing = false; // the upstream's own bytes go out: what is told beside them is for the record only
     await forEachOf(run.events, (event) => {
       if (sink.gone) return false;

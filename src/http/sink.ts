@@ -1,6 +1,6 @@
 import { anySignal, createAborter } from '../core/abort.ts';
 import { GatewayError } from '../core/errors.ts';
-import { type AppContext, afterOf, type NodeResponse } from './env.ts';
+import { type AnswerHeaders, type AppContext, afterOf, headerRecord, type NodeResponse } from './env.ts';
 
 /** Where an answer is written: node's response itself on Node (no `Response`, no web stream), a ReadableStream at the edge. */
 export interface Sink {
@@ -12,7 +12,7 @@ export interface Sink {
   readonly started: boolean;
   /** As started; 499 where nothing was. */
   readonly status: number;
-  start(status: number, headers: Readonly<Record<string, string>>): void;
+  start(status: number, headers: AnswerHeaders): void;
   /** A promise when the reader is slow: wait for it before the next write. */
   write(chunk: string | Uint8Array): Promise<void> | undefined;
   end(chunk?: string | Uint8Array): void;
@@ -35,17 +35,19 @@ function respondOnNode(
   work: (sink: Sink) => Promise<void>,
 ): Promise<Response> {
   const sink = new NodeSink(outgoing, slowReaderMs);
-  outgoing.once('close', sink.closed);
-  return work(sink).then(() => alreadySent);
+  outgoing.on('close', () => sink.closed());
+  return work(sink).then(sent);
 }
+
+const sent = () => alreadySent;
 
 /** UTF-16 units of text that wait for the turn's end. */
 const longText = 16 * 1024;
 
 /** A class for its getters: in an object literal they give every object a hidden class of its own, which is kept long. */
 class NodeSink implements Sink {
-  readonly signal: AbortSignal;
-  readonly abort: (reason: GatewayError) => void;
+  readonly #left = createAborter();
+  readonly signal = this.#left.signal;
   readonly #outgoing: NodeResponse;
   readonly #slowReaderMs: number;
   /** Text of this turn of the event loop that is still here. */
@@ -53,9 +55,6 @@ class NodeSink implements Sink {
   #corked = false;
 
   constructor(outgoing: NodeResponse, slowReaderMs: number) {
-    const { signal, abort } = createAborter();
-    this.signal = signal;
-    this.abort = abort;
     this.#outgoing = outgoing;
     this.#slowReaderMs = slowReaderMs;
   }
@@ -72,13 +71,17 @@ class NodeSink implements Sink {
     return this.#outgoing.headersSent ? this.#outgoing.statusCode : 499;
   }
 
-  readonly closed = (): void => {
+  abort(reason: GatewayError): void {
+    this.#left.abort(reason);
+  }
+
+  closed(): void {
     if (!this.#outgoing.writableFinished) {
       this.abort(new GatewayError('cancelled', 'The client closed the connection.'));
     }
-  };
+  }
 
-  start(status: number, headers: Readonly<Record<string, string>>): void {
+  start(status: number, headers: AnswerHeaders): void {
     this.#outgoing.writeHead(status, headers);
   }
 
@@ -89,7 +92,7 @@ class NodeSink implements Sink {
     if (!this.#corked) {
       this.#corked = true;
       outgoing.cork();
-      queueMicrotask(this.#uncork);
+      queueMicrotask(() => this.#uncork());
     }
     if (typeof chunk === 'string') {
       this.#text += chunk;
@@ -119,11 +122,11 @@ class NodeSink implements Sink {
     this.#outgoing.write(text);
   }
 
-  readonly #uncork = (): void => {
+  #uncork(): void {
     this.#corked = false;
     if (!this.#outgoing.destroyed) this.#flush();
     this.#outgoing.uncork();
-  };
+  }
 
   #drained(): Promise<void> {
     const outgoing = this.#outgoing;
@@ -198,7 +201,7 @@ function respondAtEdge(c: AppContext, slowReaderMs: number, work: (sink: Sink) =
       start(status, headers) {
         started = true;
         answered = status;
-        resolve(new Response(status === 204 ? null : body, { status, headers }));
+        resolve(new Response(status === 204 ? null : body, { status, headers: headerRecord(headers) }));
       },
       write(chunk) {
         if (ended || gone) return undefined;

@@ -1,6 +1,6 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { RecordSink } from '../core/record.ts';
-import { recordLine } from './log.ts';
+import { lineLevel, recordFields } from './log.ts';
 
 export interface LogOptions {
   readonly level?: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
@@ -36,8 +36,8 @@ export async function createLog({ level = 'info', pretty = false, destination }:
   return {
     log: pino({ ...options, redact: { paths, censor: '[redacted]' } }, stream),
     record(record) {
-      const { level: loudness, fields } = recordLine(record);
-      requests[loudness](fields, 'request');
+      const loudness = lineLevel(record);
+      if (requests.isLevelEnabled(loudness)) requests[loudness](recordFields(record), 'request');
     },
   };
 }

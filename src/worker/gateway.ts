@@ -21,7 +21,7 @@ import { createActiveRequests } from '../http/active.ts';
 import { createApp } from '../http/app.ts';
 import type { AppDeps } from '../http/deps.ts';
 import { createStreamLogs } from '../http/stream-log.ts';
-import { recordLine } from '../observability/log.ts';
+import { lineLevel, recordFields } from '../observability/log.ts';
 import { createRecorder } from '../observability/record.ts';
 import { traceRequests } from '../observability/traces.ts';
 import { createLibrary } from '../prompts/library.ts';
@@ -103,8 +103,7 @@ export async function buildEdgeGateway(text: string, name: string, options: Edge
     record: createRecorder(
       [
         (record) => {
-          const { level, fields } = recordLine(record);
-          log(level, fields);
+          log(lineLevel(record), recordFields(record));
         },
         state.book,
       ],
