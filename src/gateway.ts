@@ -80,15 +80,19 @@ export function createGateway({
               return (await routing.attempt(route, { ...filtered.request, ...change }, other)).events;
             };
             const events = admitted.meter(filtered.output(run.events, again), run);
-            const decisions = () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])];
-            const spent = () => admitted.spent?.();
-            const { holdback } = filtered;
-            const { promptTemplate } = prompted;
-            const prompt = promptTemplate && {
-              prompt: { id: promptTemplate.id, version: promptTemplate.version ?? '' },
+            const template = prompted.promptTemplate;
+            return {
+              target: run.target,
+              attempts: run.attempts,
+              cache: run.cache,
+              headers: { ...run.headers, ...admitted.headers },
+              events,
+              given: run.given,
+              decisions: () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])],
+              holdback: filtered.holdback,
+              prompt: template && { id: template.id, version: template.version ?? '' },
+              spent: () => admitted.spent?.(),
             };
-            const headers = { ...run.headers, ...admitted.headers };
-            return { ...run, ...prompt, ...(holdback && { holdback }), events, decisions, spent, headers };
           } catch (error) {
             admitted.release();
             throw error;

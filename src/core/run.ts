@@ -97,12 +97,12 @@ export interface Run {
   readonly headers: Readonly<Record<string, string>>;
   readonly events: AsyncIterable<CompletionEvent>;
   /** The answer's own id (as `RequestContext.answerId`) and time in unix seconds, where it is given again. */
-  readonly given?: GivenAnswer;
+  readonly given?: GivenAnswer | undefined;
   /** What the stages decided so far; read again when the stream has ended. */
-  readonly decisions?: () => readonly Decision[];
-  readonly holdback?: () => Holdback | undefined;
+  readonly decisions?: (() => readonly Decision[]) | undefined;
+  readonly holdback?: (() => Holdback | undefined) | undefined;
   /** The library prompt that was rendered, with the version that was chosen. */
-  readonly prompt?: { readonly id: string; readonly version?: string };
+  readonly prompt?: { readonly id: string; readonly version?: string } | undefined;
   /** What was used as far as counted on the way: for the record of a stream that broke before its usage. */
-  readonly spent?: () => Usage | undefined;
+  readonly spent?: (() => Usage | undefined) | undefined;
 }

@@ -42,20 +42,24 @@ const maxExplained = 200;
 /** The last `size` requests in memory. Holds no prompts; tokens of answers only where the client asked for that. */
 export function createHistory({ size = 2000 }: { readonly size?: number } = {}): History {
   const ring: RequestRecord[] = [];
-  const byId = new Map<string, RequestRecord>();
   const explained = new Map<string, readonly ExplainedToken[]>();
   let count = 0;
 
-  const idsOf = ({ requestId, answerId, upstreamId }: RequestRecord) =>
-    [requestId, answerId, upstreamId].filter((id): id is string => id !== undefined);
+  /** The newest of that id. Looked for one by one: somebody asks now and then, and an index would be kept for every request. */
+  const recordOf = (...ids: readonly string[]): RequestRecord | undefined => {
+    for (let number = count - 1; number >= Math.max(0, count - size); number--) {
+      const record = ring[number % size];
+      if (!record) continue;
+      const { requestId, answerId, upstreamId } = record;
+      for (const id of ids) if (id === requestId || id === answerId || id === upstreamId) return record;
+    }
+    return undefined;
+  };
 
   return {
     sink(record) {
-      const old = ring[count % size];
-      if (old) for (const id of idsOf(old)) if (byId.get(id) === old) byId.delete(id);
       ring[count % size] = record;
       count++;
-      for (const id of idsOf(record)) byId.set(id, record);
     },
     watch(request, { requestId, headers }) {
       if (!request.logprobs || headers['x-tidegate-explain'] !== 'tokens') return undefined;
@@ -89,7 +93,7 @@ export function createHistory({ size = 2000 }: { readonly size?: number } = {}):
       return found;
     },
     get(id) {
-      const record = byId.get(id) ?? byId.get(id.replace(/^(chatcmpl|cmpl|resp|msg|gen)[-_]/, ''));
+      const record = recordOf(id, id.replace(/^(chatcmpl|cmpl|resp|msg|gen)[-_]/, ''));
       if (!record) return undefined;
       const tokens = explained.get(record.requestId);
       return { record, ...(tokens && { tokens }) };
