@@ -206,7 +206,7 @@ describe('single flight', () => {
     ['in mid-stream', 2],
   ])('a first caller who hangs up %s takes nothing from the others', async (_name, events) => {
     const { send, say, state } = cached();
-    state.waitMs = 60;
+    state.waitMs = 150;
     const leader = new AbortController();
     const leading = send({}, {}, anonymous, leader.signal);
     await expect.poll(() => state.calls, { interval: 1 }).toBe(1);
@@ -215,7 +215,7 @@ describe('single flight', () => {
       const iterator = (await leading).events[Symbol.asyncIterator]();
       for (let i = 0; i < events; i++) await iterator.next();
     } else {
-      await sleep(2, new AbortController().signal);
+      await sleep(40, new AbortController().signal);
     }
     leader.abort();
     await leading.catch(() => {});
