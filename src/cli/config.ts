@@ -43,6 +43,17 @@ export const config: CommandFactory = (cli) => {
     .description('Print the JSON Schema of tidegate.yaml: completion and checks in editors.')
     .addHelpText('after', '\nExample:\n  tidegate config schema > tidegate.schema.json')
     .action(async () => cli.print(await configJsonSchema()));
+  command
+    .command('reference')
+    .description('Print every setting with its default and meaning, as Markdown.')
+    .addHelpText('after', '\nExample:\n  tidegate config reference | less')
+    .action(async () => {
+      const [{ configReference }, { configSchema }] = await Promise.all([
+        import('./config-reference.ts'),
+        import('../config.ts'),
+      ]);
+      cli.print(configReference(JSON.parse(await configJsonSchema()), configSchema().parse({})));
+    });
   return command;
 };
 

@@ -36,6 +36,13 @@ test('the values in force are shown with their origin, and secrets are not', asy
   expect(json.stdout).not.toContain('very-secret');
 });
 
+test('the reference in docs/ is what the schema says (`tidegate config reference` prints it)', async () => {
+  const { stdout } = await tidegate(['config', 'reference']);
+  expect(readFileSync('docs/configuration.md', 'utf8')).toBe(stdout);
+  for (const setting of ['server.port', 'models.NAME.targets[].local', 'filters.NAME.restore', 'ledger.url'])
+    expect(stdout).toContain(`| \`${setting}\` |`);
+});
+
 test('check ends with 1 and the line of what is wrong', async () => {
   const file = join(home, 'b.yaml');
   writeFileSync(file, 'server:\n  prot: 1\n');
