@@ -11,7 +11,8 @@ import type {
 } from './protocol.ts';
 import { createRunner, type Runner } from './runner.ts';
 import { readModelFile } from './shards.ts';
-import { checkTokens } from './tokenize.ts';
+import { TemplateError } from './template.ts';
+import { checkTokens, PromptError } from './tokenize.ts';
 
 /**
  * The engine child: one model, one context, one loop. It ends with its parent, and whatever native code does to it
@@ -128,7 +129,10 @@ async function answer(id: number, call: EngineCall): Promise<void> {
     const param =
       error instanceof Error && 'param' in error && typeof error.param === 'string' ? error.param : undefined;
     const message = error instanceof Error ? error.message : String(error);
-    send({ type: 'error', id, error: { kind: 'invalid_request', message, ...(param ? { param } : {}) } });
+    // What is not the question's fault (no memory for it, for one) is for another target to answer.
+    const asked = error instanceof PromptError || error instanceof TemplateError;
+    const kind = asked ? 'invalid_request' : 'engine_failed';
+    send({ type: 'error', id, error: { kind, message, ...(param ? { param } : {}) } });
   }
 }
 

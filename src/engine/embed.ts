@@ -30,6 +30,9 @@ export function createEmbedder(model: LlamaModel, runner: Runner): Embedder {
         ranking: model.info.ranking,
       }),
     );
+    context.catch(() => {
+      context = undefined; // there may be memory for it later
+    });
     return context;
   }
 
@@ -67,7 +70,10 @@ export function createEmbedder(model: LlamaModel, runner: Runner): Embedder {
     };
   }
 
-  async function embed(inputs: readonly (string | readonly number[])[]): Promise<EmbedResult> {
+  async function embedAs(
+    inputs: readonly (string | readonly number[])[],
+    fieldOf: (i: number) => string,
+  ): Promise<EmbedResult> {
     if (model.info.ranking) throw new PromptError('This model ranks; it makes no embeddings.', 'model');
     const vectors: string[] = [];
     const evaluateOnce = once();
@@ -75,19 +81,26 @@ export function createEmbedder(model: LlamaModel, runner: Runner): Embedder {
     for (const [i, input] of inputs.entries()) {
       const tokens = typeof input === 'string' ? wrap([...model.tokenize(input, false)]) : input;
       promptTokens += tokens.length;
-      vectors.push(toBase64(unit(await evaluateOnce(tokens, inputs.length > 1 ? `input[${i}]` : 'input'))));
+      vectors.push(toBase64(unit(await evaluateOnce(tokens, fieldOf(i)))));
     }
     return { vectors, promptTokens };
   }
 
   return {
-    embed,
+    embed: (inputs) => embedAs(inputs, (i) => (inputs.length > 1 ? `input[${i}]` : 'input')),
     async rerank(query, documents) {
       if (!model.info.ranking) {
         // No reranker: nearness of the embeddings, from 0 (opposite) to 1 (the same).
-        const { vectors, promptTokens } = await embed([query, ...documents]);
+        if (query === '') throw new PromptError('The query is empty.', 'query');
+        const texts = documents.filter((document) => document !== '');
+        const { vectors, promptTokens } = await embedAs([query, ...texts], (i) =>
+          i === 0 ? 'query' : `documents[${documents.indexOf(texts[i - 1] ?? '')}]`,
+        );
         const [asked, ...others] = vectors.map(fromBase64);
-        return { scores: others.map((vector) => (1 + dot(asked ?? vector, vector)) / 2), promptTokens };
+        const near = new Map(texts.map((text, i) => [text, others[i]]));
+        const scoreOf = (vector: Float32Array | undefined) =>
+          vector === undefined ? 0 : (1 + dot(asked ?? vector, vector)) / 2; // an empty text is near to nothing
+        return { scores: documents.map((document) => scoreOf(near.get(document))), promptTokens };
       }
       const { bosToken, eosToken, separatorToken } = model;
       const only = (token: number | undefined) => (token === undefined ? [] : [token]);

@@ -110,11 +110,16 @@ export function createEngineHost(options: HostOptions): EngineHost {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: { ...process.env, ...oneNativeThread },
     });
-    // llama.cpp writes what it reads there (grammars, for one): only an assertion's own line is kept, for the reason.
-    let assertion = '';
+    // llama.cpp writes what it reads there (grammars, for one): only the line of what ends it is kept, for the reason.
+    let lastWords = '';
     started.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      assertion = /^.*GGML_ASSERT.*$/m.exec(text)?.[0].slice(0, 300) ?? assertion;
+      lastWords = /^.*(?:GGML_ASSERT|FATAL ERROR|std::bad_alloc).*$/m.exec(text)?.[0].slice(0, 300) ?? lastWords;
     });
+    let killed = false;
+    const kill = () => {
+      killed = true;
+      started.kill('SIGKILL');
+    };
     child = started;
     lastHeardMs = performance.now();
     const {
@@ -147,7 +152,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
             return;
           case 'load-failed':
             fail(message.error.message);
-            started.kill('SIGKILL');
+            kill();
             return;
           case 'outputs':
             stats = message.stats ?? stats;
@@ -159,7 +164,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
             slots = message.slots;
             if (message.busyMs > hangMs) {
               onCrash?.(`hung for ${Math.round(message.busyMs)} ms`);
-              started.kill('SIGKILL');
+              kill();
             }
             return;
           case 'result':
@@ -177,7 +182,9 @@ export function createEngineHost(options: HostOptions): EngineHost {
         lost(started, error.message);
       });
       started.once('exit', (code, signal) => {
-        const reason = `${signal ?? `exit code ${code}`}${assertion === '' ? '' : `: ${assertion}`}`;
+        // Whoever else sends it: on Linux most often the kernel, to the process that takes the most memory.
+        const words = signal === 'SIGKILL' && !killed && !closed ? 'most likely out of memory' : lastWords;
+        const reason = `${signal ?? `exit code ${code}`}${words === '' ? '' : `: ${words}`}`;
         if (state === 'loading') fail(`The engine process ended while loading the model (${reason}).`);
         else if (state === 'ready' && !closed) onCrash?.(reason);
         lost(started, reason);
@@ -187,7 +194,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
           const silentMs = performance.now() - lastHeardMs;
           if (silentMs < (state === 'loading' ? loadMs : silenceMs)) return;
           if (state !== 'loading') onCrash?.(`silent for ${Math.round(silentMs)} ms`);
-          started.kill('SIGKILL');
+          kill();
         },
         Math.min(1000, silenceMs / 4),
       );

@@ -1,4 +1,5 @@
-import { renameSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -250,5 +251,70 @@ describe.skipIf(path === null)('an engine', () => {
     expect(Math.min(...shares)).toBeGreaterThan(0);
     expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(metered.stats()?.totalJoules ?? 0, 3);
     await metered.close();
+  });
+});
+
+/** Bytes of memory of its own that a process may have more than it has; undefined: as much as it likes. */
+function limitMemory(pid: number, more: number | undefined): void {
+  const [, kilobytes = '0'] = /VmData:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  const soft = more === undefined ? 'unlimited' : Number(kilobytes) * 1024 + more;
+  execFileSync('prlimit', ['--pid', String(pid), `--data=${soft}:unlimited`]);
+}
+const canLimit = process.platform === 'linux' && spawnSync('prlimit', ['--version']).status === 0;
+if (!canLimit && process.env['CI']) throw new Error('CI needs prlimit (util-linux)');
+if (!canLimit) console.warn('skipped: there is no prlimit to take memory away with');
+
+describe.skipIf(path === null || !canLimit)('an engine without memory', () => {
+  const calm = new AbortController().signal;
+
+  test('says that a model does not fit', async () => {
+    // Limits are inherited: this process takes it on while it starts the child. 3 GiB of KV cache will not do.
+    const host = createEngineHost({ modelPath: path ?? '', slots: 16, contextTokens: 8192, threads: 1 });
+    limitMemory(process.pid, 2 ** 30);
+    const refused = host.load().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    await expect.poll(() => host.pid(), { timeout: 60_000, interval: 1 }).toBeDefined();
+    limitMemory(process.pid, undefined);
+    expect(await refused).toMatchObject({ kind: 'model_unavailable', message: expect.stringMatching(/memory/) });
+    expect(host.state()).toBe('failed');
+    await host.close();
+  });
+
+  test('fails what needs more of it; where that ends the child, the next request has a new one', async () => {
+    const crashes: string[] = [];
+    const onCrash = (reason: string) => crashes.push(reason);
+    const host = createEngineHost({ modelPath: path ?? '', slots: 2, contextTokens: 512, threads: 1, onCrash });
+    await host.load();
+    const first = host.pid() ?? 0;
+    limitMemory(first, 2 ** 24);
+    const embed = () => host.call({ method: 'embed', inputs: ['hello'] }, { signal: calm });
+    await expect(embed()).rejects.toMatchObject({ kind: 'engine_failed', message: expect.stringMatching(/memory/) });
+    expect((await run(host, text('Once', { maxTokens: 3 }))).usage.completionTokens).toBe(3);
+    limitMemory(first, undefined);
+    expect(await embed()).toMatchObject({ promptTokens: 1 });
+
+    // Nothing at all any more: the process ends as soon as it asks for a page, whatever it is doing.
+    limitMemory(first, -(2 ** 20));
+    const endless = text('Once', { maxTokens: 100_000, overflow: 'shift', sampling: { ignoreEos: true } });
+    const lost = await run(host, endless).catch((error: unknown) => error);
+    expect(lost).toMatchObject({ kind: 'engine_failed' });
+    expect(crashes).toHaveLength(1);
+    expect((await run(host, text('Once', { maxTokens: 3 }))).usage.completionTokens).toBe(3);
+    expect(host.pid()).not.toBe(first);
+    await host.close();
+  });
+
+  test('says what a kill from outside most likely was', async () => {
+    const host = createEngineHost({ modelPath: path ?? '', slots: 1, contextTokens: 256, threads: 1 });
+    await host.load();
+    const lost = run(host, text('Once', { maxTokens: 200, sampling: { ignoreEos: true } }));
+    process.kill(host.pid() ?? 0, 'SIGKILL');
+    await expect(lost).rejects.toMatchObject({
+      kind: 'engine_failed',
+      message: expect.stringMatching(/out of memory/),
+    });
+    await host.close();
   });
 });

@@ -251,6 +251,14 @@ describe.skipIf(path === null)('the local provider', () => {
     expect(ranked?.results[0]).toMatchObject({ index: 1, score: expect.closeTo(1, 3) });
   });
 
+  test('an empty document is nearest to nothing; one that is too long is named', async () => {
+    const rank = (...documents: string[]) => provider.rerank?.({ model: 'm', query: 'words', documents }, always());
+    const ranked = await rank('', 'more words', '');
+    expect(ranked?.results.map(({ index }) => index)).toEqual([1, 0, 2]);
+    expect(ranked?.results[1]?.score).toBe(0);
+    await expect(rank('', 'word '.repeat(9000))).rejects.toMatchObject({ param: 'documents[1]' });
+  });
+
   test('predicts less time for a prompt that it knows', async () => {
     const request = chat(`${story} What happened next?`, { maxTokens: 2 });
     const before = provider.predict?.(request, 'predicted');

@@ -36,6 +36,22 @@ function emptyRules({ rules }: GrammarRules): readonly boolean[] | undefined {
   return empty;
 }
 
+/** Whether no text of the grammar ever ends: each of its rules leads back into the circle. */
+export function neverEnds({ rules, root }: GrammarRules): boolean {
+  const ends = rules.map(() => false);
+  const users: number[][] = rules.map(() => []);
+  for (const [id, alternatives] of rules.entries()) {
+    for (const element of alternatives.flat()) if (typeof element === 'number') users[element]?.push(id);
+  }
+  const todo = [...rules.keys()];
+  for (let id = todo.pop(); id !== undefined; id = todo.pop()) {
+    if (ends[id]) continue;
+    ends[id] = (rules[id] ?? []).some((elements) => elements.every((e) => typeof e !== 'number' || ends[e]));
+    if (ends[id]) for (const user of users[id] ?? []) if (!ends[user]) todo.push(user);
+  }
+  return !ends[root];
+}
+
 /** References that may stand first in a rule, with whether something follows them. */
 function* leftmost(alternatives: readonly (readonly GrammarElement[])[], empty: readonly boolean[]) {
   for (const elements of alternatives) {

@@ -4,6 +4,8 @@ import { arrayRule } from './array-rule.ts';
 import type { Automaton } from './automaton.ts';
 import { automatonRule } from './automaton-grammar.ts';
 import { createGrammar, type GrammarBuilder, repeat } from './gbnf.ts';
+import { readGrammar } from './gbnf-reader.ts';
+import { neverEnds } from './grammar-cost.ts';
 import { numberRule } from './number-rule.ts';
 import { objectRule } from './object-rule.ts';
 import { exclusiveBranches, overlapReason, rewritten } from './schema-alternatives.ts';
@@ -44,12 +46,19 @@ export function addSchema(builder: GrammarBuilder, schema: Json | undefined, par
       param,
     });
   }
-  return createConverter(builder, schema ?? {}, param).visit(schema ?? {}, param, 0);
+  const { visit, recurs, refuse } = createConverter(builder, schema ?? {}, param);
+  const root = visit(schema ?? {}, param, 0);
+  if (recurs() && neverEnds(readGrammar(builder.text(root))))
+    refuse(param, '$ref', 'leads back to itself without an end');
+  return root;
 }
 
 function createConverter(builder: GrammarBuilder, root: Json, param: string) {
   const references = new Map<string, string>();
   const automata = new Map<Automaton, string>();
+  /** References that are being compiled, and whether one was met again meanwhile. */
+  const open = new Set<string>();
+  let recursive = false;
   const deadlineMs = performance.now() + limits.milliseconds;
   let nodes = 0;
   let written = 0;
@@ -202,9 +211,13 @@ function createConverter(builder: GrammarBuilder, root: Json, param: string) {
   /** A rule that `key` stands for, also while it is being made: that is how a schema comes back to itself. */
   function once(key: string, hint: string, path: string, make: () => string): string {
     const known = references.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      recursive ||= open.has(key);
+      return known;
+    }
     const reserved = builder.reserve(hint);
     references.set(key, reserved.name);
+    open.add(key);
     try {
       const body = make();
       if (leadsTo(body, reserved.name)) refuse(path, '$ref', 'points to itself');
@@ -213,6 +226,8 @@ function createConverter(builder: GrammarBuilder, root: Json, param: string) {
     } catch (error) {
       references.delete(key);
       throw error;
+    } finally {
+      open.delete(key);
     }
   }
 
@@ -284,5 +299,5 @@ function createConverter(builder: GrammarBuilder, root: Json, param: string) {
     nothing,
     tick,
   };
-  return { visit };
+  return { visit, refuse, recurs: () => recursive };
 }

@@ -139,7 +139,7 @@ function namesOf(compiler: SchemaCompiler, schema: JsonObject, path: string, dep
   return {
     schemaOf(name, properties) {
       if (allowed && !acceptsText(allowed, name)) return false;
-      const declared = Object.hasOwn(properties, name) ? (properties[name] ?? true) : undefined;
+      const declared = Object.hasOwn(properties, name) ? properties[name] : undefined;
       const matching = listed.filter((pattern) => acceptsText(pattern.names, name)).map(({ schema: value }) => value);
       const parts: readonly Json[] = declared === undefined ? matching : [declared, ...matching];
       if (parts.length === 0) return additional ?? true;

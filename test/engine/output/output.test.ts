@@ -131,6 +131,11 @@ const refused: Record<string, { schema: JsonObject; names: RegExp }> = {
   },
   'nothing at all': { schema: { type: 'string', enum: [1, 2] }, names: /enum/ },
   'unique items': { schema: { type: 'array', uniqueItems: true }, names: /uniqueItems/ },
+  'a tree without leaves': {
+    schema: { type: 'object', properties: { a: { $ref: '#' } }, required: ['a'] },
+    names: /\$ref.*without an end/,
+  },
+  'no schema for a property': { schema: { type: 'object', properties: { a: null } }, names: /a: .*must be an object/ },
   'an empty range': { schema: { type: 'integer', minimum: 3, maximum: 2 }, names: /minimum/ },
   'a wrong type': { schema: { type: 'strnig' }, names: /type/ },
 };
