@@ -26,13 +26,13 @@ import { modelNameSchema } from './routes/model-control.ts';
 interface Operation {
   readonly summary: string;
   readonly tag: string;
-  readonly body?: z.ZodType;
+  readonly body?: () => z.ZodType;
   /** A body that works with the default model. */
   readonly example?: JsonObject;
   /** The form of a body that is no JSON. */
   readonly form?: JsonObject;
   /** Of a 200; absent: any JSON object. */
-  readonly answer?: z.ZodType;
+  readonly answer?: () => z.ZodType;
   /** What it sends instead of or beside JSON. */
   readonly stream?: 'text/event-stream' | 'application/x-ndjson' | 'application/octet-stream' | 'text/html';
   readonly query?: readonly string[];
@@ -44,11 +44,11 @@ interface Operation {
 const page = ['after', 'limit', 'order'];
 const model = 'smollm2';
 const messages = [{ role: 'user', content: 'Say hello.' }];
-const loose = z.looseObject({});
-const changeMetadata = z.looseObject({ metadata: metadataSchema() });
+const loose = () => z.looseObject({});
+const changeMetadata = () => z.looseObject({ metadata: metadataSchema() });
 
 /** Passed on to an upstream that can. */
-const passedOn = { tag: 'Audio and images', body: modelNameSchema(), stream: 'application/octet-stream' } as const;
+const passedOn = { tag: 'Audio and images', body: modelNameSchema, stream: 'application/octet-stream' } as const;
 
 /** Every route by method and path; the test holds this table and the routes to each other. */
 export const operations: Readonly<Record<string, Operation>> = {
@@ -56,7 +56,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     summary: 'Answer a chat',
     tag: 'Chat',
     example: { model, messages, max_tokens: 64 },
-    body: chatRequestSchema(),
+    body: chatRequestSchema,
     answer: answers.chatCompletionAnswer,
     stream: 'text/event-stream',
     links: ['GET /v1/chat/completions/{id}', 'DELETE /v1/chat/completions/{id}'],
@@ -64,7 +64,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'GET /v1/chat/completions': {
     summary: 'List stored chats',
     tag: 'Chat',
-    answer: answers.listOf(loose),
+    answer: () => answers.listOf(loose()),
     query: [...page, 'model'],
   },
   'GET /v1/chat/completions/{id}': { summary: 'Get a stored chat', tag: 'Chat', answer: answers.chatCompletionAnswer },
@@ -78,14 +78,14 @@ export const operations: Readonly<Record<string, Operation>> = {
   'GET /v1/chat/completions/{id}/messages': {
     summary: 'List a stored chat’s messages',
     tag: 'Chat',
-    answer: answers.listOf(loose),
+    answer: () => answers.listOf(loose()),
     query: page,
   },
   'POST /v1/completions': {
     summary: 'Complete a text',
     tag: 'Completions',
     example: { model, prompt: 'Once upon a time', max_tokens: 32 },
-    body: completionRequestSchema(),
+    body: completionRequestSchema,
     answer: answers.completionAnswer,
     stream: 'text/event-stream',
   },
@@ -93,7 +93,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     summary: 'Make a response',
     tag: 'Responses',
     example: { model, input: 'Say hello.' },
-    body: responseRequestSchema(),
+    body: responseRequestSchema,
     answer: answers.responseAnswerSchema,
     stream: 'text/event-stream',
     links: ['GET /v1/responses/{id}', 'GET /v1/responses/{id}/input_items', 'DELETE /v1/responses/{id}'],
@@ -101,14 +101,14 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/responses/input_tokens': {
     summary: 'Count a response’s input tokens',
     tag: 'Responses',
-    body: responseRequestSchema(),
-    answer: z.object({ object: z.literal('response.input_tokens'), input_tokens: z.int() }),
+    body: responseRequestSchema,
+    answer: () => z.object({ object: z.literal('response.input_tokens'), input_tokens: z.int() }),
   },
   'POST /v1/responses/compact': {
     summary: 'Sum up a long conversation as the input of its next turn',
     tag: 'Responses',
     example: { model, input: 'Say hello.' },
-    body: responseRequestSchema(),
+    body: responseRequestSchema,
     answer: answers.compactionAnswer,
   },
   'GET /v1/responses/{id}': {
@@ -127,13 +127,13 @@ export const operations: Readonly<Record<string, Operation>> = {
   'GET /v1/responses/{id}/input_items': {
     summary: 'List a response’s input',
     tag: 'Responses',
-    answer: answers.listOf(loose),
+    answer: () => answers.listOf(loose()),
     query: page,
   },
   'POST /v1/conversations': {
     summary: 'Begin a conversation',
     tag: 'Conversations',
-    body: createConversationSchema(),
+    body: createConversationSchema,
     answer: answers.conversationAnswer,
     links: [
       'GET /v1/conversations/{id}',
@@ -161,14 +161,14 @@ export const operations: Readonly<Record<string, Operation>> = {
   'GET /v1/conversations/{id}/items': {
     summary: 'List a conversation’s items',
     tag: 'Conversations',
-    answer: answers.listOf(loose),
+    answer: () => answers.listOf(loose()),
     query: page,
   },
   'POST /v1/conversations/{id}/items': {
     summary: 'Add items to a conversation',
     tag: 'Conversations',
-    body: z.looseObject({ items: z.array(loose).min(1).max(20) }),
-    answer: answers.listOf(loose),
+    body: () => z.looseObject({ items: z.array(loose()).min(1).max(20) }),
+    answer: () => answers.listOf(loose()),
   },
   'GET /v1/conversations/{id}/items/{item}': { summary: 'Get an item', tag: 'Conversations' },
   'DELETE /v1/conversations/{id}/items/{item}': {
@@ -180,20 +180,20 @@ export const operations: Readonly<Record<string, Operation>> = {
     summary: 'Embed texts',
     tag: 'Embeddings',
     example: { model, input: ['Hello.', 'Good day.'] },
-    body: embeddingRequestSchema(),
+    body: embeddingRequestSchema,
     answer: answers.embeddingsAnswer,
   },
   'POST /v1/rerank': {
     summary: 'Rank documents by a query',
     tag: 'Embeddings',
     example: { model, query: 'Where is Paris?', documents: ['Paris is in France.', 'Tea is hot.'] },
-    body: rerankRequestSchema(),
+    body: rerankRequestSchema,
     answer: answers.rerankAnswer,
   },
   'POST /v1/moderations': {
     summary: 'Judge texts',
     tag: 'Moderations',
-    body: moderationRequestSchema(),
+    body: moderationRequestSchema,
     answer: answers.moderationsAnswer,
   },
   'POST /v1/files': {
@@ -210,7 +210,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'GET /v1/files': {
     summary: 'List files',
     tag: 'Files',
-    answer: answers.listOf(answers.fileAnswer),
+    answer: () => answers.listOf(answers.fileAnswer()),
     query: [...page, 'purpose'],
   },
   'GET /v1/files/{id}': { summary: 'Get a file’s facts', tag: 'Files', answer: answers.fileAnswer },
@@ -219,58 +219,58 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/batches': {
     summary: 'Begin a batch',
     tag: 'Batches',
-    body: batchRequestSchema(),
+    body: batchRequestSchema,
     answer: answers.batchAnswer,
     links: ['GET /v1/batches/{id}', 'POST /v1/batches/{id}/cancel'],
   },
   'GET /v1/batches': {
     summary: 'List batches',
     tag: 'Batches',
-    answer: answers.listOf(answers.batchAnswer),
+    answer: () => answers.listOf(answers.batchAnswer()),
     query: page,
   },
   'GET /v1/batches/{id}': { summary: 'Get a batch', tag: 'Batches', answer: answers.batchAnswer },
   'POST /v1/batches/{id}/cancel': { summary: 'Cancel a batch', tag: 'Batches', answer: answers.batchAnswer },
-  'GET /v1/models': { summary: 'List models', tag: 'Models', answer: answers.listOf(answers.modelAnswer) },
+  'GET /v1/models': { summary: 'List models', tag: 'Models', answer: () => answers.listOf(answers.modelAnswer()) },
   'GET /v1/models/{id}': { summary: 'Get a model', tag: 'Models', answer: answers.modelAnswer },
   'GET /v1/streams/{id}': { summary: 'Go on reading a resumable stream', tag: 'Streams', stream: 'text/event-stream' },
   'POST /v1/messages': {
     summary: 'Answer an Anthropic message',
     tag: 'Anthropic',
     example: { model, max_tokens: 64, messages },
-    body: messagesRequestSchema(),
+    body: messagesRequestSchema,
     stream: 'text/event-stream',
   },
   'POST /v1/messages/count_tokens': {
     summary: 'Count a message’s tokens',
     tag: 'Anthropic',
     example: { model, messages },
-    body: countTokensSchema(),
-    answer: z.object({ input_tokens: z.int() }),
+    body: countTokensSchema,
+    answer: () => z.object({ input_tokens: z.int() }),
   },
   'POST /api/chat': {
     summary: 'Answer a chat',
     tag: 'Ollama',
     example: { model, messages, stream: false },
-    body: ollamaChatSchema(),
+    body: ollamaChatSchema,
     stream: 'application/x-ndjson',
   },
   'POST /api/generate': {
     summary: 'Generate a text',
     tag: 'Ollama',
     example: { model, prompt: 'Say hello.', stream: false },
-    body: ollamaGenerateSchema(),
+    body: ollamaGenerateSchema,
     stream: 'application/x-ndjson',
   },
   'GET /api/tags': { summary: 'List models', tag: 'Ollama' },
   'GET /api/ps': { summary: 'List loaded models', tag: 'Ollama' },
-  'POST /api/show': { summary: 'Show a model', tag: 'Ollama', body: ollamaModelSchema() },
-  'POST /api/embed': { summary: 'Embed texts', tag: 'Ollama', body: ollamaEmbedSchema() },
-  'POST /api/embeddings': { summary: 'Embed one text (old form)', tag: 'Ollama', body: ollamaEmbedSchema() },
+  'POST /api/show': { summary: 'Show a model', tag: 'Ollama', body: ollamaModelSchema },
+  'POST /api/embed': { summary: 'Embed texts', tag: 'Ollama', body: ollamaEmbedSchema },
+  'POST /api/embeddings': { summary: 'Embed one text (old form)', tag: 'Ollama', body: ollamaEmbedSchema },
   'POST /api/pull': {
     summary: 'Fetch a model',
     tag: 'Ollama',
-    body: ollamaPullSchema(),
+    body: ollamaPullSchema,
     stream: 'application/x-ndjson',
   },
   'DELETE /api/delete': { summary: 'Refused: models are not deleted over HTTP', tag: 'Ollama' },
@@ -278,8 +278,8 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /api/create': { summary: 'Refused: models are described in the configuration', tag: 'Ollama' },
   'POST /api/push': { summary: 'Refused: nothing is pushed to a registry', tag: 'Ollama' },
   'GET /api/version': { summary: 'Version', tag: 'Ollama', open: true },
-  'POST /v1/models/load': { summary: 'Bring a local model into memory', tag: 'Models', body: modelNameSchema() },
-  'POST /v1/models/unload': { summary: 'Take a local model out of memory', tag: 'Models', body: modelNameSchema() },
+  'POST /v1/models/load': { summary: 'Bring a local model into memory', tag: 'Models', body: modelNameSchema },
+  'POST /v1/models/unload': { summary: 'Take a local model out of memory', tag: 'Models', body: modelNameSchema },
   'POST /v1/audio/speech': { ...passedOn, summary: 'Speak a text' },
   'POST /v1/audio/transcriptions': { ...passedOn, summary: 'Write down speech' },
   'POST /v1/audio/translations': { ...passedOn, summary: 'Write down speech in English' },
@@ -295,27 +295,27 @@ export const operations: Readonly<Record<string, Operation>> = {
       input_extra: [{ filename: 'sub.py', text: 'def sub(a, b):\n  return a - b\n' }],
       n_predict: 32,
     },
-    body: infillSchema(),
+    body: infillSchema,
   },
   'POST /tokenize': {
     summary: 'Turn text into token ids',
     tag: 'Engine',
     example: { content: 'Hello, world.' },
-    body: tokenizeSchema(),
-    answer: z.object({ tokens: z.array(z.int()), count: z.int() }),
+    body: tokenizeSchema,
+    answer: () => z.object({ tokens: z.array(z.int()), count: z.int() }),
   },
   'POST /detokenize': {
     summary: 'Turn token ids into text',
     tag: 'Engine',
-    body: detokenizeSchema(),
-    answer: z.object({ content: z.string(), prompt: z.string() }),
+    body: detokenizeSchema,
+    answer: () => z.object({ content: z.string(), prompt: z.string() }),
   },
   'POST /apply-template': {
     summary: 'The prompt text of a chat',
     tag: 'Engine',
     example: { messages },
-    body: chatRequestSchema(),
-    answer: z.object({ prompt: z.string() }),
+    body: chatRequestSchema,
+    answer: () => z.object({ prompt: z.string() }),
   },
   'GET /health': { summary: 'Ready to serve', tag: 'Health', open: true },
   'GET /health/live': { summary: 'Alive', tag: 'Health', open: true },
@@ -381,7 +381,7 @@ function encodeOperation(key: string, path: string, operation: Operation): objec
     ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
     ...query.map((name) => ({ name, in: 'query', required: false, schema: { type: 'string' } })),
   ];
-  const json = answer ? jsonSchema(answer, 'output') : { type: 'object' };
+  const json = answer ? jsonSchema(answer(), 'output') : { type: 'object' };
   const onlyStream = stream && !answer && stream !== 'text/event-stream' && stream !== 'application/x-ndjson';
   const fault = { content: { 'application/json': { schema: { type: 'object' } } } };
   return {
@@ -394,7 +394,7 @@ function encodeOperation(key: string, path: string, operation: Operation): objec
       ? {
           requestBody: {
             required: true,
-            content: { 'application/json': { schema: jsonSchema(body, 'input'), ...(example ? { example } : {}) } },
+            content: { 'application/json': { schema: jsonSchema(body(), 'input'), ...(example ? { example } : {}) } },
           },
         }
       : {}),

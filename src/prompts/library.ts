@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { GatewayError } from '../core/errors.ts';
 import type { Json } from '../core/json.ts';
 import { nearestNames } from '../core/nearest.ts';
+import { once } from '../core/once.ts';
 import type { PromptReference } from '../core/request.ts';
 import { TemplateLimitError } from './jinja.ts';
 import { type PromptParameters, type PromptVersion, parsePrompt, type Role } from './source.ts';
@@ -29,6 +30,18 @@ export type PromptFiles = Readonly<Record<string, string>>;
 export interface LibraryOptions {
   /** 0 ≤ random < 1: the draw among weighted versions without a key. */
   readonly random?: () => number;
+}
+
+/** A library that is read when a prompt is first asked for: for files that are known to be good. */
+export function laterLibrary(read: () => PromptLibrary): PromptLibrary {
+  const library = once(read);
+  return {
+    get prompts() {
+      return library().prompts;
+    },
+    render: (reference, key) => library().render(reference, key),
+    chatTemplate: (model) => library().chatTemplate(model),
+  };
 }
 
 /**

@@ -1,5 +1,6 @@
 import { Environment } from '@marcbachmann/cel-js';
 import { RE2JS } from 're2js';
+import { once } from '../core/once.ts';
 import type { Facts } from './facts.ts';
 import { lastUserText } from './facts.ts';
 import type { Condition } from './model.ts';
@@ -28,18 +29,20 @@ const found = (text: string, pattern: string): boolean => {
 };
 
 // CEL, because it is no programming language: no loops but over given lists, no functions but these, no eval anywhere.
-const environment = new Environment({
-  unlistedVariablesAreDyn: false,
-  homogeneousAggregateLiterals: false,
-  limits: { maxAstNodes: 300, maxDepth: 32, maxListElements: 200, maxMapEntries: 32, maxCallArguments: 8 },
-})
-  .registerVariable('request', 'map', { description: 'model, text, promptTokens, maxTokens, tools, images, json, …' })
-  .registerVariable('metadata', 'map', { description: "the client's metadata" })
-  .registerVariable('headers', 'map', { description: 'x-tidegate-… request headers' })
-  .registerVariable('caller', 'map', { description: 'id, name, team, tags, role' })
-  .registerVariable('language', 'string')
-  .registerVariable('label', 'string', { description: "the classifier's" })
-  .registerFunction('string.found(string): bool', (text: string, pattern: string) => found(text, pattern));
+const environment = once(() =>
+  new Environment({
+    unlistedVariablesAreDyn: false,
+    homogeneousAggregateLiterals: false,
+    limits: { maxAstNodes: 300, maxDepth: 32, maxListElements: 200, maxMapEntries: 32, maxCallArguments: 8 },
+  })
+    .registerVariable('request', 'map', { description: 'model, text, promptTokens, maxTokens, tools, images, json, …' })
+    .registerVariable('metadata', 'map', { description: "the client's metadata" })
+    .registerVariable('headers', 'map', { description: 'x-tidegate-… request headers' })
+    .registerVariable('caller', 'map', { description: 'id, name, team, tags, role' })
+    .registerVariable('language', 'string')
+    .registerVariable('label', 'string', { description: "the classifier's" })
+    .registerFunction('string.found(string): bool', (text: string, pattern: string) => found(text, pattern)),
+);
 
 /**
  * Compiles an expression such as `request.promptTokens > 4000 && caller.team == "red"`. Throws ConditionError.
@@ -49,7 +52,7 @@ export function compileCondition(source: string): Condition {
   if (source.length > mostCharacters) throw new ConditionError(`the expression is longer than ${mostCharacters}`);
   let program: ReturnType<Environment['parse']>;
   try {
-    program = environment.parse(source);
+    program = environment().parse(source);
     const { valid, type, error } = program.check();
     if (!valid) throw error ?? new Error('wrong types');
     if (type !== 'bool' && type !== 'dyn') throw new Error(`it gives ${type}, not true or false`);

@@ -24,7 +24,7 @@ import { createStreamLogs } from '../http/stream-log.ts';
 import { lineLevel, recordFields } from '../observability/log.ts';
 import { createRecorder } from '../observability/record.ts';
 import { traceRequests } from '../observability/traces.ts';
-import { createLibrary } from '../prompts/library.ts';
+import { createLibrary, laterLibrary } from '../prompts/library.ts';
 import { createPrompts } from '../prompts/render.ts';
 import { routedModels } from '../routes-of-config.ts';
 import { createRouting } from '../routing/attempt.ts';
@@ -70,7 +70,7 @@ export async function buildEdgeGateway(text: string, name: string, options: Edge
     decodeWire: decodeDelivered,
     onEvent: ({ type, ...event }) => log('info', { msg: `routing: ${type}`, ...event }),
   });
-  const library = createLibrary(packagedPrompts);
+  const library = laterLibrary(() => createLibrary(packagedPrompts));
   const onError = (error: unknown, msg: string) =>
     log('warn', { msg, error: error instanceof Error ? error.message : String(error) });
   const state = await openEdgeState({

@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { relative } from 'node:path';
+import { calcPrice } from '@pydantic/genai-prices';
 import { expect, test } from 'vitest';
 import { readPromptFiles } from '../../src/prompts/files.node.ts';
 import { bundleWorker, compatibility } from './bundle.ts';
@@ -18,6 +20,20 @@ test('every packaged prompt is in the worker too', () => {
   const paths = Object.keys(readPromptFiles('prompts')).filter((path) => !/README/.test(path));
   expect(imported.map(([, , path]) => path).sort()).toEqual(paths.sort());
   for (const [, name, path] of imported) expect(source).toContain(`  '${path}': ${name},`);
+});
+
+test('what the build puts in place of packages is what wrangler.toml names, and does as they do', async () => {
+  const toml = readFileSync('wrangler.toml', 'utf8');
+  const { writeEdgeParts } = await import(new URL('../../scripts/edge-parts.mjs', import.meta.url).href);
+  const parts: Record<string, string> = await writeEdgeParts();
+  for (const [name, path] of Object.entries(parts)) expect(toml).toContain(`"${name}" = "./${relative('.', path)}"`);
+  const { code } = await bundleWorker('test/edge/parts-entry.ts');
+  const bundled = await import(`data:text/javascript;base64,${Buffer.from(code).toString('base64')}`);
+  const usage = { input_tokens: 1000, output_tokens: 10 };
+  expect(bundled.calcPrice(usage, 'gpt-4o', { providerId: 'openai' })).toEqual(
+    calcPrice(usage, 'gpt-4o', { providerId: 'openai' }),
+  );
+  expect(new bundled.Environment().registerVariable('a', 'int').evaluate('a + 1 > 2', { a: 2n })).toBe(true);
 });
 
 test('what the tests run with is what wrangler.toml says', () => {

@@ -7,8 +7,9 @@ export const compatibility = {
   compatibilityFlags: ['enable_request_signal'],
 };
 
-/** Bundles the worker (or another entry) as wrangler does; `imports` are the names that stayed outside the bundle. */
+/** Bundles the worker (or another entry) as wrangler does, but with texts as strings in the one file; `imports` are the names that stayed outside the bundle. */
 export async function bundleWorker(entry = 'src/worker.ts') {
+  const { writeEdgeParts } = await import(new URL('../../scripts/edge-parts.mjs', import.meta.url).href);
   const { outputFiles, metafile } = await build({
     entryPoints: [entry],
     bundle: true,
@@ -20,7 +21,8 @@ export async function bundleWorker(entry = 'src/worker.ts') {
     mainFields: ['module', 'main'],
     conditions: ['workerd', 'worker', 'browser', 'import'],
     external: ['node:*', 'cloudflare:*'],
-    loader: { '.md': 'text', '.jinja': 'text', '.prompt': 'text' },
+    alias: await writeEdgeParts(),
+    loader: { '.md': 'text', '.txt': 'text' },
     minify: true,
     logLevel: 'silent',
   });

@@ -72,18 +72,22 @@ test('the page and its files come from here', async () => {
 
 const hello = { model: 'test', messages: [{ role: 'user', content: 'Hi' }] };
 test.each([
-  { path: '/v1/chat/completions', body: hello, form: answers.chatCompletionAnswer },
-  { path: '/v1/completions', body: { model: 'test', prompt: 'x' }, form: answers.completionAnswer },
-  { path: '/v1/responses', body: { model: 'test', input: 'x' }, form: answers.responseAnswerSchema },
-  { path: '/v1/responses', body: { model: 'test', input: 'x', background: true }, form: answers.responseAnswerSchema },
-  { path: '/v1/conversations', body: {}, form: answers.conversationAnswer },
-  { path: '/v1/chat/completions', body: {}, form: answers.errorAnswer },
-  { path: '/v1/nowhere', body: {}, form: answers.errorAnswer },
+  { path: '/v1/chat/completions', body: hello, form: answers.chatCompletionAnswer() },
+  { path: '/v1/completions', body: { model: 'test', prompt: 'x' }, form: answers.completionAnswer() },
+  { path: '/v1/responses', body: { model: 'test', input: 'x' }, form: answers.responseAnswerSchema() },
+  {
+    path: '/v1/responses',
+    body: { model: 'test', input: 'x', background: true },
+    form: answers.responseAnswerSchema(),
+  },
+  { path: '/v1/conversations', body: {}, form: answers.conversationAnswer() },
+  { path: '/v1/chat/completions', body: {}, form: answers.errorAnswer() },
+  { path: '/v1/nowhere', body: {}, form: answers.errorAnswer() },
 ])('$path answers in the form that the reference tells', async ({ path, body, form }) => {
   form.parse(await (await post(app, path, body)).json());
 });
 
 test('models are listed in the form that the reference tells', async () => {
-  answers.listOf(answers.modelAnswer).parse(await (await app.request('/v1/models')).json());
-  expect(z.toJSONSchema(answers.modelAnswer)).toMatchObject({ required: expect.arrayContaining(['id', 'owned_by']) });
+  answers.listOf(answers.modelAnswer()).parse(await (await app.request('/v1/models')).json());
+  expect(z.toJSONSchema(answers.modelAnswer())).toMatchObject({ required: expect.arrayContaining(['id', 'owned_by']) });
 });

@@ -3,18 +3,19 @@ import { encodeError } from '../../wire/openai/errors.ts';
 import type { Asset } from '../asset.ts';
 import { endpoint } from '../endpoint.ts';
 import type { HttpDeps } from '../env.ts';
+import { openApiDocument } from '../openapi.ts';
 
 /** Files of the browsable reference, by name; undefined where there is none. */
 export type DocsAsset = (name: string) => Promise<Asset | undefined>;
 
-/** `GET /openapi.json`; loaded and made once, when somebody asks. */
+/** `GET /openapi.json`; made once, when somebody asks. */
 export function openApi(deps: HttpDeps, version: string) {
   let document: object | undefined;
   return endpoint(
     deps,
     encodeError,
     async (_c, { json }) => {
-      document ??= (await import('../openapi.ts')).openApiDocument(version);
+      document ??= openApiDocument(version);
       json(document);
     },
     { authenticated: false },

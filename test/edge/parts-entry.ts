@@ -1,0 +1,2 @@
+export { Environment } from '@marcbachmann/cel-js';
+export { calcPrice } from '@pydantic/genai-prices';
