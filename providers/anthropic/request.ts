@@ -12,7 +12,7 @@ import {
 } from '../shared/content.ts';
 
 /** What Anthropic wants to know even if the client did not say. */
-export const defaultMaxTokens = 4096;
+const defaultMaxTokens = 4096;
 const minThinkingTokens = 1024;
 
 /** Our request as a Messages body (https://docs.anthropic.com/en/api/messages). */

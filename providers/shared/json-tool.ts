@@ -3,7 +3,7 @@ import type { JsonObject } from '../../src/core/json.ts';
 import type { ChatRequest, Tool } from '../../src/core/request.ts';
 
 /** The tool by which a target without structured output answers in JSON; its arguments become the answer's text. */
-export const jsonToolName = 'answer_in_json';
+const jsonToolName = 'answer_in_json';
 
 /**
  * Asks for JSON through a tool that must be called: the open emulation of `response_format` where the target has tools

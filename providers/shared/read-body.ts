@@ -4,7 +4,7 @@ import type { TransportBody } from '../../src/core/transport.ts';
 import { answerTooLarge } from '../../src/transport/errors.ts';
 
 /** Larger whole answers are refused: embeddings of a full batch are some tens of MiB. */
-export const maxAnswerBytes = 64 * 1024 * 1024;
+const maxAnswerBytes = 64 * 1024 * 1024;
 
 export interface ReadLimits {
   readonly maxBytes?: number;

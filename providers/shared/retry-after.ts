@@ -24,7 +24,7 @@ export function retryAfterMs(
 }
 
 /** `1h2m3.5s`, `250ms`, `6m0s`: Go's durations, as OpenAI and Google write them. */
-export function parseDuration(text: string | undefined): number | undefined {
+function parseDuration(text: string | undefined): number | undefined {
   if (!text || !/^(\d+(\.\d+)?(h|ms|m|s))+$/.test(text)) return undefined;
   const units: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
   let ms = 0;

@@ -136,7 +136,7 @@ const text = (value: unknown): string | undefined =>
 const isPlainWords = (body: string) => body.trim() !== '' && body.length < 500 && !body.includes('<');
 
 /** Without anything that looks like a key, and of bounded length. */
-export function clean(message: string, secrets: readonly string[]): string {
+function clean(message: string, secrets: readonly string[]): string {
   for (const secret of secrets) if (secret.length >= 4) message = message.replaceAll(secret, '[key]');
   const safe = message
     .replace(/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, '$1 [key]')

@@ -5,8 +5,8 @@ import { parseAnswer, readText } from './read-body.ts';
 import { upstreamError } from './upstream-error.ts';
 
 /** Request headers by which a caller brings a key or an address of its own; they never leave as they came. */
-export const callerKeyHeader = 'x-tidegate-upstream-key';
-export const callerUrlHeader = 'x-tidegate-upstream-url';
+const callerKeyHeader = 'x-tidegate-upstream-key';
+const callerUrlHeader = 'x-tidegate-upstream-url';
 
 /** How requests get their credentials: in a header that depends on nothing else, or by signing the whole request. */
 export type Sign = KeyHeader | SignRequest;

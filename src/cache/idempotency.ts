@@ -191,7 +191,7 @@ export function createIdempotency({
 }
 
 /** How the names of one caller's answers begin, so that they can be forgotten with it. */
-export const idempotentPrefix = (callerId: string): string => `idempotent:${callerId}:`;
+const idempotentPrefix = (callerId: string): string => `idempotent:${callerId}:`;
 
 const replayed = ({ target, events, given }: StoredAnswer): Run => ({
   target,

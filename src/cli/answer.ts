@@ -120,4 +120,4 @@ export function formatStats({ paint }: Cli, answer: Answer): string {
 }
 
 /** Without control characters, so that an answer cannot move the cursor, set the title or fill the clipboard. */
-export const printable = (text: string): string => text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '');
+const printable = (text: string): string => text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '');

@@ -46,7 +46,7 @@ export function processCli(signal: AbortSignal): Cli {
 }
 
 /** NO_COLOR and FORCE_COLOR as their conventions say; else colour where a terminal shows it. */
-export function useColor(env: Cli['env'], stream: { isTTY?: boolean }): boolean {
+function useColor(env: Cli['env'], stream: { isTTY?: boolean }): boolean {
   if (env['NO_COLOR']) return false;
   if (env['FORCE_COLOR']) return env['FORCE_COLOR'] !== '0';
   return stream.isTTY === true && env['TERM'] !== 'dumb';

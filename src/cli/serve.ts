@@ -64,7 +64,7 @@ Ctrl-C once lets running answers end, twice stops at once.`,
     });
 
 /** What the gateway's flags mean to `startGateway`; every command that starts one uses this. */
-export function startOptions(cli: Cli, { config, host, port, model }: GatewayFlags): StartOptions {
+function startOptions(cli: Cli, { config, host, port, model }: GatewayFlags): StartOptions {
   return {
     env: cli.env,
     ...(config === undefined ? {} : { configFile: config }),

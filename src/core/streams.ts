@@ -9,30 +9,6 @@ export interface ReadyIterator<T> extends AsyncIterator<T> {
 }
 
 /**
- * Pulls the first item, so that a failure before it is still an exception; the returned iterable starts with it again.
- * Closing the returned iterable closes the source.
- */
-export async function prime<T>(source: AsyncIterable<T>): Promise<AsyncIterable<T>> {
-  const iterator = source[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  let pending: IteratorResult<T> | undefined = first;
-  return {
-    [Symbol.asyncIterator]: () => ({
-      next: () => {
-        if (!pending) return iterator.next();
-        const result = pending;
-        pending = undefined;
-        return Promise.resolve(result);
-      },
-      return: async (value?: unknown) => {
-        await iterator.return?.(value);
-        return { done: true, value: undefined };
-      },
-    }),
-  };
-}
-
-/**
  * `for await` that waits only where it has to. `take` says what to wait for before the next item, or false to stop;
  * the source is closed when it stops or throws.
  */
@@ -53,28 +29,6 @@ export async function forEachOf<T>(
       if (!goesOn) await iterator.return?.();
     }
     if (!goesOn) return;
-  }
-}
-
-/** Calls `see` with each item on its way, `end` exactly once: with the error, or undefined when complete or abandoned. */
-export async function* tap<T>(
-  source: AsyncIterable<T>,
-  see: (item: T) => void,
-  end: (error: unknown, complete: boolean) => void = () => {},
-): AsyncGenerator<T> {
-  let complete = false;
-  let failure: unknown;
-  try {
-    for await (const item of source) {
-      see(item);
-      yield item;
-    }
-    complete = true;
-  } catch (error) {
-    failure = error;
-    throw error;
-  } finally {
-    end(failure, complete);
   }
 }
 

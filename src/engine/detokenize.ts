@@ -1,5 +1,5 @@
 /** Vocabulary types of llama.cpp whose raw token texts we can turn into bytes ourselves. */
-export const vocabularyTypes = { sentencePiece: 1, bytePair: 2 } as const;
+const vocabularyTypes = { sentencePiece: 1, bytePair: 2 } as const;
 
 /**
  * The bytes of a token's raw vocabulary text. Byte-pair vocabularies write each byte as one printable character (GPT-2's

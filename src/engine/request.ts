@@ -146,7 +146,7 @@ const maxGrammarCharacters = 256 * 1024;
 const maxGrammarDepth = 100;
 
 /** llama.cpp parses grammars by recursion and dies of deep ones. */
-export function checkGrammarSize(gbnf: string): string {
+function checkGrammarSize(gbnf: string): string {
   if (gbnf.length > maxGrammarCharacters) {
     throw new GatewayError('invalid_request', `The grammar is longer than ${maxGrammarCharacters} characters.`, {
       param: 'grammar',

@@ -13,7 +13,7 @@ function remainder(digits: string, modulus: number): number {
 }
 
 /** ISO/IEC 7812: from the right, each second digit counts twice. */
-export function luhn(text: string): boolean {
+function luhn(text: string): boolean {
   let sum = 0;
   let count = 0;
   for (let i = text.length - 1; i >= 0; i--) {

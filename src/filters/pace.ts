@@ -2,7 +2,7 @@ import type { CompletionEvent } from '../core/event.ts';
 import type { ReadyIterator } from '../core/streams.ts';
 
 /** So much text is read at once; at the slowest that patterns can be it takes some ten milliseconds. */
-export const sliceUnits = 2_048;
+const sliceUnits = 2_048;
 /** Others get their turn after so long: streams beside this one must not wait for a huge text. */
 const turnMs = 8;
 

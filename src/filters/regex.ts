@@ -16,11 +16,11 @@ export interface SymbolSet {
   test(code: number): boolean;
 }
 
-export const maxRegexSymbols = 8_192;
+const maxRegexSymbols = 8_192;
 const maxRegexPositions = 16_384;
 
 /** Why a regular expression is refused, in words for the person who wrote it. */
-export class RegexError extends Error {
+class RegexError extends Error {
   constructor(source: string, reason: string) {
     super(`The regular expression /${source}/ ${reason}`);
     this.name = 'RegexError';
@@ -171,7 +171,7 @@ interface Size {
 }
 
 /** Least and greatest match length in symbols, and how many positions the tree unrolls to. */
-export function measure(node: RegexNode): Size {
+function measure(node: RegexNode): Size {
   switch (node.type) {
     case 'set':
       return { min: 1, max: 1, positions: 1 };

@@ -55,7 +55,7 @@ import { applyTemplate, detokenize, embeddings, moderations, rerank, tokenize } 
 import { createStreamLogs } from './stream-log.ts';
 
 /** Endpoints that are passed on as they are. */
-export const forwarded = [
+const forwarded = [
   '/audio/speech',
   '/audio/transcriptions',
   '/audio/translations',

@@ -28,7 +28,7 @@ export interface Turn {
 }
 
 /** OpenAI keeps responses for thirty days. */
-export const keptSeconds = 30 * 24 * 3600;
+const keptSeconds = 30 * 24 * 3600;
 /** Longer chains of `previous_response_id` are cut at their beginning. */
 const maxChain = 1000;
 const nowSeconds = () => Math.floor(Date.now() / 1000);

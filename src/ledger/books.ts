@@ -55,7 +55,7 @@ const longestPauseMs = 10_000;
 const adoptEveryMs = 30_000;
 
 /** Puts entries into the database once each, in batches, off every request's way. */
-export async function writeTo(db: Db, audit: AuditTable, entries: readonly Entry[]): Promise<void> {
+async function writeTo(db: Db, audit: AuditTable, entries: readonly Entry[]): Promise<void> {
   const rows = entries.flatMap((entry) => (entry.kind === 'usage' ? [insertUsage(entry.row)] : []));
   if (rows.length > 0) await db.transaction(rows);
   const events = entries.flatMap((entry) => (entry.kind === 'audit' ? [entry.event] : []));

@@ -91,7 +91,7 @@ export function limitHeaders(
 }
 
 /** Durations as OpenAI writes them: `120ms`, `7.5s`, `6m0s`. */
-export function spokenDuration(ms: number): string {
+function spokenDuration(ms: number): string {
   if (ms < 1000) return `${Math.max(0, Math.ceil(ms))}ms`;
   const seconds = Math.ceil(ms / 100) / 10;
   if (seconds < 60) return `${seconds}s`;

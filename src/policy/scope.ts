@@ -3,7 +3,7 @@ import type { Route } from '../core/route.ts';
 import type { Caller } from '../core/run.ts';
 
 /** Whether a list of names, some ending in `*`, holds `name`. An absent list holds everything. */
-export function inScope(names: readonly string[] | undefined, name: string): boolean {
+function inScope(names: readonly string[] | undefined, name: string): boolean {
   return (
     !names || names.some((entry) => entry === name || (entry.endsWith('*') && name.startsWith(entry.slice(0, -1))))
   );

@@ -1,6 +1,5 @@
 import { parseDocument } from 'yaml';
 import * as z from 'zod';
-import type { JsonObject } from '../core/json.ts';
 import { once } from '../core/once.ts';
 import { type JinjaTemplate, parseTemplate } from './jinja.ts';
 
@@ -75,7 +74,7 @@ export interface PromptVersion {
 }
 
 /** A prompt file that cannot be used; the message names file and line. */
-export class PromptFileError extends Error {
+class PromptFileError extends Error {
   constructor(file: string, line: number | undefined, reason: string) {
     super(`${file}${line === undefined ? '' : `:${line}`}: ${reason}`);
     this.name = 'PromptFileError';
@@ -152,14 +151,3 @@ function includePartials(text: string, partials: Readonly<Record<string, string>
 }
 
 const lineAt = (text: string, offset: number): number => text.slice(0, offset).split('\n').length;
-
-/** The JSON Schema of all variables together, for listings and checks. */
-export function variablesSchema({ variables }: PromptVersion): JsonObject {
-  const properties = Object.fromEntries(
-    Object.entries(variables).map(([name, { optional: _, ...schema }]) => [name, schema]),
-  );
-  const required = Object.entries(variables)
-    .filter(([, { optional, default: fallback }]) => !optional && fallback === undefined)
-    .map(([name]) => name);
-  return { type: 'object', properties, required, additionalProperties: false } as JsonObject; // YAML holds JSON values only
-}

@@ -10,7 +10,7 @@ export interface BreakerLimits {
   readonly openMs: number;
 }
 
-export const defaultBreaker: BreakerLimits = {
+const defaultBreaker: BreakerLimits = {
   consecutive: 5,
   failureShare: 0.5,
   minCalls: 20,

@@ -14,7 +14,7 @@ export interface RetryBudgetLimits {
   readonly burst: number;
 }
 
-export const defaultRetryBudget: RetryBudgetLimits = { share: 0.1, burst: 10 };
+const defaultRetryBudget: RetryBudgetLimits = { share: 0.1, burst: 10 };
 
 export function createRetryBudget({ share, burst }: RetryBudgetLimits = defaultRetryBudget): RetryBudget {
   let balance = burst;

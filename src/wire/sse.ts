@@ -15,14 +15,11 @@ export const sseHeaders = {
 } as const;
 
 /** Larger events end the stream with an error: an endless line must not fill the memory. */
-export const maxSseEventBytes = 16 * 1024 * 1024;
+const maxSseEventBytes = 16 * 1024 * 1024;
 
 /** A comment: keeps proxies and clients awake, and no SDK sees it. */
 export const ssePing = ': ping\n\n';
 export const sseDone = 'data: [DONE]\n\n';
-
-const encoder = new TextEncoder();
-export const ssePingBytes = encoder.encode(ssePing);
 
 /** `json` has no raw line breaks, as JSON.stringify makes it. */
 export const encodeSse = (json: string): string => `data: ${json}\n\n`;

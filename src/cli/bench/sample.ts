@@ -50,12 +50,12 @@ export interface Summary {
 }
 
 /** Time per output token after the first; undefined with fewer than two. */
-export function tpotOf({ ttftMs, startedMs, endedMs, outputTokens }: Sample): number | undefined {
+function tpotOf({ ttftMs, startedMs, endedMs, outputTokens }: Sample): number | undefined {
   if (ttftMs === undefined || outputTokens < 2) return undefined;
   return (endedMs - startedMs - ttftMs) / (outputTokens - 1);
 }
 
-export function meets(sample: Sample, { ttftMs, tpotMs, totalMs }: Objective): boolean {
+function meets(sample: Sample, { ttftMs, tpotMs, totalMs }: Objective): boolean {
   if (sample.error !== undefined || sample.ttftMs === undefined) return false;
   if (ttftMs !== undefined && sample.ttftMs > ttftMs) return false;
   if (tpotMs !== undefined && (tpotOf(sample) ?? 0) > tpotMs) return false;

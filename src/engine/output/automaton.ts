@@ -8,7 +8,7 @@ export interface AutomatonState {
 export type Automaton = readonly AutomatonState[];
 
 /** More states than this and a language counts as too large to compile. */
-export const maxStates = 4000;
+const maxStates = 4000;
 export class AutomatonTooLarge extends Error {}
 
 export const lastCodePoint = 0x10ffff;

@@ -194,7 +194,7 @@ export function parsePattern(source: string): ParsedPattern {
 }
 
 /** In order and without overlaps. */
-export function unite(ranges: Ranges): Ranges {
+function unite(ranges: Ranges): Ranges {
   const out: [number, number][] = [];
   for (const [first, last] of [...ranges].sort((a, b) => a[0] - b[0])) {
     const before = out.at(-1);

@@ -322,7 +322,7 @@ export function createOutputParser({ choice, calls, thinking }: ParserOptions): 
 }
 
 /** How many of the last characters of `text` may be the beginning of `mark`. */
-export function livePrefix(text: string, mark: string): number {
+function livePrefix(text: string, mark: string): number {
   for (let length = Math.min(text.length, mark.length - 1); length > 0; length--) {
     if (mark.startsWith(text.slice(-length))) return length;
   }

@@ -116,7 +116,7 @@ function holds(
   }
 }
 
-export function hasType(value: Json, type: Json): boolean {
+function hasType(value: Json, type: Json): boolean {
   if (type === 'integer') return Number.isInteger(value);
   if (type === 'array') return Array.isArray(value);
   if (type === 'null') return value === null;

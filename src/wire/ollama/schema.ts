@@ -5,7 +5,7 @@ import { once } from '../../core/once.ts';
 
 const jsonObject = once(() => z.record(z.string(), z.unknown()));
 
-export const ollamaOptionsSchema = once(() =>
+const ollamaOptionsSchema = once(() =>
   z.looseObject({
     temperature: z.number().min(0).nullish(),
     top_k: z.number().int().nullish(),

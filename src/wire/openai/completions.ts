@@ -141,7 +141,7 @@ const wantedLogprobs = (request: ChatRequest): number | undefined => {
   return typeof wanted === 'number' ? wanted : undefined;
 };
 
-export function createCompletionEncoder(meta: AnswerMeta): StreamEncoder {
+function createCompletionEncoder(meta: AnswerMeta): StreamEncoder {
   const includeUsage = meta.request.answer?.['includeUsage'] === true;
   const top = wantedLogprobs(meta.request);
   const echo = meta.request.prompt?.echo === true;

@@ -59,7 +59,7 @@ export function encodeEmbeddings(result: EmbeddingResult, model: string, encodin
 }
 
 /** Little-endian float32, as the SDKs decode it. */
-export function base64Floats(vector: readonly number[] | Float32Array): string {
+function base64Floats(vector: readonly number[] | Float32Array): string {
   const view = new DataView(new ArrayBuffer(vector.length * 4));
   for (let index = 0; index < vector.length; index++) view.setFloat32(index * 4, vector[index] ?? 0, true);
   let binary = '';

@@ -172,7 +172,7 @@ export function createChatEncoder(asked: ChatAnswer): StreamEncoder {
 }
 
 /** The error as the stream's last event: the one form that every SDK raises. */
-export const encodeChatFailure = (error: GatewayError): string => encodeSse(JSON.stringify(encodeError(error)));
+const encodeChatFailure = (error: GatewayError): string => encodeSse(JSON.stringify(encodeError(error)));
 
 /**
  * `tool_calls` whenever there are calls and never without: agents loop on either mistake. A refusal in the model's own

@@ -69,7 +69,7 @@ function decodeAssistant(body: Extract<MessageBody, { role: 'assistant' }>, lega
   return withName(message, body.name);
 }
 
-export function decodeToolCall(call: z.output<ReturnType<typeof toolCallSchema>>): ToolCall {
+function decodeToolCall(call: z.output<ReturnType<typeof toolCallSchema>>): ToolCall {
   if (call.type === 'custom') {
     return { id: call.id, kind: 'custom', name: call.custom.name, arguments: call.custom.input };
   }

@@ -107,7 +107,7 @@ const toolName = once(() =>
     z.looseObject({ type: z.literal('custom'), custom: z.looseObject({ name: z.string() }) }),
   ]),
 );
-export const toolChoiceSchema = once(() =>
+const toolChoiceSchema = once(() =>
   z.union([
     z.enum(['none', 'auto', 'required']),
     z.discriminatedUnion('type', [
@@ -121,7 +121,7 @@ export const toolChoiceSchema = once(() =>
   ]),
 );
 
-export const responseFormatSchema = once(() =>
+const responseFormatSchema = once(() =>
   z.discriminatedUnion('type', [
     z.looseObject({ type: z.literal('text') }),
     z.looseObject({ type: z.literal('json_object'), schema: jsonObject().nullish() }),

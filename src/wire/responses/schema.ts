@@ -34,7 +34,6 @@ export const reasoningItemSchema = once(() =>
     encrypted_content: z.string().nullish(),
   }),
 );
-export const itemReferenceSchema = once(() => z.looseObject({ id: z.string().min(1) }));
 
 export const functionToolSchema = once(() =>
   z.looseObject({
@@ -53,7 +52,7 @@ export const customToolSchema = once(() =>
 );
 export const namespaceToolSchema = once(() => z.looseObject({ name: z.string(), tools: z.array(looseType()) }));
 
-export const textFormatSchema = once(() =>
+const textFormatSchema = once(() =>
   z.discriminatedUnion('type', [
     z.looseObject({ type: z.literal('text') }),
     z.looseObject({ type: z.literal('json_object') }),

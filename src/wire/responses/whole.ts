@@ -12,7 +12,7 @@ export function encodeResponse(collected: Collected, answer: ResponseAnswer): Js
 }
 
 /** The events that a whole answer would have been streamed in, one per piece. */
-export function* eventsOf(collected: Collected): Generator<CompletionEvent> {
+function* eventsOf(collected: Collected): Generator<CompletionEvent> {
   for (const [choice, one] of collected.choices.entries()) {
     for (const { text, ...rest } of one.reasoning) {
       yield { type: 'reasoning-delta', choice, text };
