@@ -33,11 +33,17 @@ export function beginTrace(headers: Readonly<Record<string, string>>, ratio = 1)
   };
 }
 
+const hexDigits = '0123456789abcdef';
+
 /**
  * Span id of the request's call number `attempt` (from 0). Made from the root's id, so that who sends the call and who
  * writes the trace agree without telling each other.
  */
 export function attemptSpanId({ spanId }: TraceContext, attempt: number): string {
+  if (attempt < 15) {
+    const last = hexDigits.indexOf(spanId.charAt(15)) ^ (attempt + 1); // nearly always only the last digit differs
+    return spanId.slice(0, 15) + hexDigits.charAt(last);
+  }
   const low = (Number.parseInt(spanId.slice(8), 16) ^ (attempt + 1)) >>> 0;
   return spanId.slice(0, 8) + low.toString(16).padStart(8, '0');
 }
@@ -59,12 +65,13 @@ export function upstreamHeaders(
   attempt: number,
 ): Record<string, string> {
   const sent: Record<string, string> = { 'x-request-id': requestId };
+  if (trace) {
+    sent['traceparent'] = `00-${trace.traceId}-${attemptSpanId(trace, attempt)}-${trace.sampled ? '01' : '00'}`;
+    if (trace.state !== undefined) sent['tracestate'] = trace.state;
+  }
   for (const name of ownCredentials) {
     const value = headers[name];
     if (value !== undefined) sent[name] = value;
   }
-  if (!trace) return sent;
-  sent['traceparent'] = `00-${trace.traceId}-${attemptSpanId(trace, attempt)}-${trace.sampled ? '01' : '00'}`;
-  if (trace.state !== undefined) sent['tracestate'] = trace.state;
   return sent;
 }

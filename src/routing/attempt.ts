@@ -4,14 +4,16 @@ import { nearestNames } from '../core/nearest.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { Route, Routing } from '../core/route.ts';
 import type { RequestContext } from '../core/run.ts';
-import { answer, type DecodeWire } from './answer.ts';
+import { answer } from './answer.ts';
 import { classify } from './classify.ts';
+import type { DecodeWire } from './delivery.ts';
 import { createDrain } from './drain.ts';
 import { type Facts, factsOf } from './facts.ts';
 import { startHealthChecks } from './health.ts';
 import { defaultRetry, defaultTakeover, defaultTimeouts, type RoutedModel, type RouteRules } from './model.ts';
-import { breaksPlace, nobodyLeft, type Plan, planFor } from './plan.ts';
-import { createScope } from './scope.ts';
+import type { OpeningDeps } from './opening.ts';
+import { breaksPlace, nobodyLeft, type Plan, type Planned, planFor } from './plan.ts';
+import { Scope } from './scope.ts';
 import { isFree, type Shadow, type ShadowReport, startShadow } from './shadow.ts';
 import { createTargetStates, type TargetStates } from './state.ts';
 import { ordered } from './strategies/ordered.ts';
@@ -57,6 +59,7 @@ export interface Explanation {
 }
 
 const keptVersions = 10_000;
+const noTrial: Pick<Planned, 'trial'> = {};
 
 /** A route without rules: its targets in order, with the usual limits. */
 export function rulesOf(model: RoutedModel): RouteRules {
@@ -106,6 +109,7 @@ export function createRouting(
   const told = (verdict: Verdict | undefined) => {
     if (verdict) onEvent({ type: 'verdict', ...verdict });
   };
+  const report: OpeningDeps['report'] = ({ trial }, version, outcome) => told(trial?.trial.record(version, outcome));
   /** Which version answered what, for feedback that comes later. */
   const versions = new Map<string, { readonly trial: Trial; readonly version: Version }>();
   const remember = (requestId: string, trial: { readonly trial: Trial; readonly version: Version }) => {
@@ -152,7 +156,7 @@ export function createRouting(
       if (plan.shedMs !== undefined) throw shed(plan, model.name);
       if (plan.targets.length === 0) throw nobodyLeft(plan, model.name, clock.now());
 
-      const scope = createScope(context.signal, rules.timeouts.totalMs);
+      const scope = new Scope(context.signal, rules.timeouts.totalMs);
       const leave = drain.enter(scope.abort);
       let shadow: Shadow | undefined;
       const run = await answer(
@@ -161,9 +165,9 @@ export function createRouting(
           clock,
           random,
           states,
-          ...(decodeWire && { decodeWire }),
-          report: ({ trial }, version, outcome) => told(trial?.trial.record(version, outcome)),
-          watch: (event) => shadow?.watch(event),
+          decodeWire,
+          report,
+          watch: rules.shadow && ((event) => shadow?.watch(event)),
           ended: (error) => {
             scope.clear();
             leave();
@@ -171,7 +175,7 @@ export function createRouting(
           },
         },
       );
-      const { trial } = plan.targets.find(({ leaf }) => leaf.target.name === run.target) ?? {};
+      const { trial } = plan.targets.find(({ leaf }) => leaf.target.name === run.target) ?? noTrial;
       if (trial) remember(context.requestId, trial);
       const { shadow: rule } = rules;
       if (

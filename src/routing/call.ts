@@ -6,7 +6,7 @@ import type { ChatRequest } from '../core/request.ts';
 import type { Target } from '../core/route.ts';
 import { abortError } from '../core/signals.ts';
 import type { ReadyIterator } from '../core/streams.ts';
-import { type CallWatch, watchCall } from './deadlines.ts';
+import { CallWatch } from './deadlines.ts';
 import { limitsOf, type Timeouts } from './model.ts';
 import type { TargetState } from './state.ts';
 
@@ -14,6 +14,8 @@ import type { TargetState } from './state.ts';
 export interface Call {
   readonly target: Target;
   readonly startedMs: number;
+  /** How long the first token took; undefined until it is there. */
+  readonly ttftMs: number | undefined;
   /** The events that `openCall` already took, then the rest. */
   next(): Promise<IteratorResult<CompletionEvent>>;
   /** The same where nobody has to wait for it. */
@@ -39,8 +41,6 @@ export interface CallOrder {
   readonly untilToken?: boolean;
   /** An answer that is not streamed counts as begun when it is whole: nobody could go on from a part of it. */
   readonly untilWhole?: boolean;
-  /** Told once, when the first token is there. */
-  readonly onFirstToken?: (ttftMs: number) => void;
 }
 
 /** Code of the route's own total deadline: passed before a first token it counts against the target. */
@@ -59,126 +59,159 @@ function sizeOf(event: CompletionEvent): number {
 }
 
 /** Sends the request and resolves with the answer's first event; throws GatewayError, having told the target's state. */
-export async function openCall(order: CallOrder): Promise<Call> {
-  const { target, state, request, clock } = order;
-  const startedMs = clock.now();
-  const watch = watchCall(order.options.signal, limitsOf(order.timeouts, target), target.name, clock);
-  const call = begin(order, watch, startedMs);
-  let iterator: ReadyIterator<CompletionEvent>;
-  try {
-    iterator = target.provider
-      .stream({ ...request, model: target.model }, { ...order.options, signal: watch.signal })
-      [Symbol.asyncIterator]();
-  } catch (error) {
-    throw call.fail(error);
-  }
-  const held: CompletionEvent[] = [];
-  let ended = false;
-
-  const seen = <T extends IteratorResult<CompletionEvent>>(result: T): T => {
-    if (!result.done && visible(result.value)) call.token();
-    else if (!result.done && result.value.type === 'progress') call.progress();
-    return result;
-  };
-  const pull = () => watch.pull(iterator, seen);
-  const there = () => {
-    const result = watch.ready(iterator);
-    return result && seen(result);
-  };
-  const decided = (event: CompletionEvent) => (order.untilToken ? visible(event) : event.type !== 'start');
-  try {
-    let size = 0;
-    let untilWhole = order.untilWhole ?? false;
-    for (;;) {
-      const result = there() ?? (await pull());
-      if (result.done) {
-        if (!held.some(visible)) throw new GatewayError('upstream_failed', `${target.name} ended without an answer.`);
-        ended = true;
-        break;
-      }
-      held.push(result.value);
-      size += sizeOf(result.value);
-      if (result.value.type === 'wire' && !request.stream) untilWhole = true;
-      if (untilWhole ? size > mostHeld : decided(result.value)) break;
-    }
-  } catch (error) {
-    void iterator.return?.(undefined)?.catch(() => {});
-    throw call.fail(error);
-  }
-  state.retries.deposit();
-
-  return {
-    target,
-    startedMs,
-    next: () => {
-      const first = held.shift();
-      if (first) return Promise.resolve({ done: false, value: first });
-      return ended ? Promise.resolve({ done: true, value: undefined }) : pull();
-    },
-    ready() {
-      const first = held.shift();
-      if (first) return { done: false, value: first };
-      return ended ? { done: true, value: undefined } : there();
-    },
-    fail: call.fail,
-    succeed: call.succeed,
-    cancel(reason) {
-      if (call.succeeded()) return; // nothing is left to stop, and an abort is dear
-      watch.abort(reason);
-      void iterator.return?.(undefined)?.catch(() => {}); // it was told by its signal; this runs its `finally`
-      call.fail(reason);
-    },
-  };
+export function openCall(order: CallOrder): Promise<Call> {
+  return new TargetCall(order).open();
 }
 
-/** The bookkeeping of one call: in-flight work, breaker, latency, cool-down; ended exactly once. */
-function begin({ state, tokens, clock, options, onFirstToken }: CallOrder, watch: CallWatch, startedMs: number) {
-  let open = true;
-  let begun = false;
-  let succeeded = false;
-  state.inFlight += 1;
-  state.inFlightTokens += tokens;
-  const close = () => {
-    if (!open) return false;
-    open = false;
+/** With the bookkeeping of the call: in-flight work, breaker, latency, cool-down; ended exactly once. */
+class TargetCall implements Call {
+  readonly target: Target;
+  readonly startedMs: number;
+  ttftMs: number | undefined;
+  readonly #order: CallOrder;
+  readonly #watch: CallWatch;
+  #iterator: ReadyIterator<CompletionEvent> | undefined;
+  readonly #held: CompletionEvent[] = [];
+  #given = 0;
+  #ended = false;
+  /** On the target's books. */
+  #isOpen = true;
+  #succeeded = false;
+
+  constructor(order: CallOrder) {
+    const { target, state, clock, options } = order;
+    this.#order = order;
+    this.target = target;
+    this.startedMs = clock.now();
+    state.inFlight += 1;
+    state.inFlightTokens += order.tokens;
+    this.#watch = new CallWatch(limitsOf(order.timeouts, target), target.name, clock);
+    if (options.signal.aborted) this.#watch.abort(abortError(options.signal));
+    else options.signal.addEventListener('abort', this, { once: true });
+  }
+
+  async open(): Promise<Call> {
+    const { target, state, request, options } = this.#order;
+    const { signal } = this.#watch;
+    try {
+      const asked = request.model === target.model ? request : { ...request, model: target.model };
+      this.#iterator = target.provider.stream(asked, { ...options, signal })[Symbol.asyncIterator]();
+      await this.#hold(this.#iterator);
+    } catch (error) {
+      this.#close();
+      throw this.fail(error);
+    }
+    state.retries.deposit();
+    return this;
+  }
+
+  /** Takes events up to the one that decides that the answer has begun. */
+  async #hold(iterator: ReadyIterator<CompletionEvent>): Promise<void> {
+    const { request, untilToken = false } = this.#order;
+    let { untilWhole = false } = this.#order;
+    let size = 0;
+    for (;;) {
+      const result = this.#there(iterator) ?? (await this.#watch.pull(iterator, this));
+      if (result.done) {
+        if (!this.#held.some(visible)) {
+          throw new GatewayError('upstream_failed', `${this.target.name} ended without an answer.`);
+        }
+        this.#ended = true;
+        return;
+      }
+      const event = result.value;
+      this.#held.push(event);
+      size += sizeOf(event);
+      if (event.type === 'wire' && !request.stream) untilWhole = true;
+      if (untilWhole ? size > mostHeld : untilToken ? visible(event) : event.type !== 'start') return;
+    }
+  }
+
+  next(): Promise<IteratorResult<CompletionEvent>> {
+    const held = this.#nextHeld();
+    if (held) return Promise.resolve({ done: false, value: held });
+    if (this.#ended || !this.#iterator) return Promise.resolve({ done: true, value: undefined });
+    return this.#watch.pull(this.#iterator, this);
+  }
+
+  ready(): IteratorResult<CompletionEvent, undefined> | undefined {
+    const held = this.#nextHeld();
+    if (held) return { done: false, value: held };
+    if (this.#ended || !this.#iterator) return { done: true, value: undefined };
+    return this.#there(this.#iterator);
+  }
+
+  #nextHeld(): CompletionEvent | undefined {
+    if (this.#given < this.#held.length) return this.#held[this.#given++];
+    this.#given = this.#held.length = 0;
+    return undefined;
+  }
+
+  #there(iterator: ReadyIterator<CompletionEvent>): IteratorResult<CompletionEvent, undefined> | undefined {
+    const result = this.#watch.ready(iterator);
+    if (result) this.seen(result);
+    return result;
+  }
+
+  /** Told of everything that the target gives. */
+  seen(result: IteratorResult<CompletionEvent>): void {
+    if (result.done || this.ttftMs !== undefined) return;
+    if (visible(result.value)) this.#begin();
+    else if (result.value.type === 'progress') this.#watch.progressed();
+  }
+
+  #begin(): void {
+    const { state, clock } = this.#order;
+    const now = clock.now();
+    this.ttftMs = now - this.startedMs;
+    state.breaker.success(now);
+    state.latency.observe(this.ttftMs, now);
+    this.#watch.begun();
+  }
+
+  succeed(): void {
+    if (this.#settle()) this.#succeeded = true;
+  }
+
+  fail(error: unknown): GatewayError {
+    const failure = toGatewayError(error);
+    const { state, clock } = this.#order;
+    if (this.#settle()) blame(state, failure, this.ttftMs !== undefined, clock.now());
+    return failure;
+  }
+
+  cancel(reason: GatewayError): void {
+    if (this.#succeeded) return; // nothing is left to stop, and an abort is dear
+    this.#watch.abort(reason);
+    this.#close(); // it was told by its signal; this runs its `finally`
+    this.fail(reason);
+  }
+
+  /** The client's signal aborts; one that leaves before anybody pulls must not leave its work on the books. */
+  handleEvent(): void {
+    const { state, clock, options } = this.#order;
+    const reason = abortError(options.signal);
+    this.#watch.abort(reason);
+    if (!this.#settle() || this.ttftMs !== undefined) return;
+    if (reason.code === totalTimeout) state.breaker.failure(clock.now());
+    else state.breaker.neutral();
+  }
+
+  #close(): void {
+    void this.#iterator?.return?.(undefined)?.catch(() => {});
+  }
+
+  /** Off the books; false if it was already. */
+  #settle(): boolean {
+    if (!this.#isOpen) return false;
+    this.#isOpen = false;
+    const { state, tokens, options } = this.#order;
     state.inFlight -= 1;
     state.inFlightTokens -= tokens;
-    watch.clear();
-    options.signal.removeEventListener('abort', onClient);
+    this.#watch.clear();
+    options.signal.removeEventListener('abort', this);
     return true;
-  };
-  // A client that leaves before anybody pulls must not leave its work on the books.
-  const onClient = () => {
-    if (!close() || begun) return;
-    if (abortError(options.signal).code === totalTimeout) state.breaker.failure(clock.now());
-    else state.breaker.neutral();
-  };
-  options.signal.addEventListener('abort', onClient, { once: true });
-
-  return {
-    token() {
-      if (begun) return;
-      begun = true;
-      const now = clock.now();
-      state.breaker.success(now);
-      state.latency.observe(now - startedMs, now);
-      watch.begun();
-      onFirstToken?.(now - startedMs);
-    },
-    progress() {
-      if (!begun) watch.progressed();
-    },
-    succeed: () => {
-      if (close()) succeeded = true;
-    },
-    succeeded: () => succeeded,
-    fail(error: unknown): GatewayError {
-      const failure = toGatewayError(error);
-      if (!close()) return failure;
-      blame(state, failure, begun, clock.now());
-      return failure;
-    },
-  };
+  }
 }
 
 /** What a failure says of the target. A client's own mistake or leave says nothing; a 429 asks for a pause, no more. */

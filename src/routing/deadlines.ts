@@ -4,101 +4,134 @@ import { GatewayError } from '../core/errors.ts';
 import { abortError } from '../core/signals.ts';
 import type { ReadyIterator } from '../core/streams.ts';
 
-/** Watches one call of a target: aborts it when the client leaves, or when a deadline of its phase passes. */
-export interface CallWatch {
-  readonly signal: AbortSignal;
+export interface PhaseLimits {
+  /** 0 is no limit, of both. */
+  readonly firstTokenMs: number;
+  readonly idleMs: number;
+}
+
+/** Watches one call of a target: aborts it when it is told to, or when a deadline of its phase passes. */
+export class CallWatch {
+  readonly #aborter = createAborter();
+  readonly #limits: PhaseLimits;
+  readonly #target: string;
+  readonly #clock: Clock;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** What is left of the wait for the first token when the timer rings. */
+  #leftMs = 0;
+  #begun = false;
+  #cleared = false;
+  #rejectPull: ((reason: GatewayError) => void) | undefined;
+  /** Since when we wait for the target, -1 when we do not; a slow reader's time is not the target's. */
+  #waitingSinceMs = -1;
+
+  constructor(limits: PhaseLimits, target: string, clock: Clock) {
+    this.#limits = limits;
+    this.#target = target;
+    this.#clock = clock;
+    this.progressed();
+  }
+
+  get signal(): AbortSignal {
+    return this.#aborter.signal;
+  }
+
   /**
    * The next item, after `see` has seen it, or the reason of the abort, whichever comes first: a source that ignores its
    * signal holds nobody up.
    */
-  pull<T>(
-    iterator: AsyncIterator<T>,
-    see: (result: IteratorResult<T>) => IteratorResult<T>,
-  ): Promise<IteratorResult<T>>;
+  pull<T>(iterator: AsyncIterator<T>, see: { seen(result: IteratorResult<T>): void }): Promise<IteratorResult<T>> {
+    const { signal } = this.#aborter;
+    if (signal.aborted) return Promise.reject(abortError(signal));
+    this.#waitingSinceMs = this.#clock.now();
+    return new Promise((resolve, reject) => {
+      this.#rejectPull = reject;
+      iterator.next().then(
+        (result) => {
+          this.#rejectPull = undefined;
+          this.#waitingSinceMs = -1;
+          see.seen(result);
+          resolve(result);
+        },
+        (error: unknown) => {
+          this.#rejectPull = undefined;
+          // An aborted source throws in its own words; the reason is ours.
+          reject(signal.aborted ? abortError(signal) : error);
+        },
+      );
+    });
+  }
+
   /** The same for what is there already. */
-  ready<T>(iterator: ReadyIterator<T>): IteratorResult<T, undefined> | undefined;
+  ready<T>(iterator: ReadyIterator<T>): IteratorResult<T, undefined> | undefined {
+    return this.#aborter.signal.aborted ? undefined : iterator.ready?.();
+  }
+
   /** The target tells how far it is with the prompt: the wait for the first token begins anew. */
-  progressed(): void;
-  /** The first token is there: from now on the idle deadline counts. */
-  begun(): void;
-  abort(reason: GatewayError): void;
+  progressed(): void {
+    const { firstTokenMs } = this.#limits;
+    if (firstTokenMs <= 0 || this.#over) return;
+    clearTimeout(this.#timer);
+    this.#waitFor(firstTokenMs);
+  }
+
+  /**
+   * The first token is there: from now on the idle deadline counts. The timer that runs rings before it can have passed,
+   * and then sees to it: setting another one for every call is dearer than that.
+   */
+  begun(): void {
+    this.#begun = true;
+    if (this.#over || this.#timer !== undefined || this.#limits.idleMs <= 0) return;
+    this.#set(this.#limits.idleMs);
+  }
+
+  abort(reason: GatewayError): void {
+    if (this.#over) return;
+    clearTimeout(this.#timer);
+    this.#aborter.abort(reason);
+    this.#rejectPull?.(reason);
+  }
+
   /** Ends the watch; the signal of a call that ran to its end never aborts. */
-  clear(): void;
+  clear(): void {
+    this.#cleared = true;
+    clearTimeout(this.#timer);
+  }
+
+  get #over(): boolean {
+    return this.#cleared || this.#aborter.signal.aborted;
+  }
+
+  #waitFor(firstTokenMs: number): void {
+    const { idleMs } = this.#limits;
+    const ms = idleMs > 0 ? Math.min(firstTokenMs, idleMs) : firstTokenMs;
+    this.#leftMs = firstTokenMs - ms;
+    this.#set(ms);
+  }
+
+  #set(ms: number): void {
+    this.#timer = setTimeout(ring, ms, this);
+  }
+
+  /** Called by the timer. */
+  ring(): void {
+    if (!this.#begun) {
+      if (this.#leftMs > 0) this.#waitFor(this.#leftMs);
+      else this.#late(`gave no first token within ${this.#limits.firstTokenMs} ms`);
+      return;
+    }
+    const { idleMs } = this.#limits;
+    if (idleMs <= 0) return;
+    // One timer that looks now and then, instead of one set per token.
+    const silentMs = this.#waitingSinceMs < 0 ? 0 : this.#clock.now() - this.#waitingSinceMs;
+    if (silentMs >= idleMs) this.#late(`was silent for ${idleMs} ms`);
+    else this.#set(idleMs - silentMs);
+  }
+
+  #late(what: string): void {
+    this.abort(new GatewayError('timeout', `${this.#target} ${what}.`));
+  }
 }
 
-export function watchCall(
-  client: AbortSignal,
-  { firstTokenMs, idleMs }: { readonly firstTokenMs: number; readonly idleMs: number },
-  target: string,
-  clock: Clock,
-): CallWatch {
-  const controller = createAborter();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let cleared = false;
-  let rejectPull: ((reason: GatewayError) => void) | undefined;
-  /** Since when we wait for the target; a slow reader's time is not the target's. */
-  let waitingSinceMs: number | undefined;
-
-  const abort = (reason: GatewayError) => {
-    if (cleared || controller.signal.aborted) return;
-    clearTimeout(timer);
-    controller.abort(reason);
-    rejectPull?.(reason);
-  };
-  const onClient = () => abort(abortError(client));
-  if (client.aborted) abort(abortError(client));
-  else client.addEventListener('abort', onClient, { once: true });
-  const waitForToken = () => {
-    if (firstTokenMs <= 0 || cleared || controller.signal.aborted) return;
-    clearTimeout(timer);
-    timer = setTimeout(
-      () => abort(new GatewayError('timeout', `${target} gave no first token within ${firstTokenMs} ms.`)),
-      firstTokenMs,
-    );
-  };
-  waitForToken();
-  // One timer that looks now and then, instead of one set per token.
-  const lookAgain = (afterMs: number) => {
-    timer = setTimeout(() => {
-      const silentMs = waitingSinceMs === undefined ? 0 : clock.now() - waitingSinceMs;
-      if (silentMs >= idleMs) abort(new GatewayError('timeout', `${target} was silent for ${idleMs} ms.`));
-      else lookAgain(idleMs - silentMs);
-    }, afterMs);
-  };
-
-  return {
-    signal: controller.signal,
-    pull(iterator, see) {
-      if (controller.signal.aborted) return Promise.reject(abortError(controller.signal));
-      waitingSinceMs = clock.now();
-      return new Promise((resolve, reject) => {
-        rejectPull = reject;
-        iterator.next().then(
-          (result) => {
-            rejectPull = undefined;
-            waitingSinceMs = undefined;
-            resolve(see(result));
-          },
-          (error: unknown) => {
-            rejectPull = undefined;
-            // An aborted source throws in its own words; the reason is ours.
-            reject(controller.signal.aborted ? abortError(controller.signal) : error);
-          },
-        );
-      });
-    },
-    ready: (iterator) => (controller.signal.aborted ? undefined : iterator.ready?.()),
-    progressed: waitForToken,
-    begun() {
-      if (cleared || controller.signal.aborted) return;
-      clearTimeout(timer);
-      if (idleMs > 0) lookAgain(idleMs);
-    },
-    abort,
-    clear() {
-      cleared = true;
-      clearTimeout(timer);
-      client.removeEventListener('abort', onClient);
-    },
-  };
-}
+/** One function for all timers, not one made for each. */
+const ring = (watch: CallWatch): void => watch.ring();

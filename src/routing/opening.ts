@@ -11,6 +11,7 @@ import type { Facts } from './facts.ts';
 import { hedged } from './hedge.ts';
 import type { RouteRules } from './model.ts';
 import { nobodyLeft, type Plan, type Planned } from './plan.ts';
+import type { RetryBudget } from './retry-budget.ts';
 import { type TargetStates, unavailable } from './state.ts';
 import { continuationFor } from './takeover.ts';
 import type { Outcome, Version } from './versions.ts';
@@ -34,92 +35,56 @@ export interface AnswerOrder {
   readonly signal: AbortSignal;
 }
 
-/** What happened to one request on its way, for its record. */
-export interface Journal {
-  readonly attempts: readonly Attempt[];
-  readonly decisions: readonly Decision[];
-  decide(name: string, action: string, detail?: string): void;
-}
-
 export interface Opened {
   readonly planned: Planned;
   readonly call: Call;
-  readonly ttftMs: () => number | undefined;
 }
 
-/** Opens calls for one answer and writes them down. */
-export interface Opening extends Journal {
+/** Opens calls for one answer and writes them down, for its record. */
+export class Opening {
+  readonly attempts: Attempt[] = [];
+  readonly decisions: Decision[] = [];
+  readonly #order: AnswerOrder;
+  readonly #deps: OpeningDeps;
+  readonly #fallbacks: RetryBudget;
+  readonly #untilWhole: boolean;
+  #calls = 0;
+
+  constructor(order: AnswerOrder, deps: OpeningDeps) {
+    this.#order = order;
+    this.#deps = deps;
+    this.#fallbacks = deps.states.fallbacks(order.route);
+    this.#fallbacks.deposit();
+    const { request, plan } = order;
+    this.#untilWhole = !request.stream && !plan.targets.some(({ leaf }) => leaf.target.provider.capabilities.prefill);
+  }
+
+  decide(name: string, action: string, detail?: string): void {
+    if (this.decisions.length < 32) {
+      this.decisions.push({ stage: 'routing', name, action, ...(detail && { detail }) });
+    }
+  }
+
+  /** How a call ended, for the trial that chose its target. */
+  report(planned: Planned, failure: GatewayError | undefined, ttftMs?: number): void {
+    const { trial } = planned;
+    if (!trial || failure?.blame === 'client') return;
+    this.#deps.report(planned, trial.version, { ok: !failure, ...(ttftMs !== undefined && { ttftMs }) });
+  }
+
   /**
    * The first of the candidates that answers, with retries, back-off and hedge; throws what the last one threw. Who is
    * `continuing` an answer asks on also when a target refuses the request: the client's own was fine.
    */
-  openFirst(candidates: readonly Planned[], asked: ChatRequest, continuing?: boolean): Promise<Opened>;
-  /** How a call ended, for the trial that chose its target. */
-  report(planned: Planned, failure: GatewayError | undefined, ttftMs?: number): void;
-}
-
-export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
-  const { rules, plan, facts, request, context, signal, route } = order;
-  const { clock, random, states } = deps;
-  const attempts: Attempt[] = [];
-  const decisions: Decision[] = [];
-  const fallbacks = states.fallbacks(route);
-  fallbacks.deposit();
-  const decide = (name: string, action: string, detail?: string) => {
-    if (decisions.length < 32) decisions.push({ stage: 'routing', name, action, ...(detail && { detail }) });
-  };
-  let calls = 0;
-  const untilWhole = !request.stream && !plan.targets.some(({ leaf }) => leaf.target.provider.capabilities.prefill);
-
-  /** One call of one target, written down. */
-  const open = (planned: Planned, asked: ChatRequest, callSignal: AbortSignal, race = false): Promise<Opened> => {
-    const { target } = planned.leaf;
-    const startedMs = clock.now();
-    let ttftMs: number | undefined;
-    const written = (error?: GatewayError): Attempt => ({
-      target: target.name,
-      startedMs,
-      durationMs: clock.now() - startedMs,
-      ...(error && { error: { kind: error.kind, message: error.message, status: error.status } }),
-    });
-    return openCall({
-      target,
-      state: states.of(target.name),
-      request: asked,
-      options: { signal: callSignal, tenant: context.caller.tenant, headers: upstreamHeaders(context, calls++) },
-      timeouts: rules.timeouts,
-      clock,
-      tokens: facts.promptTokens + facts.outputTokens,
-      untilToken: race,
-      untilWhole,
-      onFirstToken: (ms) => {
-        ttftMs = ms;
-      },
-    }).then(
-      (call) => {
-        attempts.push(written());
-        return { planned, call, ttftMs: () => ttftMs };
-      },
-      (error: unknown) => {
-        const failure = toGatewayError(error);
-        attempts.push(written(failure));
-        report(planned, failure);
-        throw failure;
-      },
-    );
-  };
-  const report = (planned: Planned, failure: GatewayError | undefined, ttftMs?: number) => {
-    const { trial } = planned;
-    if (!trial || failure?.blame === 'client') return;
-    deps.report(planned, trial.version, { ok: !failure, ...(ttftMs !== undefined && { ttftMs }) });
-  };
-
-  const openFirst: Opening['openFirst'] = async (candidates, asked, continuing = false) => {
+  async openFirst(candidates: readonly Planned[], asked: ChatRequest, continuing = false): Promise<Opened> {
+    const { rules, route, signal } = this.#order;
+    const { clock, random, states } = this.#deps;
     const askOf = ({ leaf }: Planned) => (continuing ? continuationFor(leaf.target, asked) : asked);
     let last: GatewayError | undefined;
     const used = new Set<Planned>();
     let failedCalls = 0;
-    for (const [index, planned] of candidates.entries()) {
+    for (let index = 0; index < candidates.length; index++) {
+      const planned = candidates[index] as Planned; // in range
       const { target } = planned.leaf;
       const state = states.of(target.name);
       const isLast = index === candidates.length - 1;
@@ -129,8 +94,8 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
         const out = unavailable(state, now);
         if (!out && isFallback) {
           isFallback = false; // paid once, however often it is asked
-          if (!fallbacks.withdraw()) {
-            decide('fallback', 'refused', `${target.name}: budget is spent`);
+          if (!this.#fallbacks.withdraw()) {
+            this.decide('fallback', 'refused', `${target.name}: budget is spent`);
             break;
           }
         }
@@ -141,8 +106,8 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
           break;
         }
         try {
-          if (!rules.hedge) return await open(planned, askOf(planned), signal);
-          return await openHedged(planned, candidates.slice(index + 1), askOf, used, rules.hedge.afterMs);
+          if (!rules.hedge) return await this.#open(planned, askOf(planned), signal);
+          return await this.#openHedged(planned, candidates.slice(index + 1), askOf, used, rules.hedge.afterMs);
         } catch (error) {
           throwIfAborted(signal);
           const failure = toGatewayError(error);
@@ -158,7 +123,7 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
           );
           if (delayMs === undefined) break;
           if (!state.retries.withdraw()) {
-            decide('retry', 'refused', `${target.name}: budget is spent`);
+            this.decide('retry', 'refused', `${target.name}: budget is spent`);
             break;
           }
           retry += 1;
@@ -167,31 +132,62 @@ export function createOpening(order: AnswerOrder, deps: OpeningDeps): Opening {
         }
       }
     }
-    throw last ?? nobodyLeft(plan, route, clock.now());
-  };
+    throw last ?? nobodyLeft(this.#order.plan, route, clock.now());
+  }
 
-  const openHedged = (
+  /** One call of one target, written down. */
+  async #open(planned: Planned, asked: ChatRequest, signal: AbortSignal, race = false): Promise<Opened> {
+    const { rules, facts, context } = this.#order;
+    const { clock, states } = this.#deps;
+    const { target } = planned.leaf;
+    const startedMs = clock.now();
+    try {
+      const call = await openCall({
+        target,
+        state: states.of(target.name),
+        request: asked,
+        options: { signal, tenant: context.caller.tenant, headers: upstreamHeaders(context, this.#calls++) },
+        timeouts: rules.timeouts,
+        clock,
+        tokens: facts.promptTokens + facts.outputTokens,
+        untilToken: race,
+        untilWhole: this.#untilWhole,
+      });
+      this.attempts.push({ target: target.name, startedMs, durationMs: clock.now() - startedMs });
+      return { planned, call };
+    } catch (error) {
+      const failure = toGatewayError(error);
+      const { kind, message, status } = failure;
+      const durationMs = clock.now() - startedMs;
+      this.attempts.push({ target: target.name, startedMs, durationMs, error: { kind, message, status } });
+      this.report(planned, failure);
+      throw failure;
+    }
+  }
+
+  #openHedged(
     planned: Planned,
     others: readonly Planned[],
     askOf: (planned: Planned) => ChatRequest,
     used: Set<Planned>,
     afterMs: number,
-  ): Promise<Opened> =>
-    hedged(
-      (lost) => open(planned, askOf(planned), anySignal([signal, lost]), true),
+  ): Promise<Opened> {
+    const { signal } = this.#order;
+    const { clock, states } = this.#deps;
+    return hedged(
+      (lost) => this.#open(planned, askOf(planned), anySignal([signal, lost]), true),
       (lost) => {
         const state = (other: Planned) => states.of(other.leaf.target.name);
         const other = others.find((each) => !used.has(each) && !unavailable(state(each), clock.now()));
         if (!other || !state(other).breaker.take(clock.now()) || !state(other).retries.withdraw()) return undefined;
         used.add(other);
-        decide('hedge', other.leaf.target.name, `no token of ${planned.leaf.target.name} after ${afterMs} ms`);
-        return open(other, askOf(other), anySignal([signal, lost]), true);
+        this.decide('hedge', other.leaf.target.name, `no token of ${planned.leaf.target.name} after ${afterMs} ms`);
+        return this.#open(other, askOf(other), anySignal([signal, lost]), true);
       },
       afterMs,
       ({ call }, reason) => call.cancel(reason),
     );
-
-  return { attempts, decisions, decide, openFirst, report };
+  }
 }
 
 /** Whether another call may succeed where this one failed: what another target can do better than this one counts too. */

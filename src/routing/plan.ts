@@ -21,8 +21,8 @@ export interface Planned {
   readonly leaf: Leaf;
   /** The way through the route's tree: `weighted 95`, `fallback`. */
   readonly reason: string;
-  readonly expectedTtftMs?: number;
-  readonly trial?: { readonly trial: Trial; readonly version: Version };
+  readonly expectedTtftMs?: number | undefined;
+  readonly trial?: { readonly trial: Trial; readonly version: Version } | undefined;
 }
 
 export interface Excluded {
@@ -102,8 +102,8 @@ export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): 
 const planned = (leaf: Leaf, reason: string, expectedTtftMs: number, trial?: Planned['trial']): Planned => ({
   leaf,
   reason,
-  ...(expectedTtftMs > 0 && { expectedTtftMs }),
-  ...(trial && { trial }),
+  expectedTtftMs: expectedTtftMs > 0 ? expectedTtftMs : undefined,
+  trial,
 });
 
 /** The target of a route that has one and nothing to decide: no condition, no rule of place, nobody to go to instead. */
