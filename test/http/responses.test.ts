@@ -1,9 +1,6 @@
 import { expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
-import { memoryObjects } from '../../src/core/objects.ts';
-import { anonymous } from '../../src/core/run.ts';
-import { openPolicy } from '../../src/policy/admit.ts';
 import { appWith } from '../app.ts';
 import { type Step, scripted } from '../scripted.ts';
 import { type Answer, events, post, sdkOf } from './post.ts';
@@ -180,127 +177,6 @@ test('a failure in mid-stream raises in the SDK, and response.failed is the last
   await expect(sdkOf(app).responses.stream({ model: 'test', input: 'Hi' }).finalResponse()).rejects.toThrow(
     'It broke.',
   );
-});
-
-test('a turn refers to the one before it: its input and output come first, its instructions do not', async () => {
-  const provider = scripted(['Hello']);
-  const app = appWith(provider);
-  const first = await json(respond(app, { instructions: 'Shout.' }));
-  const second = await json(respond(app, { input: 'More', previous_response_id: first.id }));
-  await respond(app, { input: 'Again', previous_response_id: second.id });
-  expect(
-    provider.requests[2]?.messages.map((message) => [
-      message.role,
-      message.content.map((part) => part.type === 'text' && part.text),
-    ]),
-  ).toEqual([
-    ['user', ['Hi']],
-    ['assistant', ['Hello']],
-    ['user', ['More']],
-    ['assistant', ['Hello']],
-    ['user', ['Again']],
-  ]);
-});
-
-test('a conversation collects its turns', async () => {
-  const provider = scripted(['Hello']);
-  const app = appWith(provider);
-  const { id } = await json(
-    post(app, '/v1/conversations', { items: [{ role: 'user', content: 'Before' }], metadata: { topic: 'x' } }),
-  );
-  await respond(app, { conversation: id });
-  await (await respond(app, { conversation: { id }, input: 'More', stream: true })).text();
-  expect(provider.requests[1]?.messages.map((message) => message.role)).toEqual(['user', 'user', 'assistant', 'user']);
-  const items = await json(app.request(`/v1/conversations/${id}/items?order=asc&limit=3`));
-  expect(items).toMatchObject({
-    object: 'list',
-    has_more: true,
-    data: [{ role: 'user' }, { role: 'user' }, { role: 'assistant' }],
-  });
-  const rest = await json(app.request(`/v1/conversations/${id}/items?order=asc&after=${items.last_id}`));
-  expect(rest.data.map((item: Answer) => item.role)).toEqual(['user', 'assistant']);
-  expect(
-    await json(app.request(`/v1/conversations/${id}/items/${items.first_id}`, { method: 'DELETE' })),
-  ).toMatchObject({ id });
-  expect((await app.request(`/v1/conversations/${id}/items/${items.first_id}`)).status).toBe(404);
-  expect(await json(post(app, `/v1/conversations/${id}`, { metadata: { topic: 'y' } }))).toMatchObject({
-    metadata: { topic: 'y' },
-  });
-  expect(await json(app.request(`/v1/conversations/${id}`, { method: 'DELETE' }))).toEqual({
-    id,
-    object: 'conversation.deleted',
-    deleted: true,
-  });
-  expect((await app.request(`/v1/conversations/${id}`)).status).toBe(404);
-});
-
-test('what is stored can be read, listed and deleted; store false keeps nothing', async () => {
-  const app = appWith(scripted(['Hello']));
-  const { id } = await json(
-    respond(app, {
-      input: [
-        { role: 'user', content: 'a' },
-        { role: 'user', content: 'b' },
-      ],
-    }),
-  );
-  const items = await json(app.request(`/v1/responses/${id}/input_items`));
-  expect(items.data.map((item: Answer) => item.content[0])).toEqual([
-    { type: 'input_text', text: 'b' },
-    { type: 'input_text', text: 'a' },
-  ]);
-  expect(await json(app.request(`/v1/responses/${id}`, { method: 'DELETE' }))).toEqual({
-    id,
-    object: 'response',
-    deleted: true,
-  });
-  expect((await app.request(`/v1/responses/${id}`)).status).toBe(404);
-  const hidden = await json(respond(app, { store: false }));
-  expect((await app.request(`/v1/responses/${hidden.id}`)).status).toBe(404);
-});
-
-test('a conversation is compacted into its user messages and a summary that the next turn reads', async () => {
-  const provider = scripted(['The user greeted; nothing is open.']);
-  const app = appWith(provider);
-  const first = await json(respond(app, { input: 'Hello there', tools: [lookup] }));
-  const compacted = await sdkOf(app).responses.compact({
-    model: 'test',
-    previous_response_id: first.id,
-    input: [{ role: 'user', content: 'And now?' }],
-  });
-  expect(compacted).toMatchObject({
-    id: expect.stringMatching(/^resp_/),
-    object: 'response.compaction',
-    created_at: expect.any(Number),
-    output: [
-      { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'Hello there' }] },
-      { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'And now?' }] },
-      { type: 'compaction', id: expect.stringMatching(/^cmp_/), encrypted_content: expect.any(String) },
-    ],
-    usage: { input_tokens: 3, output_tokens: 1, total_tokens: 4, output_tokens_details: { reasoning_tokens: 0 } },
-  });
-  expect(provider.requests[1]).toMatchObject({ tools: [], toolChoice: 'none' });
-  await respond(app, { input: [...compacted.output, { role: 'user', content: 'Go on' }] });
-  expect(provider.requests[2]?.messages.map(({ role, content }) => [role, content[0]])).toEqual([
-    ['user', { type: 'text', text: 'Hello there' }],
-    ['user', { type: 'text', text: 'And now?' }],
-    ['developer', { type: 'text', text: expect.stringContaining('The user greeted; nothing is open.') }],
-    ['user', { type: 'text', text: 'Go on' }],
-  ]);
-  const foreign = await respond(app, { input: [{ type: 'compaction', encrypted_content: 'gAAAA' }] });
-  expect([foreign.status, foreign.headers.get('x-tidegate-warning')]).toEqual([
-    200,
-    expect.stringContaining('compaction'),
-  ]);
-});
-
-test('nobody else sees a stored response', async () => {
-  const objects = memoryObjects();
-  const as = (id: string) => appWith(scripted(['Hello']), { objects, policy: openPolicy({ ...anonymous, id }) });
-  const { id } = await json(respond(as('ann')));
-  expect((await as('ann').request(`/v1/responses/${id}`)).status).toBe(200);
-  expect((await as('bob').request(`/v1/responses/${id}`)).status).toBe(404);
-  expect((await respond(as('bob'), { previous_response_id: id })).status).toBe(404);
 });
 
 test('items of every kind become turns; hosted tools and unknown items are left out with a warning', async () => {
