@@ -39,7 +39,7 @@ import type { LogOptions } from './observability/log.node.ts';
 import { createRecorder } from './observability/record.ts';
 import { refuseOpenBind } from './policy/bind.ts';
 import { readPromptFiles } from './prompts/files.node.ts';
-import { createLibrary } from './prompts/library.ts';
+import { createLibrary, lazyLibrary } from './prompts/library.ts';
 import { createPrompts } from './prompts/render.ts';
 import { routedModels } from './routes-of-config.ts';
 import { createRouting } from './routing/attempt.ts';
@@ -142,7 +142,9 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       );
     }
     const promptFolder = resolve(folder, from.prompts.directory);
-    const library = createLibrary(readPromptFiles(packagedPrompts, promptFolder));
+    const own = readPromptFiles(promptFolder);
+    const files = { ...readPromptFiles(packagedPrompts), ...own };
+    const library = Object.keys(own).length > 0 ? createLibrary(files) : lazyLibrary(() => createLibrary(files));
     const forFilters = filterParts(transport, library, () => routing);
     return {
       providers,

@@ -1,5 +1,5 @@
 import type { Cluster, Worker } from 'node:cluster';
-import type { MetricObjectWithValues, MetricValue } from 'prom-client';
+import { AggregatorRegistry, type MetricObjectWithValues, type MetricValue } from 'prom-client';
 import { randomId } from '../core/clock.ts';
 import type { Exposition } from '../http/routes/metrics.ts';
 
@@ -26,8 +26,8 @@ export function gatherMetrics(cluster: Cluster): void {
     const done = () => {
       if (!open.delete(id)) return;
       clearTimeout(timer);
-      void import('prom-client').then(async ({ AggregatorRegistry }) => {
-        const text = await AggregatorRegistry.aggregate(given as unknown as object[]).metrics(); // as its workers send them
+      const sum = AggregatorRegistry.aggregate(given as unknown as object[]); // as its workers send them
+      void sum.metrics().then((text) => {
         if (asking.isConnected()) asking.send({ tidegate: 'metrics-answered', id, text } satisfies Message);
       });
     };

@@ -102,6 +102,18 @@ export function createLibrary(files: PromptFiles, { random = Math.random }: Libr
   };
 }
 
+/** The same, read when it is first asked for: for files that are known to be right, as those of the package. */
+export function lazyLibrary(open: () => PromptLibrary): PromptLibrary {
+  const library = once(open);
+  return {
+    get prompts() {
+      return library().prompts;
+    },
+    render: (reference, key) => library().render(reference, key),
+    chatTemplate: (model) => library().chatTemplate(model),
+  };
+}
+
 function renderOne(
   { id, version }: PromptVersion,
   template: PromptVersion['messages'][number]['template'],

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { textOf } from '../../src/core/request.ts';
 import type { Route } from '../../src/core/route.ts';
 import { readPromptFiles } from '../../src/prompts/files.node.ts';
-import { createLibrary } from '../../src/prompts/library.ts';
+import { createLibrary, lazyLibrary } from '../../src/prompts/library.ts';
 import { createPrompts } from '../../src/prompts/render.ts';
 import { user } from '../filters/harness.ts';
 
@@ -173,4 +173,17 @@ test('the prompts that come with the package are well and pass their own tests',
           ).toContain(piece);
     }
   }
+});
+
+test('a lazy library reads its files when it is first asked, once, and then is the library', () => {
+  let reads = 0;
+  const library = lazyLibrary(() => {
+    reads++;
+    return createLibrary({ 'system/hello.md': 'Hello.', 'templates/m.jinja': '{{ messages }}' });
+  });
+  expect(reads).toBe(0);
+  expect(library.prompts.map(({ id }) => id)).toEqual(['system/hello']);
+  expect(library.chatTemplate('m')).toBe('{{ messages }}');
+  expect(library.render({ id: 'system/hello', variables: {} }).messages).toEqual([{ role: 'system', text: 'Hello.' }]);
+  expect(reads).toBe(1);
 });

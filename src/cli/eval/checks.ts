@@ -1,3 +1,4 @@
+import { Ajv } from 'ajv';
 import { GatewayError } from '../../core/errors.ts';
 import type { Answer } from '../answer.ts';
 import type { Checks } from './cases.ts';
@@ -29,7 +30,7 @@ export async function failedChecks(
     const value = jsonIn(text);
     expect(value !== undefined, 'is JSON');
     if (value !== undefined && checks.jsonSchema) {
-      const problem = await schemaProblem(checks.jsonSchema, value.value);
+      const problem = schemaProblem(checks.jsonSchema, value.value);
       expect(problem === undefined, `fits the schema (${problem})`);
     }
   }
@@ -66,8 +67,7 @@ function jsonIn(text: string): { value: unknown } | undefined {
   }
 }
 
-async function schemaProblem(schema: Readonly<Record<string, unknown>>, value: unknown): Promise<string | undefined> {
-  const { Ajv } = await import('ajv');
+function schemaProblem(schema: Readonly<Record<string, unknown>>, value: unknown): string | undefined {
   const ajv = new Ajv({ strict: false, allErrors: false });
   return ajv.validate(schema, value) ? undefined : ajv.errorsText(ajv.errors);
 }
