@@ -62,8 +62,13 @@ function settle(command: Command, program: Command, cli: Cli): void {
     writeErr: (text) => cli.stderr.write(text),
     outputError: (text, write) => write(text.replace(/^error:/, cli.paint.red('error:'))),
   });
+  for (const option of command.options) if (isNothing(option.defaultValue)) option.default(option.defaultValue, 'none');
   for (const child of command.commands) settle(child, program, cli);
 }
+
+/** The empty start of what may be given again and again: help need not say `{}`. */
+const isNothing = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 
 function report(cli: Cli, error: unknown): number {
   const message = error instanceof Error ? error.message : String(error);

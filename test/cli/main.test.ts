@@ -18,6 +18,7 @@ const calls = [
   { args: ['--version'], code: 0, out: /^\d+\.\d+\.\d+/, err: /^$/ },
   { args: ['help', 'pull'], code: 0, out: /hf:OWNER\/REPO\/FILE/, err: /^$/ },
   { args: ['models', 'rm', '--help'], code: 0, out: /Examples:/, err: /^$/ },
+  { args: ['serve', '--help'], code: 0, out: /may be repeated\s+\(default: none\)/, err: /^$/ },
   { args: ['pul'], code: 2, out: /^$/, err: /Did you mean pull\?/ },
   { args: ['pull', '--jsn', 'x'], code: 2, out: /^$/, err: /Did you mean --json\?/ },
   { args: ['pull'], code: 2, out: /^$/, err: /missing required argument 'model'/ },
