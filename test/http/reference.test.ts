@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { z } from 'zod';
-import { operations } from '../../src/http/openapi.ts';
+import { operations } from '../../src/http/operations.ts';
 import { docsAsset } from '../../src/node/docs-assets.ts';
 import * as answers from '../../src/wire/openai/answers.ts';
 import { appWith } from '../app.ts';
