@@ -72,7 +72,7 @@ export function createGateway({
             const filtered = await timed('input-filters', filters.apply(admitted.request, route, context)); // throws content_blocked
             revise(filtered.request);
             const run = await cache.through(filtered.request, route, context, (request, signal) =>
-              routing.attempt(route, request, { ...context, signal }),
+              routing.attempt(route, request, signal === context.signal ? context : { ...context, signal }),
             );
             // A filter may want another answer; what it refused is not kept, and its target is asked last.
             const again: Again = async (change) => {

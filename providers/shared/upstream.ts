@@ -1,6 +1,11 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CallOptions } from '../../src/core/provider.ts';
-import type { Transport, TransportRequest, TransportResponse } from '../../src/core/transport.ts';
+import {
+  headersByName,
+  type Transport,
+  type TransportRequest,
+  type TransportResponse,
+} from '../../src/core/transport.ts';
 import { parseAnswer, readText } from './read-body.ts';
 import { upstreamError } from './upstream-error.ts';
 
@@ -19,9 +24,14 @@ export interface KeyHeader {
 
 /** Adds the credentials to a request that is complete otherwise. `own` is the caller's own key, where one was brought. */
 export type SignRequest = (
-  request: TransportRequest,
+  request: NamedRequest,
   own: string | undefined,
 ) => TransportRequest | Promise<TransportRequest>;
+
+/** A request whose headers can be asked for by name. */
+export interface NamedRequest extends TransportRequest {
+  readonly headers: Readonly<Record<string, string>>;
+}
 
 export interface UpstreamOptions {
   readonly transport: Transport;
@@ -73,20 +83,19 @@ export function createUpstream({
   callers,
 }: UpstreamOptions): Upstream {
   const base = baseUrl.replace(/\/+$/, '');
-  const always = { 'user-agent': 'tidegate', ...headers };
-  const withBody = { 'content-type': 'application/json', ...always };
+  const always = Object.entries({ 'user-agent': 'tidegate', ...headers }).flat();
+  const withBody = ['content-type', 'application/json', ...always];
 
-  /** One object, filled in the same order for every call: copies of copies cost more than sending them. */
-  const headersFor = (call: UpstreamCall, asked: CallOptions['headers'], own: string | undefined) => {
-    const sent: Record<string, string> = { ...(call.body === undefined ? always : withBody) };
-    for (const name in call.headers) sent[name] = call.headers[name] ?? '';
+  const headersFor = (call: UpstreamCall, asked: CallOptions['headers'], own: string | undefined): string[] => {
+    const sent = (call.body === undefined ? always : withBody).slice();
+    for (const name in call.headers) put(sent, name, call.headers[name] ?? '');
     for (const name in asked) {
       const value = asked[name];
-      if (value !== undefined && mayGoOn(name)) sent[name] = value;
+      if (value !== undefined && mayGoOn(name)) put(sent, name, value);
     }
     if (typeof sign === 'function') return sent;
     const value = sign.value(own);
-    if (value !== undefined) sent[sign.header] = value;
+    if (value !== undefined) put(sent, sign.header, value);
     return sent;
   };
 
@@ -103,7 +112,8 @@ export function createUpstream({
       const accept = (response: TransportResponse): TransportResponse | Promise<TransportResponse> =>
         response.status >= 200 && response.status < 300 ? response : refuse(response, own.key);
       if (typeof sign !== 'function') return way.send(request, options).then(accept);
-      return Promise.resolve(sign(request, own.key))
+      const named = { ...request, headers: headersByName(request.headers) };
+      return Promise.resolve(sign(named, own.key))
         .then((signed) => way.send(signed, options))
         .then(accept);
     },
@@ -116,6 +126,16 @@ export function createUpstream({
     throw await upstreamError(response, { secrets: own === undefined ? secrets : [...secrets, own] });
   };
   return upstream;
+}
+
+/** Sets a header in a list of some ten. */
+function put(headers: string[], name: string, value: string): void {
+  for (let at = 0; at < headers.length; at += 2) {
+    if (headers[at] !== name) continue;
+    headers[at + 1] = value;
+    return;
+  }
+  headers.push(name, value);
 }
 
 /** What the request's own headers ask for, where the configuration allows it; otherwise `forbidden`. */
@@ -144,7 +164,7 @@ function broughtBy({ headers = {} }: CallOptions, callers: CallerRights | undefi
 const mayGoOn = (name: string): boolean => !name.startsWith('x-tidegate-') && !credentials.has(name);
 const credentials = new Set(['authorization', 'x-api-key', 'api-key', 'cookie']);
 
-export const withBearer = (request: TransportRequest, key: string): TransportRequest => ({
+export const withBearer = (request: NamedRequest, key: string): NamedRequest => ({
   ...request,
   headers: { ...request.headers, authorization: `Bearer ${key}` },
 });

@@ -19,8 +19,12 @@ class PlainSignal implements AbortSignal {
   }
 
   removeEventListener(_type: string, listener: Listener): void {
-    const at = this.#listeners?.indexOf(listener) ?? -1;
-    if (at >= 0) this.#listeners?.splice(at, 1);
+    const listeners = this.#listeners;
+    const at = listeners?.lastIndexOf(listener) ?? -1;
+    if (!listeners || at < 0) return;
+    if (at === listeners.length - 1)
+      listeners.pop(); // nearly always, and a splice makes a list of what it takes
+    else listeners.splice(at, 1);
   }
 
   dispatchEvent(event: Event): boolean {

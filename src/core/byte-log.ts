@@ -7,6 +7,7 @@ export interface ByteLog {
 }
 
 const firstBytes = 4096;
+const nothing = new Uint8Array();
 
 /**
  * One growing copy, not a list of the pieces: a piece of some two hundred bytes costs twice that as an object, and a
@@ -14,7 +15,7 @@ const firstBytes = 4096;
  */
 export function createByteLog(maxBytes: number): ByteLog {
   let only: Uint8Array | undefined; // a whole answer comes in one piece and is not copied
-  let kept = new Uint8Array();
+  let kept = nothing;
   let size = 0;
   const log = {
     overflowed: false,
@@ -23,7 +24,7 @@ export function createByteLog(maxBytes: number): ByteLog {
       if (size + bytes.length > maxBytes) {
         log.overflowed = true;
         only = undefined;
-        kept = new Uint8Array();
+        kept = nothing;
         size = 0;
       } else if (size === 0) {
         only = bytes;

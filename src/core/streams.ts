@@ -192,9 +192,16 @@ export function createCollector(): { push(event: CompletionEvent): void; result(
       }
     },
     result: () => ({
-      choices: choices.map(({ reasoningOpen: _, ...choice }) => ({
-        ...choice,
+      choices: choices.map((choice) => ({
+        text: choice.text,
+        reasoning: choice.reasoning,
+        refusal: choice.refusal,
         toolCalls: choice.toolCalls.filter(Boolean),
+        annotations: choice.annotations,
+        logprobs: choice.logprobs,
+        finishReason: choice.finishReason,
+        stopSequence: choice.stopSequence,
+        detail: choice.detail,
       })),
       usage,
       upstream,

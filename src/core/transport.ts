@@ -11,9 +11,21 @@ export interface Transport {
 export interface TransportRequest {
   readonly method: 'GET' | 'POST' | 'DELETE' | 'PUT';
   readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: RequestHeaders;
   readonly body?: string | Uint8Array;
 }
+
+/** Lower-case names and values, or both in one list `[name, value, name, value, …]`, which is cheaper to make and to send. */
+export type RequestHeaders = Readonly<Record<string, string>> | readonly string[];
+
+export function headersByName(headers: RequestHeaders): Readonly<Record<string, string>> {
+  if (!isHeaderList(headers)) return headers;
+  const byName: Record<string, string> = {};
+  for (let at = 0; at + 1 < headers.length; at += 2) byName[headers[at] ?? ''] = headers[at + 1] ?? '';
+  return byName;
+}
+
+const isHeaderList = (headers: RequestHeaders): headers is readonly string[] => Array.isArray(headers);
 
 export interface TransportResponse {
   readonly status: number;

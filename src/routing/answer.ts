@@ -23,7 +23,7 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
   }
   const { leaf, reason, expectedTtftMs } = opened.planned;
   if (targets.length > 1) opening.decide('target', leaf.target.name, reason);
-  const headers: Record<string, string> = { 'x-tidegate-route': reason.replace(/[^\x20-\x7e]/g, '>').slice(0, 200) };
+  const headers: Record<string, string> = { 'x-tidegate-route': headerText(reason) };
   if (expectedTtftMs !== undefined) headers['x-tidegate-predicted-ttft-ms'] = String(Math.round(expectedTtftMs));
   return {
     target: leaf.target.name,
@@ -34,6 +34,9 @@ export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run>
     events: new AnswerEvents(new Delivery(order, deps, opening, opened)),
   };
 }
+
+const headerText = (text: string): string =>
+  /^[\x20-\x7e]{0,200}$/.test(text) ? text : text.replace(/[^\x20-\x7e]/g, '>').slice(0, 200);
 
 /** An iterator by hand, because this runs for every event of every answer; what is out of the ordinary is `recover`'s. */
 class AnswerEvents implements ReadyIterator<CompletionEvent>, AsyncIterable<CompletionEvent> {

@@ -1,7 +1,7 @@
 import { platformSignal } from '../core/abort.ts';
 import { GatewayError } from '../core/errors.ts';
 import { abortError, throwIfAborted } from '../core/signals.ts';
-import type { Transport } from '../core/transport.ts';
+import { headersByName, type Transport } from '../core/transport.ts';
 import { transportError } from './errors.ts';
 
 export interface FetchTransportOptions {
@@ -18,7 +18,7 @@ export function createFetchTransport({ fetch = globalThis.fetch }: FetchTranspor
         // The cast: a Uint8Array over any buffer is a body; the DOM types only name ArrayBuffer.
         response = await fetch(url, {
           method,
-          headers,
+          headers: headersByName(headers),
           ...(body === undefined ? {} : { body: body as string | Uint8Array<ArrayBuffer> }),
           signal: platformSignal(signal),
           redirect: 'manual',

@@ -59,14 +59,14 @@ function send(agent: Agent, paused: PausedAnswers, request: TransportRequest, si
       return;
     }
     const exchange = new Exchange(signal, paused, resolve, reject);
-    const pathAt = request.url.indexOf('/', request.url.indexOf('://') + 3);
+    const { origin, path } = splitUrl(request.url);
     try {
       agent.dispatch(
         {
-          origin: pathAt < 0 ? request.url : request.url.slice(0, pathAt),
-          path: pathAt < 0 ? '/' : request.url.slice(pathAt),
+          origin,
+          path,
           method: request.method,
-          headers: request.headers,
+          headers: request.headers as Record<string, string> | string[], // only read
           body: request.body ?? null,
         },
         exchange,
@@ -77,6 +77,25 @@ function send(agent: Agent, paused: PausedAnswers, request: TransportRequest, si
       );
     }
   });
+}
+
+interface SplitUrl {
+  readonly origin: string;
+  readonly path: string;
+}
+
+/** Of the addresses asked last, so that undici finds its pool by the very string it knows. */
+const splitUrls = new Map<string, SplitUrl>();
+const mostSplitUrls = 256;
+
+function splitUrl(url: string): SplitUrl {
+  const known = splitUrls.get(url);
+  if (known) return known;
+  const at = url.indexOf('/', url.indexOf('://') + 3);
+  const split = at < 0 ? { origin: url, path: '/' } : { origin: url.slice(0, at), path: url.slice(at) };
+  if (splitUrls.size >= mostSplitUrls) splitUrls.clear();
+  splitUrls.set(url, split);
+  return split;
 }
 
 type LookupCallback = (

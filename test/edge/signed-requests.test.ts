@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { NamedRequest } from '../../providers/shared/upstream.ts';
 import { tidegate } from '../../providers/tidegate.ts';
-import type { Transport, TransportRequest } from '../../src/core/transport.ts';
+import { headersByName, type Transport } from '../../src/core/transport.ts';
 import { type RunningGateway, startGateway } from '../../src/node.ts';
 import { memoryNonces } from '../../src/policy/nonces.ts';
 import { type FaultyUpstream, faultyUpstream, openaiServer } from '../faulty-upstream.ts';
@@ -35,11 +36,11 @@ afterAll(async () => {
 });
 
 /** The request that a gateway at the edge would send: signed by its own provider, caught before it leaves. */
-async function signed(body: string, by = secret, nowMs?: number): Promise<TransportRequest> {
-  let caught: TransportRequest | undefined;
+async function signed(body: string, by = secret, nowMs?: number): Promise<NamedRequest> {
+  let caught: NamedRequest | undefined;
   const transport: Transport = {
     send: async (request) => {
-      caught = request;
+      caught = { ...request, headers: headersByName(request.headers) };
       throw new Error('caught');
     },
   };
@@ -55,7 +56,7 @@ async function signed(body: string, by = secret, nowMs?: number): Promise<Transp
   return caught;
 }
 
-const send = ({ url, method, headers, body }: TransportRequest) =>
+const send = ({ url, method, headers, body }: NamedRequest) =>
   fetch(url, { method, headers, ...(body !== undefined && { body: body as string }) });
 
 describe('a gateway with an engine, asked by one at the edge', () => {
@@ -70,11 +71,11 @@ describe('a gateway with an engine, asked by one at the edge', () => {
     expect(upstream.requests.length).toBe(before + 1);
   });
 
-  const with_ = (request: TransportRequest, headers: Record<string, string>) => ({
+  const with_ = (request: NamedRequest, headers: Record<string, string>) => ({
     ...request,
     headers: { ...request.headers, ...headers },
   });
-  const tokenOf = (request: TransportRequest) => (request.headers['authorization'] ?? '').slice('Bearer '.length);
+  const tokenOf = (request: NamedRequest) => (request.headers['authorization'] ?? '').slice('Bearer '.length);
   const changed = (part: number, to: string) => async () => {
     const request = await signed(text);
     const parts = tokenOf(request).split('.');
@@ -82,7 +83,7 @@ describe('a gateway with an engine, asked by one at the edge', () => {
     return with_(request, { authorization: `Bearer ${parts.join('.')}` });
   };
 
-  test.each<{ readonly name: string; readonly forge: () => Promise<TransportRequest> }>([
+  test.each<{ readonly name: string; readonly forge: () => Promise<NamedRequest> }>([
     { name: 'another secret', forge: () => signed(text, 'another-secret-another-secret-00') },
     { name: 'an old signature', forge: () => signed(text, secret, Date.now() - 31_000) },
     { name: 'a signature from the future', forge: () => signed(text, secret, Date.now() + 31_000) },
