@@ -9,6 +9,13 @@ export interface StreamTimes {
   readonly cachedTokens: number;
   readonly completionTokens: number;
   readonly text: string;
+  readonly usageDetails: CompletionDetails;
+}
+
+/** Of `usage.completion_tokens_details`. */
+export interface CompletionDetails {
+  readonly accepted_prediction_tokens?: number;
+  readonly rejected_prediction_tokens?: number;
 }
 
 /** One streamed chat completion, timed from the client's side. */
@@ -57,6 +64,7 @@ export async function streamChat(
     cachedTokens: usage.prompt_tokens_details?.cached_tokens ?? 0,
     completionTokens: usage.completion_tokens ?? arrivals.length,
     text,
+    usageDetails: usage.completion_tokens_details ?? {},
   };
 }
 
@@ -64,6 +72,7 @@ interface Usage {
   readonly prompt_tokens?: number;
   readonly completion_tokens?: number;
   readonly prompt_tokens_details?: { readonly cached_tokens?: number };
+  readonly completion_tokens_details?: CompletionDetails;
 }
 interface Chunk {
   readonly choices?: readonly { readonly delta?: { readonly content?: string | null } }[];

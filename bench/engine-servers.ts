@@ -54,7 +54,11 @@ export async function startTidegate(root: string, options: ServerOptions): Promi
 }
 
 /** llama.cpp's own server, of the same release. */
-export async function startLlamaServer(binary: string, options: ServerOptions): Promise<Server> {
+export async function startLlamaServer(
+  binary: string,
+  options: ServerOptions,
+  more: readonly string[] = [],
+): Promise<Server> {
   const port = await freePort();
   const { slots, contextTokens, threads, modelPath } = options;
   const child = spawn(
@@ -74,6 +78,7 @@ export async function startLlamaServer(binary: string, options: ServerOptions): 
       '--no-ui',
       '--port',
       `${port}`,
+      ...more,
     ],
     { stdio: ['ignore', 'ignore', 'ignore'] },
   );

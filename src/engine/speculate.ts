@@ -1,4 +1,5 @@
 import { lookUpDraft } from './draft.ts';
+import { createDraftLength, type DraftLength } from './draft-length.ts';
 import type { Drafter, DraftWish } from './drafter.ts';
 import { isDecoding, type Job } from './job.ts';
 
@@ -21,6 +22,12 @@ export function createSpeculation(
 ): Speculation {
   /** What the draft model guessed, by slot. */
   let modelDrafts: ReadonlyMap<number, readonly number[]> = new Map();
+  const lengths = new WeakMap<Job, DraftLength>();
+  const lengthOf = (job: Job): DraftLength => {
+    const length = lengths.get(job) ?? createDraftLength();
+    lengths.set(job, length);
+    return length;
+  };
   return {
     async propose(jobs) {
       const width = jobs.filter(isDecoding).length;
@@ -31,7 +38,8 @@ export function createSpeculation(
         const room = Math.min(job.maxTokens - job.generated - 1, contextTokens - job.tokens.length - 1);
         if (!isDecoding(job) || width > maxWidth || room <= 0) continue;
         if (request.promptLookup || prediction.length > 0) {
-          job.draft = lookUpDraft([job.tokens, prediction], Math.min(room, maxDraftTokens));
+          const wanted = Math.min(room, lengthOf(job).next(), request.maxDraft ?? maxDraftTokens);
+          if (wanted > 0) job.draft = lookUpDraft([job.tokens, prediction], wanted);
         }
         const most = request.deterministic ? 0 : Math.min(room, maxModelDraft, request.maxDraft ?? maxModelDraft);
         if (!drafter || job.draft.length > 0 || job.slot === undefined || most <= 0) continue;
@@ -43,8 +51,10 @@ export function createSpeculation(
         if (!job.done) job.draft = modelDrafts.get(job.slot ?? -1) ?? job.draft;
       }
     },
-    learn({ slot }, draft, accepted) {
+    learn(job, draft, accepted) {
+      const { slot } = job;
       if (slot !== undefined && modelDrafts.get(slot) === draft) drafter?.learn(slot, draft.length, accepted);
+      else lengths.get(job)?.learn(draft.length, accepted);
     },
   };
 }
