@@ -2,6 +2,7 @@ import type { Config } from './config.ts';
 import type { Provider } from './core/provider.ts';
 import type { RoutedModel } from './routing/attempt.ts';
 import { resolveRoutes, type TargetSource, type Trials } from './routing/resolve.ts';
+import { nearest } from './routing/strategies/nearest.ts';
 
 /** The configured models with their providers in hand; replicas of one provider are separate targets. */
 export function routedModels(
@@ -19,7 +20,9 @@ export function routedModels(
         const targets = providers
           .get(name)
           ?.map((provider) => ({ name: `${provider.name}/${model}`, provider, model }));
-        return targets && { targets, ...(balance !== undefined && { balance }) };
+        // Several gateways serve what is local only at the edge.
+        const strategy = entry ? undefined : nearest;
+        return targets && { targets, ...(balance !== undefined && { balance }), ...(strategy && { strategy }) };
       },
       ...(price && { price }),
     },

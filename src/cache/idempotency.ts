@@ -38,6 +38,8 @@ export interface IdempotencyOptions {
   readonly keepMs?: number;
   readonly inFlight?: 'conflict' | 'wait';
   readonly maxAnswerBytes?: number;
+  /** False where a request cannot read what another one fetches (Workers): the later one waits for the stored answer. */
+  readonly shareFlights?: boolean;
   readonly clock?: Clock;
 }
 
@@ -63,6 +65,7 @@ export function createIdempotency({
   keepMs = 86_400_000,
   inFlight = 'wait',
   maxAnswerBytes = 4 * 1024 * 1024,
+  shareFlights = true,
   clock = systemClock,
 }: IdempotencyOptions): Idempotency {
   const flights = new Map<string, Running<Run>>();
@@ -115,7 +118,7 @@ export function createIdempotency({
       const other = running.get(key);
       if (other) {
         check(other);
-        const joined = inFlight === 'wait' ? other.join(signal) : undefined;
+        const joined = inFlight === 'wait' && shareFlights ? other.join(signal) : undefined;
         if (joined) return { joined };
       } else {
         const release = await lock(key); // another gateway may be at it

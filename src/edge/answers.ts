@@ -7,6 +7,11 @@ import type { LockAnswer } from './state-object.ts';
 
 const shards = 16;
 
+export interface EdgeAnswers extends AnswerStore {
+  /** Resolves when everything set so far is kept: for the `waitUntil` of the request that set it. */
+  written(): Promise<void>;
+}
+
 /**
  * Stored answers at the edge: KV for all, a small memory per isolate, and a Durable Object for the moment between, when
  * many ask for the same at once. KV alone is too slow to tell others of an answer that was just made.
@@ -22,13 +27,15 @@ export function edgeAnswers({
   /** With `objects`. */
   readonly outbox?: Outbox;
   readonly maxBytes?: number;
-}): AnswerStore {
+}): EdgeAnswers {
   const near = new LRUCache<string, StoredAnswer>({
     maxSize: maxBytes,
     sizeCalculation: (answer) => 200 + JSON.stringify(answer.events).length * 2,
   });
   const far = kv && kvStore(kv);
-  const shardOf = (key: string) => `answers-${Number.parseInt(key.slice(0, 4), 16) % shards || 0}`;
+  // The digest that ends every key spreads them.
+  const shardOf = (key: string) => `answers-${Number.parseInt(key.slice(-4), 16) % shards || 0}`;
+  const writing = new Set<Promise<unknown>>();
   return {
     async get(key) {
       const here = near.get(key);
@@ -39,10 +46,19 @@ export function edgeAnswers({
     },
     async set(key, answer, keepMs) {
       near.set(key, answer, { ttl: keepMs });
-      await Promise.all([
+      const written = Promise.all([
         far?.set(key, answer, keepMs),
         objects && tell(objects, shardOf(key), { kind: 'finish', key, answer }),
       ]);
+      writing.add(written);
+      try {
+        await written;
+      } finally {
+        writing.delete(written);
+      }
+    },
+    async written() {
+      await Promise.allSettled(writing);
     },
     ...(objects && {
       async lock(key: string, leaseMs: number) {

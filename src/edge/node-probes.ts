@@ -7,10 +7,13 @@ import type { After } from './bindings.ts';
 const everyMs = 10_000;
 const timeoutMs = 2_000;
 const failuresToLeave = 2;
+/** How much of the distance one probe decides. */
+const smoothing = 0.3;
 
 /**
  * Asks the gateways with an engine how they are, behind an answer, at most every ten seconds: an isolate has no timers of
- * its own between requests. One that fails twice, or says it is draining, is left out until it answers again.
+ * its own between requests. One that fails twice, or says it is draining, is left out until it answers again; the nearest
+ * one is preferred, by the round trip of these questions.
  */
 export function createNodeProbes(
   nodes: readonly string[],
@@ -19,28 +22,38 @@ export function createNodeProbes(
   now: () => number = () => systemClock.now(),
 ) {
   let probedAt = Number.NEGATIVE_INFINITY;
-  const failures = nodes.map(() => 0);
+  const known = nodes.map(() => ({ failures: 0, distanceMs: undefined as number | undefined }));
   const probe = async (baseUrl: string, index: number): Promise<void> => {
+    const node = known[index];
+    if (!node) return;
     const url = `${baseUrl.replace(/\/+$/, '').replace(/\/v1$/, '')}/health/ready`;
     const deadline = withDeadline(new AbortController().signal, timeoutMs, 'The health check');
-    let well = false;
+    const sentAt = now();
     try {
       const { status, body } = await transport.send({ method: 'GET', url, headers: {} }, { signal: deadline.signal });
       for await (const _ of body);
-      well = status < 500;
+      if (status >= 500) throw new Error(`The gateway answered ${status}.`);
+      const tookMs = now() - sentAt;
+      node.failures = 0;
+      node.distanceMs =
+        node.distanceMs === undefined ? tookMs : node.distanceMs + (tookMs - node.distanceMs) * smoothing;
     } catch {
-      well = false;
+      node.failures++;
     } finally {
       deadline.clear();
     }
-    failures[index] = well ? 0 : (failures[index] ?? 0) + 1;
+    tell();
+  };
+  const tell = (): void => {
     for (const state of states.all()) {
-      if (!state.name.startsWith(`node#${index + 1}/`)) continue;
-      if (well) state.healthy = true;
-      else if ((failures[index] ?? 0) >= failuresToLeave) state.healthy = false;
+      const node = known[Number(/^node#(\d+)\//.exec(state.name)?.[1]) - 1];
+      if (!node) continue;
+      state.healthy = node.failures < failuresToLeave;
+      if (node.distanceMs !== undefined) state.distanceMs = node.distanceMs;
     }
   };
   return (after: After): void => {
+    tell(); // targets that routing met since the last probe
     if (now() - probedAt < everyMs) return;
     probedAt = now();
     after(Promise.all(nodes.map(probe)));

@@ -242,6 +242,7 @@ function childOf(node: RouteNode, facts: Facts, sources: PlanSources): Child {
   const leaves = leavesOf(node);
   const states: TargetState[] = leaves.map(({ target }) => sources.states.of(target.name));
   const [first] = leaves;
+  const distances = states.map(({ distanceMs }) => distanceMs).filter((ms) => ms !== undefined);
   const price = first?.price?.() ?? (first?.target.provider.capabilities.local ? free : undefined);
   return {
     key: leaves.map(({ target }) => target.name).join('+'),
@@ -250,6 +251,7 @@ function childOf(node: RouteNode, facts: Facts, sources: PlanSources): Child {
     inFlightTokens: states.reduce((sum, state) => sum + state.inFlightTokens, 0),
     latencyMs: Math.min(...states.map((state) => state.latency.estimate(sources.now))),
     expectedTtftMs: Math.min(...leaves.map((leaf) => expectedTtft(leaf, facts, sources))),
+    ...(distances.length > 0 && { distanceMs: Math.min(...distances) }),
     ...(price && { price }),
   };
 }

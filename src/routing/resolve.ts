@@ -5,7 +5,7 @@ import type { ModelConfig, TargetConfig } from './config.ts';
 import type { Group, Leaf, PlaceRule, RoutedModel, RouteNode, RouteRules } from './model.ts';
 import { leavesOf } from './plan.ts';
 import { createStrategy, type StrategyName, strategyNames } from './strategies/index.ts';
-import type { Price } from './strategies/strategy.ts';
+import type { Price, Strategy } from './strategies/strategy.ts';
 import { trialStrategy } from './strategies/trial.ts';
 import { createTrial, type Trial, type TrialRule } from './versions.ts';
 
@@ -21,6 +21,8 @@ export interface Found {
   readonly targets: readonly Target[];
   /** How replicas share the traffic; `prefix-affinity` if absent. */
   readonly balance?: string;
+  /** Instead of `balance`. */
+  readonly strategy?: Strategy;
 }
 
 /** Trials by name, kept over reloads: a changed file must not forget why a version was withdrawn. */
@@ -58,7 +60,7 @@ export function resolveRoutes(
     );
     const [only] = leaves;
     if (only && leaves.length === 1) return { ...only, ...common };
-    const strategy = createStrategy(balanceOf(found.balance, `providers.${provider}.balance`));
+    const strategy = found.strategy ?? createStrategy(balanceOf(found.balance, `providers.${provider}.balance`));
     return { kind: 'group', name: provider, ...common, strategy, children: leaves };
   };
 

@@ -16,6 +16,8 @@ export interface TargetState {
   coolUntilMs: number;
   /** What active health checks say. */
   healthy: boolean;
+  /** Round trip of the last health checks, smoothed; absent where none measures it. */
+  distanceMs?: number;
 }
 
 /**

@@ -100,6 +100,7 @@ export async function buildEdgeGateway(text: string, name: string, options: Edge
     routing,
     filters: createFilters(config.filters, { transport, ask: createAskModel(routing, library, () => Date.now()) }),
     cache: state.cache,
+    idempotency: state.idempotency,
     record: createRecorder(
       [
         (record) => {
@@ -118,6 +119,7 @@ export async function buildEdgeGateway(text: string, name: string, options: Edge
     gateway,
     policy: state.policy,
     active: createActiveRequests(),
+    once: state.idempotency.once,
     options: {
       maxBodyBytes: config.server.maxBodyBytes,
       traceRatio: traces?.sampled ?? 1,

@@ -1,4 +1,5 @@
 import { adminRoutes } from '../admin-routes.ts';
+import { createIdempotency, type Idempotency } from '../cache/idempotency.ts';
 import { createResponseCache } from '../cache/response-cache.ts';
 import type { ResponseCache } from '../cache/through.ts';
 import type { Config } from '../config.ts';
@@ -57,6 +58,7 @@ export interface EdgeStateOptions {
 export interface EdgeState {
   readonly policy: Policy;
   readonly cache: ResponseCache;
+  readonly idempotency: Idempotency;
   readonly objects?: ObjectStore;
   readonly feedback?: Ledger['feedback'];
   readonly priceOf: (target: string, usage: Usage) => number | undefined;
@@ -106,6 +108,12 @@ export async function openEdgeState({
       maxAnswerBytes: config.cache.maxAnswerBytes,
       shareFlights: false,
     }),
+    idempotency: createIdempotency({
+      store: answers,
+      keepMs: config.cache.idempotency.keep,
+      inFlight: config.cache.idempotency.inFlight,
+      shareFlights: false,
+    }),
     priceOf: rules.prices.usd,
     book: (record) => books?.add(record),
     ...(ledger && { objects: edgeObjects(ledger.objects), feedback: ledger.feedback }),
@@ -119,7 +127,8 @@ export async function openEdgeState({
           )
         : [],
     async flush() {
-      await Promise.all([outbox?.flush(), books?.flush()]);
+      await Promise.all([answers.written(), books?.flush()]);
+      await outbox?.flush(); // locks go when what they stood for is there
     },
   };
 }

@@ -10,6 +10,8 @@ export interface EdgeOptions {
   readonly bindings?: Readonly<Record<string, string>>;
   /** Workers of the same code, each an isolate of its own, over the same stores. */
   readonly isolates?: number;
+  /** A worker whose default export makes what stands in for Workers AI. */
+  readonly ai?: string;
 }
 
 export interface Edge {
@@ -24,7 +26,7 @@ export interface Edge {
 }
 
 /** The built worker in workerd, with everything bound that wrangler.toml binds. */
-export async function startEdge({ config, bindings = {}, isolates = 1 }: EdgeOptions): Promise<Edge> {
+export async function startEdge({ config, bindings = {}, isolates = 1, ai }: EdgeOptions): Promise<Edge> {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-edge-'));
   const contents = new TextDecoder().decode((await bundleWorker()).code);
   const logged: string[] = [];
@@ -45,20 +47,26 @@ export async function startEdge({ config, bindings = {}, isolates = 1 }: EdgeOpt
         for (const stream of [stdout, stderr])
           stream.on('data', (data: Buffer) => logged.push(...String(data).split('\n')));
       },
-      workers: names.map((name, i) => ({
-        name,
-        modules: [{ type: 'ESModule' as const, path: 'worker.mjs', contents }],
-        ...compatibility,
-        compatibilityFlags: [...compatibility.compatibilityFlags],
-        bindings: { TIDEGATE_CONFIG: config, ...bindings },
-        kvNamespaces: { TIDEGATE_KV: 'kv' },
-        d1Databases: { TIDEGATE_DB: 'db' },
-        durableObjects: {
-          TIDEGATE_STATE: objectOf('TidegateState', i),
-          TIDEGATE_STREAMS: objectOf('TidegateStream', i),
-        },
-        unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
-      })),
+      workers: [
+        ...names.map((name, i) => ({
+          name,
+          modules: [{ type: 'ESModule' as const, path: 'worker.mjs', contents }],
+          ...compatibility,
+          compatibilityFlags: [...compatibility.compatibilityFlags],
+          bindings: { TIDEGATE_CONFIG: config, ...bindings },
+          kvNamespaces: { TIDEGATE_KV: 'kv' },
+          d1Databases: { TIDEGATE_DB: 'db' },
+          durableObjects: {
+            TIDEGATE_STATE: objectOf('TidegateState', i),
+            TIDEGATE_STREAMS: objectOf('TidegateStream', i),
+          },
+          ...(ai !== undefined && { wrappedBindings: { AI: { scriptName: 'ai' } } }),
+          unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+        })),
+        ...(ai === undefined
+          ? []
+          : [{ name: 'ai', modules: [{ type: 'ESModule' as const, path: 'ai.mjs', contents: ai }] }]),
+      ],
     });
   let mf = start();
   let urls = await urlsOf(mf, names);

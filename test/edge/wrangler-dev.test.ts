@@ -5,12 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type FaultyUpstream, faultyUpstream, openaiServer } from '../faulty-upstream.ts';
+import { chunk, type FaultyUpstream, faultyUpstream, openaiServer, sse } from '../faulty-upstream.ts';
+import { leavable } from './leavable.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tidegate-wrangler-'));
 let upstream: FaultyUpstream;
 let wrangler: ChildProcess;
 let client: OpenAI;
+let address: string;
 
 const freePort = () =>
   new Promise<number>((resolve) => {
@@ -24,6 +26,7 @@ beforeAll(async () => {
   upstream = await faultyUpstream(openaiServer(['Hel', 'lo']));
   const port = await freePort();
   const config = JSON.stringify({
+    server: { heartbeat: 500 },
     providers: { up: { type: 'openai-compatible', baseUrl: upstream.baseUrl, apiKey: 'sk-up' } },
     models: { m: { targets: [{ provider: 'up', model: 'm-1' }] } },
   });
@@ -59,7 +62,8 @@ beforeAll(async () => {
     wrangler.stderr?.on('data', read);
     wrangler.once('exit', () => reject(new Error(`wrangler dev ended:\n${output}`)));
   });
-  client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: 'none', maxRetries: 0 });
+  address = `http://127.0.0.1:${port}/v1`;
+  client = new OpenAI({ baseURL: address, apiKey: 'none', maxRetries: 0 });
 });
 
 afterAll(async () => {
@@ -77,4 +81,17 @@ test('wrangler dev serves the official SDK without an account', async () => {
   expect(text).toBe('Hello');
   expect((await client.chat.completions.create(ask)).choices[0]?.message.content).toBe('Hello');
   await expect(client.chat.completions.create({ ...ask, model: 'x' })).rejects.toMatchObject({ status: 404 });
+});
+
+test('a client of wrangler dev that leaves a stream frees the upstream, by the next sign of life at the latest', async () => {
+  upstream.answer({ body: [sse(chunk({ role: 'assistant', content: 'first' })), 'stall'] });
+  const before = upstream.requests.length;
+  const leaving = new AbortController();
+  const ask = JSON.stringify({ model: 'm', stream: true, messages: [{ role: 'user', content: 'Hi' }] });
+  const answer = await leavable(new URL(`${address}/chat/completions`), ask, leaving.signal);
+  answer.on('error', () => {});
+  await new Promise((resolve) => answer.once('data', resolve));
+  const leftAt = performance.now();
+  leaving.abort();
+  expect(Number(await upstream.requests[before]?.closed) - leftAt).toBeLessThan(8000); // wrangler's proxies tell only who writes
 });

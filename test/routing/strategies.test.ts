@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { createStrategy, type StrategyName, strategyNames } from '../../src/routing/strategies/index.ts';
+import { nearest } from '../../src/routing/strategies/nearest.ts';
 import { prefixAffinity } from '../../src/routing/strategies/prefix-affinity.ts';
 import type { Child, Situation } from '../../src/routing/strategies/strategy.ts';
 import { weighted } from '../../src/routing/strategies/weighted.ts';
@@ -93,6 +94,18 @@ test('least-latency tries what it does not know, and else takes the quicker of t
   const counts = shares(20_000, () => strategy.rank(ten, at));
   expect(counts['c9']).toBeUndefined(); // the slowest never wins a draw of two
   expect(counts['c0']).toBeCloseTo(0.2, 1.5);
+});
+
+test.each<[string, Record<string, number | undefined>, string]>([
+  ['stays as written before anything is measured', { a: undefined, b: undefined }, 'ab'],
+  ['puts the shortest round trip first', { a: 80, b: 20, c: 40 }, 'bca'],
+  ['takes equally near ones as written, so that a probe changes nothing', { a: 23, b: 20, c: 29 }, 'abc'],
+  ['puts what answers before what never did', { a: undefined, b: 500 }, 'ba'],
+])('nearest %s', (_, distances, order) => {
+  const children = Object.entries(distances).map(([key, distanceMs]) =>
+    child(key, distanceMs === undefined ? {} : { distanceMs }),
+  );
+  expect(keys(nearest.rank(children, situation())).join('')).toBe(order);
 });
 
 test('least-busy goes by tokens, not by requests', () => {

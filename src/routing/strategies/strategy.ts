@@ -18,6 +18,8 @@ export interface Child {
   readonly latencyMs: number;
   /** What this request would wait: predicted where the target owns its queue, else remembered. 0 when unknown. */
   readonly expectedTtftMs: number;
+  /** Round trip to it; absent where nobody measures it. */
+  readonly distanceMs?: number;
   readonly price?: Price;
 }
 
