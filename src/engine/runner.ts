@@ -5,7 +5,7 @@ import { createAdvance } from './advance.ts';
 import { createDrafter } from './drafter.ts';
 import { createEnergyMeter } from './energy.ts';
 import { readRequest } from './intake.ts';
-import type { Job } from './job.ts';
+import { isDecoding, type Job } from './job.ts';
 import { createJobs } from './jobs.ts';
 import { hashOf, openKvStore } from './kv-store.ts';
 import type { LlamaModel } from './llama.ts';
@@ -43,6 +43,11 @@ export interface RunnerExtras {
   readonly callsInOrder?: boolean;
 }
 
+/**
+ * llama.cpp starts its threads anew for every step, and the kernel puts them where it is quiet at that moment. Before a step
+ * that reads a prompt this thread stays so until they run: two of them on one core took twice as long.
+ */
+const threadStartMs = 1;
 const defaultMaxQueue = 64;
 const defaultBatchTokens = 512;
 
@@ -135,9 +140,10 @@ export async function createRunner(
           await native(() => {
             const running = context.decode();
             if (callsInOrder) advance.askAhead(chosen);
-            advance.settle();
-            outbox.flush(); // what the last step brought becomes text and goes out while this one computes
-            return running;
+            return meanwhile(
+              running,
+              chosen.some(({ job }) => !isDecoding(job)),
+            );
           });
         },
       );
@@ -159,6 +165,21 @@ export async function createRunner(
     if (first) await advance.sample(first);
     await Promise.all(rest.map(advance.sample));
     return true;
+  }
+
+  /** What the last step brought becomes text and goes out while the next one computes. */
+  async function meanwhile(computing: Promise<void>, long: boolean): Promise<void> {
+    if (!long) {
+      deliver();
+      return computing;
+    }
+    const later = setTimeout(deliver, threadStartMs);
+    try {
+      await computing;
+    } finally {
+      clearTimeout(later);
+    }
+    deliver();
   }
 
   function deliver(): void {

@@ -1,7 +1,7 @@
 import { isDecoding, type Job } from './job.ts';
 import type { KvStore } from './kv-store.ts';
 import type { LlamaContext } from './llama-context.ts';
-import { commonPrefix, minCopyTokens, type Placement, type PrefixQuery, place, type SlotView } from './prefix.ts';
+import { commonPrefix, type Placement, type PrefixQuery, place, type SlotView } from './prefix.ts';
 import type { SlotState } from './protocol.ts';
 
 /** The sequences of the context, who uses them, and the KV's ways between them and the store. */
@@ -39,6 +39,8 @@ interface Slot {
   job: Job | undefined;
 }
 
+/** A prefix that another slot is reading is waited for when it saves so many tokens. */
+const worthWaiting = 16;
 /** Fewer tokens than this are not worth a file. */
 const worthKeeping = 64;
 
@@ -169,7 +171,7 @@ export function createSlots(
         if (other.active.tenant !== job.active.tenant || other.active.adapters !== job.active.adapters) return false;
         if (other.shifted || !mayShare(other)) return false;
         const shared = commonPrefix(other.tokens, job.tokens, Math.min(other.promptLength, job.tokens.length - 1));
-        return shared > other.processed && shared >= cachedTokens + minCopyTokens;
+        return shared > other.processed && shared >= cachedTokens + worthWaiting;
       });
     },
     async occupy(job, placement) {

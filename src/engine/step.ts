@@ -8,10 +8,12 @@ import type { ThreadTuner } from './threads.ts';
 /**
  * Prompts are read for about so long in a step that nobody's pace depends on, but at least so many tokens: every step
  * reads all the weights and starts llama.cpp's threads anew. Where a request waits for a slot the steps are short, so that
- * a cancelled prompt's slot goes to it at once; beside answers that have just begun, between the two.
+ * a cancelled prompt's slot goes to it at once; beside answers that have just begun, between the two. Short prompts that
+ * came together are read in a step or two: the sooner all of them write, the wider the steps are.
  */
 const prefillSteps = {
   quiet: { ms: 250, tokens: 32 },
+  together: { ms: 400, tokens: 32 },
   beginning: { ms: 100, tokens: 32 },
   waiting: { ms: 60, tokens: 16 },
 } as const;
@@ -116,7 +118,10 @@ function limits(jobs: readonly Job[], speed: SpeedMeter, options: LoadOptions, w
   const prefillMsPerToken = speed.prefillMsPerToken();
   // Requests that came together begin together: then the steps are wide from early on.
   if (decoding.every((job) => job.generated < beginning)) {
-    const { ms, tokens } = prefillSteps[decoding.length > 0 ? 'beginning' : waiting ? 'waiting' : 'quiet'];
+    const unread = jobs.reduce((sum, job) => sum + (isDecoding(job) ? 0 : job.tokens.length - job.processed), 0);
+    const together = unread * prefillMsPerToken <= 2 * prefillSteps.together.ms;
+    const answers = together ? 'together' : 'beginning';
+    const { ms, tokens } = prefillSteps[decoding.length > 0 ? answers : waiting ? 'waiting' : 'quiet'];
     const fitting = Math.floor(ms / prefillMsPerToken / tokens) * tokens;
     return { batchTokens, prefillTokens: Math.max(tokens, fitting) };
   }

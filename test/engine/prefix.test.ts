@@ -54,9 +54,33 @@ test.each([
   },
   {
     name: 'does not copy what is read as fast',
-    slots: [slot(0, range(10), { busy: true }), slot(1, [])],
+    slots: [slot(0, [...range(10), ...range(500, 900)], { busy: true }), slot(1, [])],
     tokens: range(60),
     out: [1, 0, 'none'],
+  },
+  {
+    name: 'copies the short beginning that all chats share from a short one',
+    slots: [slot(0, [...range(10), ...range(100, 900)]), slot(1, [])],
+    tokens: [...range(10), ...range(20, 700)],
+    out: [1, 10, 'copy'],
+  },
+  {
+    name: 'stays beside running slots, since llama.cpp splits a batch at gaps',
+    slots: [slot(0, []), slot(1, []), slot(2, []), slot(3, [], { busy: true }), slot(4, range(9, 90))],
+    tokens: range(20),
+    out: [2, 0, 'none'],
+  },
+  {
+    name: 'closes a gap between running slots first',
+    slots: [slot(0, []), slot(1, range(9), { busy: true }), slot(2, range(9, 90)), slot(3, range(9), { busy: true })],
+    tokens: range(20, 500),
+    out: [2, 0, 'none'],
+  },
+  {
+    name: 'leaves its neighbours for a long prefix',
+    slots: [slot(0, range(300)), slot(1, []), slot(2, []), slot(3, [], { busy: true })],
+    tokens: range(400),
+    out: [0, 300, 'slot'],
   },
   {
     name: 'prefers an empty slot over one that remembers',
