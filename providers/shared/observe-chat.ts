@@ -20,12 +20,8 @@ export function observeChat({ choices, dropUsage }: ChatObserverOptions): Stream
     new GatewayError('upstream_failed', 'The upstream ended its answer without a finish reason.');
   return {
     notable(text, from) {
-      let at = indexOfFinish(text, from);
-      for (const sign of signs) {
-        const found = text.indexOf(sign, from);
-        if (found >= 0 && (at < 0 || found < at)) at = found;
-      }
-      return at;
+      sign.lastIndex = from;
+      return sign.exec(text)?.index ?? -1;
     },
     see(event) {
       if (event.data === '[DONE]') {
@@ -49,10 +45,5 @@ export function observeChat({ choices, dropUsage }: ChatObserverOptions): Stream
   };
 }
 
-const signs = ['"usage":{', '"usage": {', '[DONE]', '"error"'] as const;
-const finishReason = /"finish_reason":\s*"/g;
-
-function indexOfFinish(text: string, from: number): number {
-  finishReason.lastIndex = from;
-  return finishReason.test(text) ? finishReason.lastIndex - 1 : -1;
-}
+/** One expression for all: nearly every text is searched to its end, and a search for each word takes four times as long. */
+const sign = /"finish_reason":\s*"|"usage": ?\{|"error"|\[DONE\]/g;

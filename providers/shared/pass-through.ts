@@ -6,99 +6,117 @@ import { type StreamObserver, seeEvents } from './see-events.ts';
 
 const encoder = new TextEncoder();
 
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }); // of whole events at a time, so one for all
+
 /**
  * Hands an SSE body on as it is, cut at whole events, while `observer` reads what is to be recorded. Chunks of plain
  * deltas are neither parsed nor copied. A stream that fails is delivered up to the failure, which is then thrown, and
- * the client never gets the `[DONE]` that would hide it. An iterator by hand: this runs for every chunk of every
- * stream, and a generator would make several promises where one does.
+ * the client never gets the `[DONE]` that would hide it.
  */
 export function passThroughSse(
   body: AsyncIterable<Uint8Array>,
   observer: StreamObserver,
 ): AsyncIterable<CompletionEvent> & ReadyIterator<CompletionEvent> {
-  const source = body[Symbol.asyncIterator]();
-  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  const cutter = createSseCutter();
-  const ready: CompletionEvent[] = [];
-  let first = true; // always looked at: it tells the upstream's id, and an error that comes first can still be a status
-  let failure: GatewayError | undefined;
-  let over = false;
+  return new PassThrough(body[Symbol.asyncIterator](), observer);
+}
 
-  const take = (chunk: Uint8Array): void => {
-    const bytes = cutter.push(chunk);
-    if (!bytes) return;
-    const seen = seeEvents(bytes, decode(utf8, bytes), observer, first);
-    if (!seen) {
-      ready.push({ type: 'wire', bytes });
-      return;
+/** An iterator by hand: this runs for every chunk of every stream, and a generator would make several promises where one does. */
+class PassThrough implements ReadyIterator<CompletionEvent>, AsyncIterable<CompletionEvent> {
+  readonly #source: AsyncIterator<Uint8Array>;
+  readonly #observer: StreamObserver;
+  readonly #cutter = createSseCutter();
+  readonly #ready: CompletionEvent[] = [];
+  /** Always looked at: it tells the upstream's id, and an error that comes first can still be a status. */
+  #first = true;
+  #failure: GatewayError | undefined;
+  #over = false;
+
+  constructor(source: AsyncIterator<Uint8Array>, observer: StreamObserver) {
+    this.#source = source;
+    this.#observer = observer;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<CompletionEvent>> {
+    for (;;) {
+      const value = this.#ready.shift();
+      if (value) return { value, done: false };
+      if (this.#failure) throw this.#giveUp(this.#failure);
+      if (this.#over) return finished;
+      let result: IteratorResult<Uint8Array>;
+      try {
+        result = await this.#source.next();
+      } catch (error) {
+        if (!this.#observer.whole()) throw error;
+        result = finished;
+      }
+      this.#see(result);
     }
-    if (seen.known) first = false;
-    for (const event of seen.events) if (event.type === 'start') ready.push(event);
-    if (seen.wire.length > 0) ready.push({ type: 'wire', bytes: seen.wire });
-    for (const event of seen.events) if (event.type !== 'start') ready.push(event);
-    failure = seen.failure;
-    if (seen.last) finish();
-  };
-  /** What the end left without a blank line is no event: the upstream was cut off, or the observer knows better. */
-  const finish = (): void => {
-    over = true;
-    void source.return?.();
-    const { missing, events } = observer.end();
-    if (missing !== '') ready.push({ type: 'wire', bytes: encoder.encode(missing) });
-    ready.push(...events);
-  };
-  const onChunk = (
-    result: IteratorResult<Uint8Array>,
-  ): IteratorResult<CompletionEvent> | Promise<IteratorResult<CompletionEvent>> => {
+  }
+
+  ready(): IteratorResult<CompletionEvent, undefined> | undefined {
+    const value = this.#ready.shift();
+    if (value) return { value, done: false };
+    return this.#over && !this.#failure ? finished : undefined;
+  }
+
+  async return(): Promise<IteratorResult<CompletionEvent>> {
+    this.#over = true;
+    this.#ready.length = 0;
+    await this.#source.return?.();
+    return finished;
+  }
+
+  #see(result: IteratorResult<Uint8Array>): void {
     try {
-      if (result.done) finish();
-      else take(result.value);
+      if (result.done) this.#finish();
+      else this.#take(result.value);
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error;
-      failure = error; // after what is ready
+      this.#failure = error; // after what is ready
     }
-    return next();
-  };
-  const onBreak = (error: unknown): Promise<IteratorResult<CompletionEvent>> => {
-    if (!observer.whole()) throw error;
-    finish();
-    return next();
-  };
-  const next = (): Promise<IteratorResult<CompletionEvent>> => {
-    const value = ready.shift();
-    if (value) return Promise.resolve({ value, done: false });
-    if (failure) {
-      const error = failure;
-      failure = undefined;
-      over = true;
-      void source.return?.();
-      return Promise.reject(error);
+  }
+
+  #take(chunk: Uint8Array): void {
+    const bytes = this.#cutter.push(chunk);
+    if (!bytes) return;
+    const seen = seeEvents(bytes, decode(bytes), this.#observer, this.#first);
+    if (!seen) {
+      this.#ready.push({ type: 'wire', bytes });
+      return;
     }
-    return over ? Promise.resolve(finished) : source.next().then(onChunk, onBreak);
-  };
-  return {
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-    next,
-    ready() {
-      const value = ready.shift();
-      if (value) return { value, done: false };
-      return over && !failure ? finished : undefined;
-    },
-    async return() {
-      over = true;
-      ready.length = 0;
-      await source.return?.();
-      return finished;
-    },
-  };
+    if (seen.known) this.#first = false;
+    for (const event of seen.events) if (event.type === 'start') this.#ready.push(event);
+    if (seen.wire.length > 0) this.#ready.push({ type: 'wire', bytes: seen.wire });
+    for (const event of seen.events) if (event.type !== 'start') this.#ready.push(event);
+    this.#failure = seen.failure;
+    if (seen.last) this.#finish();
+  }
+
+  /** What the end left without a blank line is no event: the upstream was cut off, or the observer knows better. */
+  #finish(): void {
+    this.#over = true;
+    void this.#source.return?.();
+    const { missing, events } = this.#observer.end();
+    if (missing !== '') this.#ready.push({ type: 'wire', bytes: encoder.encode(missing) });
+    this.#ready.push(...events);
+  }
+
+  #giveUp(failure: GatewayError): GatewayError {
+    this.#failure = undefined;
+    this.#over = true;
+    void this.#source.return?.();
+    return failure;
+  }
 }
 
 const finished = { value: undefined, done: true } as const;
 
 /** Undefined for bytes that are not UTF-8: the careful way then finds the event at fault. */
-function decode(utf8: TextDecoder, bytes: Uint8Array): string | undefined {
+function decode(bytes: Uint8Array): string | undefined {
   try {
     return utf8.decode(bytes);
   } catch {
