@@ -151,7 +151,7 @@ export class Opening {
         clock,
         tokens: facts.promptTokens + facts.outputTokens,
         untilToken: race,
-        untilWhole: this.#untilWhole,
+        untilWhole: this.#untilWhole && !race, // a race is for the first token
       });
       this.attempts.push({ target: target.name, startedMs, durationMs: clock.now() - startedMs });
       return { planned, call };

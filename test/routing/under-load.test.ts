@@ -44,6 +44,14 @@ describe('hedging', () => {
     expect([failing.requests.length, second.requests.length]).toEqual([2, 1]);
   });
 
+  test('an answer that is not streamed has won with its first token too, however long the rest takes', async () => {
+    const slow = upstream('slow', [[text('one'), { waitMs: 700 }, text(' two'), finish()]]);
+    const second = upstream('second', [says('b')]);
+    const run = await send(routingOf([slow, second], { hedge: { afterMs: 400 } }), { stream: false });
+    expect(textsOf((await drink(run)).events)).toBe('one two');
+    expect(second.requests).toHaveLength(0);
+  });
+
   test('progress of a prompt wins no race, and the first one may still win', async () => {
     const progress = { type: 'progress' as const, processedTokens: 1, totalTokens: 9 };
     const slow = upstream('slow', [[progress, { waitMs: 300 }, ...says('slow')]]);
