@@ -1,7 +1,10 @@
 /**
  * What does the gateway add to an upstream call? Targets run interleaved, round by round, in front of the same mock:
- * direct, a bare node:http relay (the floor), Tidegate as it comes, without metrics and with a filter, and Portkey where TIDEGATE_BENCH_PORTKEY names its
- * start-server.js. Run: node bench/run.mjs overhead [--rounds 3] [--seconds 1.5] [--only relay,tidegate] [--save]
+ * direct, a bare node:http relay (the floor), Tidegate as it comes, without metrics and with a filter, and where they are
+ * at hand Portkey (TIDEGATE_BENCH_PORTKEY names its start-server.js) and LiteLLM (TIDEGATE_BENCH_LITELLM names the
+ * `litellm` of an environment with `litellm[proxy]`). `--only relay,tidegate,"two workers"` shows what a second process
+ * brings, where there are cores for it beside load and mock. A start is the time from spawn to the first connection.
+ * Run: node bench/run.mjs overhead [--rounds 3] [--seconds 1.5] [--only relay,tidegate] [--save]
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';

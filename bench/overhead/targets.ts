@@ -29,7 +29,7 @@ export async function startTargets(self: string, only: readonly string[]): Promi
     targets.push(await start('relay', self, ['--relay', String(mockPort), String(port)], port));
   }
   for (const [name, extra] of Object.entries(settings)) {
-    if (wanted(name)) targets.push(await startTidegate(name, extra, mockPort));
+    if (extra.asked ? only.includes(name) : wanted(name)) targets.push(await startTidegate(name, extra, mockPort));
   }
   const portkey = process.env['TIDEGATE_BENCH_PORTKEY'];
   if (portkey && wanted('portkey')) {
@@ -42,48 +42,85 @@ export async function startTargets(self: string, only: readonly string[]): Promi
     };
     targets.push({ ...target, headers });
   }
+  const litellm = process.env['TIDEGATE_BENCH_LITELLM'];
+  if (litellm && wanted('litellm')) targets.push(await startLitellm(litellm, mockPort));
   return targets;
 }
 
+/** LiteLLM's proxy with one worker, as its documentation starts it; `program` is the `litellm` of its Python environment. */
+async function startLitellm(program: string, mockPort: number): Promise<Target> {
+  const folder = mkdtempSync(join(tmpdir(), 'tidegate-bench-'));
+  const file = join(folder, 'litellm.yaml');
+  const base = `api_base: "http://127.0.0.1:${mockPort}/v1", api_key: x`;
+  const entries = models.map(
+    (model) => `  - { model_name: ${model}, litellm_params: { model: openai/${model}, ${base} } }`,
+  );
+  writeFileSync(file, `model_list:\n${entries.join('\n')}\ngeneral_settings: { master_key: sk-bench }\n`); // it starts with one only
+  const port = await freePort();
+  const args = ['--config', file, '--port', String(port), '--host', '127.0.0.1', '--num_workers', '1'];
+  const target = await start('litellm', program, args, port, []);
+  return withFolder({ ...target, headers: { authorization: 'Bearer sk-bench' } }, folder);
+}
+
+const withFolder = (target: Target, folder: string): Target => ({
+  ...target,
+  stop: () => {
+    target.stop();
+    rmSync(folder, { recursive: true, force: true });
+  },
+});
+
 /** The gateway as it comes, without counting for `/metrics`, and with an output filter on every model. */
-const settings = {
-  tidegate: { file: '', model: '' },
-  'without metrics': { file: 'observability: { metrics: { enabled: false } }', model: '' },
+const settings: Readonly<Record<string, Setting>> = {
+  tidegate: {},
+  'without metrics': { file: 'observability: { metrics: { enabled: false } }' },
   'with a filter': { file: 'filters: { secrets: { kind: patterns, preset: secrets } }', model: ', filters: [secrets]' },
+  'two workers': { args: ['--workers', '2'], asked: true },
 };
+
+interface Setting {
+  /** What the configuration says besides, and each of its models. */
+  readonly file?: string;
+  readonly model?: string;
+  readonly args?: readonly string[];
+  /** Only where `--only` names it. */
+  readonly asked?: boolean;
+}
 
 async function startTidegate(
   name: string,
-  extra: (typeof settings)[keyof typeof settings],
+  { file: more = '', model: rule = '', args = [] }: Setting,
   mockPort: number,
 ): Promise<Target> {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-bench-'));
   const file = join(folder, 'tidegate.yaml');
-  const entries = models.map((model) => `  ${model}: { targets: [{ provider: mock, model: ${model} }]${extra.model} }`);
+  const entries = models.map((model) => `  ${model}: { targets: [{ provider: mock, model: ${model} }]${rule} }`);
   writeFileSync(
     file,
-    `providers:\n  mock: { type: openai-compatible, baseUrl: "http://127.0.0.1:${mockPort}/v1", apiKey: x }\nmodels:\n${entries.join('\n')}\n${extra.file}\n`,
+    `providers:\n  mock: { type: openai-compatible, baseUrl: "http://127.0.0.1:${mockPort}/v1", apiKey: x }\nmodels:\n${entries.join('\n')}\n${more}\n`,
   );
   const port = await freePort();
   const cli = join(import.meta.dirname, '..', 'bin', 'tidegate.mjs');
   const target = await start(
     name,
     cli,
-    ['serve', '--config', file, '--port', String(port), '--log', 'warn', '--no-pull'],
+    ['serve', '--config', file, '--port', String(port), '--log', 'warn', '--no-pull', ...args],
     port,
   );
-  return {
-    ...target,
-    stop: () => {
-      target.stop();
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
+  return withFolder(target, folder);
 }
 
-async function start(name: string, script: string, args: readonly string[], port: number): Promise<Target> {
+/** `runner` is what runs the script: Node unless told. */
+async function start(
+  name: string,
+  script: string,
+  args: readonly string[],
+  port: number,
+  runner: readonly string[] = [process.execPath],
+): Promise<Target> {
+  const [program = '', ...rest] = [...runner, script, ...args];
   const startedMs = performance.now();
-  const child = spawn(process.execPath, [script, ...args], {
+  const child = spawn(program, rest, {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, NODE_ENV: 'production' },
   });
@@ -110,7 +147,7 @@ async function start(name: string, script: string, args: readonly string[], port
 
 async function listening(port: number, child: ChildProcess): Promise<void> {
   const { connect } = await import('node:net');
-  for (let tries = 0; tries < 3000; tries++) {
+  for (let tries = 0; tries < 12_000; tries++) {
     if (child.exitCode !== null) throw new Error('it ended');
     const open = await new Promise<boolean>((resolve) => {
       const socket = connect({ port, host: '127.0.0.1' }, () => {
@@ -134,12 +171,16 @@ function freePort(): Promise<number> {
   });
 }
 
-/** User and system CPU seconds of a process so far (Linux); NaN elsewhere. */
+/** User and system CPU seconds of a process and of its children so far (Linux); NaN elsewhere. */
 export function cpuSeconds(pid: number | undefined): number {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / 100;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+    return children.reduce(
+      (sum, child) => sum + cpuSeconds(Number(child)),
+      (Number(fields[11]) + Number(fields[12])) / 100,
+    );
   } catch {
     return Number.NaN;
   }
