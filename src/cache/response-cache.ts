@@ -161,8 +161,9 @@ export function createResponseCache({
   return {
     async through(asked, route: Route, context, produce) {
       const rule = route.cache;
+      if (!rule) return produce(asked, context.signal);
       const wish = readCacheWish(context.headers);
-      if (!rule || wish.noStore) return produce(asked, context.signal);
+      if (wish.noStore) return produce(asked, context.signal);
       const request = readable(asked);
       const account = ownUpstream(context.headers);
       // Digested: what is compared by meaning keeps its scope in memory.

@@ -14,10 +14,14 @@ export interface CacheWish {
   readonly onlyStored: boolean;
 }
 
+const nothing: CacheWish = { noStore: false, noCache: false, onlyStored: false };
+
 /** Reads `x-tidegate-cache` and the request directives of `cache-control` (RFC 9111); what it does not know, it leaves. */
 export function readCacheWish(headers: Readonly<Record<string, string>>): CacheWish {
-  let wish: CacheWish = { noStore: false, noCache: false, onlyStored: false };
-  const directives = `${headers['x-tidegate-cache'] ?? ''},${headers['cache-control'] ?? ''}`.toLowerCase().split(',');
+  const [own, standard] = [headers['x-tidegate-cache'], headers['cache-control']];
+  let wish = nothing;
+  if (own === undefined && standard === undefined) return wish;
+  const directives = `${own ?? ''},${standard ?? ''}`.toLowerCase().split(',');
   for (const directive of directives) {
     const [name = '', value = ''] = directive.split('=').map((part) => part.trim());
     if (name === 'no-store') wish = { ...wish, noStore: true };

@@ -33,8 +33,11 @@ export interface Filtered {
 }
 
 export const noFilters: Filters = {
-  apply: async (request) => ({ request, output: (events) => events }),
+  apply: async (request) => unfiltered(request),
 };
+
+const unfiltered = (request: ChatRequest): Filtered => ({ request, output: asTheyCome });
+const asTheyCome: Filtered['output'] = (events) => events;
 
 /** The filters of a configuration. Routes name them in order; each set of them is compiled once. */
 export function createFilters(config: FiltersConfig, parts: FilterParts = {}, clock: Clock = systemClock): Filters {
@@ -51,12 +54,13 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
 
   return {
     async apply(asked, route, context) {
+      if (route.filters.length === 0) return unfiltered(asked);
       const active = route.filters.flatMap((name): Active[] => {
         const found = config[name];
         if (!found) throw new GatewayError('internal', `The route '${route.name}' names an unknown filter '${name}'.`);
         return concerns(found, context.caller) ? [{ name, config: found }] : [];
       });
-      if (active.length === 0) return { request: asked, output: (events) => events };
+      if (active.length === 0) return unfiltered(asked);
 
       const tally = createTally();
       const input = await filterRequest(asked, active, rulesFor(active, 'input'), {

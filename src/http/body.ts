@@ -14,10 +14,15 @@ const maxContainers = 100_000;
  * The body, at most `maxBytes` of it; throws payload_too_large as soon as more is announced or has come. Where a digest
  * of it was announced (and signed: see core/gateway-token.ts), another body is unauthorized.
  */
-export async function readBody(c: AppContext, maxBytes: number): Promise<Uint8Array> {
-  const bytes = await readBytes(c, maxBytes);
+export function readBody(c: AppContext, maxBytes: number): Promise<Uint8Array> {
   const announced = headersOf(c)[bodyDigestHeader];
-  if (announced !== undefined && !equalDigests(announced, await bodyDigest(bytes))) {
+  const reading = readBytes(c, maxBytes);
+  return announced === undefined ? reading : announcedBody(reading, announced);
+}
+
+async function announcedBody(reading: Promise<Uint8Array>, announced: string): Promise<Uint8Array> {
+  const bytes = await reading;
+  if (!equalDigests(announced, await bodyDigest(bytes))) {
     throw new GatewayError('unauthorized', `The body is not the one that '${bodyDigestHeader}' announces.`);
   }
   return bytes;

@@ -1,6 +1,8 @@
 import { type Clock, systemClock } from '../core/clock.ts';
-import type { RequestWatch, Watcher } from '../core/record.ts';
+import type { CompletionEvent } from '../core/event.ts';
+import type { RequestRecord, RequestWatch, Watcher } from '../core/record.ts';
 import { createRoster } from '../core/roster.ts';
+import type { Run } from '../core/run.ts';
 import type { EngineStatus, Status, TargetStatus } from '../core/status.ts';
 import { createMovingQuantiles } from './quantiles.ts';
 
@@ -25,15 +27,15 @@ export interface LiveRequest {
   readonly requestId: string;
   readonly endpoint: string;
   readonly model: string;
-  readonly target?: string;
+  readonly target?: string | undefined;
   readonly callerId: string;
   readonly startedAt: number;
   readonly phase: 'waiting' | 'reading' | 'writing';
   /** Prompt tokens read so far, of all; engine only. */
-  readonly promptRead?: number;
-  readonly promptTokens?: number;
+  readonly promptRead?: number | undefined;
+  readonly promptTokens?: number | undefined;
   readonly tokens: number;
-  readonly ttftMs?: number;
+  readonly ttftMs?: number | undefined;
 }
 
 export interface LiveSnapshot {
@@ -118,52 +120,71 @@ export function createLive({
     startedAt,
   });
 
+  /** One request on the board. A class: every request makes one, and it should be no handful of closures. */
+  class OpenWatch implements RequestWatch {
+    readonly #live: OpenRequest;
+    readonly #startedMs: number;
+    readonly #leave: () => void;
+    #lastTokenMs: number | undefined;
+
+    constructor(live: OpenRequest, startedMs: number) {
+      this.#live = live;
+      this.#startedMs = startedMs;
+      this.#leave = open.add(live);
+    }
+
+    answered({ target }: Run): void {
+      this.#live.target = target;
+      if (this.#live.phase === 'waiting') this.#live.phase = 'reading';
+    }
+
+    event(event: CompletionEvent, nowMs: number): void {
+      const live = this.#live;
+      if (event.type === 'progress') {
+        live.promptRead = event.processedTokens;
+        live.promptTokens = event.totalTokens;
+      } else if (event.type === 'takeover') live.target = event.target;
+      else if (isToken(event.type)) {
+        if (this.#lastTokenMs === undefined) {
+          live.ttftMs = nowMs - this.#startedMs;
+          live.phase = 'writing';
+          ttft.add(live.ttftMs, nowMs);
+        } else itl.add(nowMs - this.#lastTokenMs, nowMs);
+        this.#lastTokenMs = nowMs;
+        live.tokens++;
+        second.tokens++;
+        totals.tokens++;
+      }
+    }
+
+    ended({ outcome, cache }: RequestRecord): void {
+      this.#leave();
+      second.requests++;
+      totals.requests++;
+      if (cache === 'hit' || cache === 'coalesced' || cache === 'stale') totals.cacheHits++;
+      if (outcome !== 'ok' && outcome !== 'cancelled') {
+        second.errors++;
+        totals.failed++;
+      }
+    }
+  }
+
   return {
-    watch(request, { requestId, endpoint, caller, startedMs }): RequestWatch {
+    watch({ model }, { requestId, endpoint, caller, startedMs }): RequestWatch {
       const live: OpenRequest = {
         requestId,
         endpoint,
-        model: request.model,
+        model,
+        target: undefined,
         callerId: caller.id,
         startedAt: clock.wall() - (clock.now() - startedMs),
         phase: 'waiting',
+        promptRead: undefined,
+        promptTokens: undefined,
         tokens: 0,
+        ttftMs: undefined,
       };
-      const leave = open.add(live);
-      let lastTokenMs: number | undefined;
-      return {
-        answered({ target }) {
-          live.target = target;
-          if (live.phase === 'waiting') live.phase = 'reading';
-        },
-        event(event, nowMs) {
-          if (event.type === 'progress') {
-            live.promptRead = event.processedTokens;
-            live.promptTokens = event.totalTokens;
-          } else if (event.type === 'takeover') live.target = event.target;
-          else if (isToken(event.type)) {
-            if (lastTokenMs === undefined) {
-              live.ttftMs = nowMs - startedMs;
-              live.phase = 'writing';
-              ttft.add(live.ttftMs, nowMs);
-            } else itl.add(nowMs - lastTokenMs, nowMs);
-            lastTokenMs = nowMs;
-            live.tokens++;
-            second.tokens++;
-            totals.tokens++;
-          }
-        },
-        ended({ outcome, cache }) {
-          leave();
-          second.requests++;
-          totals.requests++;
-          if (cache === 'hit' || cache === 'coalesced' || cache === 'stale') totals.cacheHits++;
-          if (outcome !== 'ok' && outcome !== 'cancelled') {
-            second.errors++;
-            totals.failed++;
-          }
-        },
-      };
+      return new OpenWatch(live, startedMs);
     },
     tick() {
       const nowMs = clock.now();

@@ -130,6 +130,37 @@ export function createMetrics(
   if (quality) observeDrift(meter, quality);
 
   const sets = new Map<string, (record: RequestRecord) => void>();
+  const rare = bounded();
+  /** Whoever answered where all went well counts like this with nearly every record of one set. */
+  const countAttempts = (target: string) => {
+    let answered: Bound | undefined;
+    let began: Bound | undefined;
+    return (tried: RequestRecord['attempts']) => {
+      for (const { target: other, durationMs, error } of tried) {
+        if (error) rare(attempts, [other, error.kind])(1);
+        else if (other === target) {
+          answered ??= rare(attempts, [target, 'ok']);
+          began ??= rare(firstChunk, splitTarget(target));
+          answered(1);
+          began(durationMs / 1000);
+        } else {
+          rare(attempts, [other, 'ok'])(1);
+          rare(firstChunk, splitTarget(other))(durationMs / 1000);
+        }
+      }
+    };
+  };
+  const countFinishes = (model: string) => {
+    let stopped: Bound | undefined;
+    return (reasons: readonly FinishReason[]) => {
+      for (const reason of reasons) {
+        if (reason === 'stop') {
+          stopped ??= rare(finishes, [model, 'stop']);
+          stopped(1);
+        } else rare(finishes, [model, reason])(1);
+      }
+    };
+  };
   const bind = (record: RequestRecord): ((record: RequestRecord) => void) => {
     const model = knowsModel(record.model) ? record.model : otherLabel;
     const endpoint = record.endpoint;
@@ -137,17 +168,27 @@ export function createMetrics(
     const [provider, answered] = splitTarget(target);
     const ai = [operationOf(endpoint), provider, model, answered];
     const ok = record.outcome === 'ok';
-    const [requestsBound, overheadBound, cacheBound] = [
-      requests([endpoint, model, record.outcome]),
-      overhead([endpoint]),
-      cache([model, record.cache]),
-    ];
+    const requestsBound = requests([endpoint, model, record.outcome]);
+    const overheadBound = overhead([endpoint]);
+    const cacheBound = cache([model, record.cache]);
     const durationBound = duration([...ai, ok ? '' : record.outcome]);
     const [ttftBound, tpotBound, spendBound] = [ttft(ai), tpot(ai), spend([model, target, record.team ?? ''])];
     const input = tokens([...ai, 'input']);
     const output = tokens([...ai, 'output']);
     const cached = tokens([...ai, 'cached']);
-    return ({ durationMs, overheadMs, ttftMs, tpotMs, usage, costUsd }) => {
+    const attempted = countAttempts(target);
+    const finished = countFinishes(model);
+    return ({
+      durationMs,
+      overheadMs,
+      ttftMs,
+      tpotMs,
+      usage,
+      costUsd,
+      attempts: tried,
+      decisions: all,
+      finishReasons,
+    }) => {
       requestsBound(1);
       cacheBound(1);
       durationBound(durationMs / 1000);
@@ -156,10 +197,12 @@ export function createMetrics(
       if (tpotMs !== undefined) tpotBound(tpotMs / 1000);
       if (usage) observeTokens(usage, input, output, cached);
       if (costUsd !== undefined && costUsd > 0) spendBound(costUsd);
+      attempted(tried);
+      finished(finishReasons);
+      for (const { stage, name, action } of all) rare(decisions, [stage, name, action])(1);
     };
   };
 
-  const rare = bounded();
   return {
     record(record) {
       const known = knowsModel(record.model) ? record.model : otherLabel;
@@ -172,12 +215,6 @@ export function createMetrics(
         if (sets.size < maxLabelSets) sets.set(key, observe);
       }
       observe(record);
-      for (const { target, durationMs, error } of record.attempts) {
-        rare(attempts, [target, error?.kind ?? 'ok'])(1);
-        if (!error) rare(firstChunk, splitTarget(target))(durationMs / 1000);
-      }
-      for (const { stage, name, action } of record.decisions) rare(decisions, [stage, name, action])(1);
-      for (const reason of record.finishReasons satisfies readonly FinishReason[]) rare(finishes, [known, reason])(1);
     },
     http: ({ route, method, status: code }) => rare(http, [route, method, String(code)])(1),
     feedback: ({ model, target, score }) => rare(scores, [knowsModel(model) ? model : otherLabel, target])(score),

@@ -53,8 +53,11 @@ export function limitClaims(
 /** Whether anything is limited by tokens, so that they need to be counted. */
 export function limitsTokens(rules: LimitRules, caller: Caller, model: string): boolean {
   const team = caller.team === undefined ? undefined : own(rules.teams, caller.team);
-  const all = [caller.limits ?? rules.defaults, team, own(rules.models, model)];
-  return all.some((limits) => limits?.tokensPerMinute !== undefined);
+  return (
+    (caller.limits ?? rules.defaults)?.tokensPerMinute !== undefined ||
+    team?.tokensPerMinute !== undefined ||
+    own(rules.models, model)?.tokensPerMinute !== undefined
+  );
 }
 
 const own = <T>(record: Readonly<Record<string, T>> | undefined, key: string): T | undefined =>

@@ -27,22 +27,35 @@ export interface PriceOptions {
   readonly usdPerKwh?: number;
 }
 
+interface Priced {
+  readonly fixed: TokenPrice | undefined;
+  /** As the catalogue calls it. */
+  readonly provider: string | undefined;
+  readonly model: string;
+}
+
 export type PriceCatalogue = (providerId: string | undefined, model: string, usage: Usage) => number | undefined;
 
 const joulesPerKwh = 3.6e6;
 
 export function createPrices({ overrides = {}, catalogue, providerId, usdPerKwh = 0 }: PriceOptions = {}): Prices {
   const units = new Map<string, { prompt: number; completion: number }>();
-  const fixed = (target: string): TokenPrice | undefined => {
-    const [provider, model] = split(target);
-    for (const name of [target, `${provider}/*`, model]) if (Object.hasOwn(overrides, name)) return overrides[name];
-    return undefined;
+  const priced = new Map<string, Priced>();
+  /** Looked up once a target: configurations name them, and each request asks. */
+  const pricedOf = (target: string): Priced => {
+    let known = priced.get(target);
+    if (!known) {
+      const [provider, model] = split(target);
+      const name = [target, `${provider}/*`, model].find((each) => Object.hasOwn(overrides, each));
+      const provided = providerId ? providerId(provider) : provider;
+      known = { fixed: name === undefined ? undefined : overrides[name], provider: provided, model };
+      priced.set(target, known);
+    }
+    return known;
   };
   const tokensUsd = (target: string, usage: Usage): number | undefined => {
-    const price = fixed(target);
-    if (price) return fromPrice(price, usage);
-    const [provider, model] = split(target);
-    return catalogue?.(providerId ? providerId(provider) : provider, model, usage);
+    const { fixed, provider, model } = pricedOf(target);
+    return fixed ? fromPrice(fixed, usage) : catalogue?.(provider, model, usage);
   };
   const usd = (target: string, usage: Usage): number | undefined => {
     const energy = usage.energyJoules !== undefined ? (usage.energyJoules / joulesPerKwh) * usdPerKwh : undefined;
