@@ -66,10 +66,12 @@ export function createGateway({
         idempotency.through(asked, context, async (asked, context) => {
           const wanted = routing.find(asked.model); // throws model_not_found
           const prompted = prompts.render(asked, wanted); // throws invalid_request, naming the variable
-          const admitted = await timed('admission', policy.admit(prompted, wanted, context)); // throws forbidden | rate_limited | budget_exceeded
+          const admitting = timed('admission', () => policy.admit(prompted, wanted, context)); // throws forbidden | rate_limited | budget_exceeded
+          const admitted = admitting instanceof Promise ? await admitting : admitting; // mostly nobody has to wait
           const { route } = admitted; // another than wanted where a budget says so
           try {
-            const filtered = await timed('input-filters', filters.apply(admitted.request, route, context)); // throws content_blocked
+            const filtering = timed('input-filters', () => filters.apply(admitted.request, route, context)); // throws content_blocked
+            const filtered = filtering instanceof Promise ? await filtering : filtering;
             revise(filtered.request);
             const run = await cache.through(filtered.request, route, context, (request, signal) =>
               routing.attempt(route, request, signal === context.signal ? context : { ...context, signal }),

@@ -161,18 +161,8 @@ export function createIdempotency({
   };
 
   return {
-    async through(asked, context, produce) {
-      if (!context.headers['idempotency-key']) return produce(asked, context);
-      const request = readable(asked);
-      const turn = await take(flights, canonicalJson(request), context);
-      if ('stored' in turn) return replayed(turn.stored);
-      if ('joined' in turn) return { ...(await turn.joined), cache: 'coalesced', attempts: [] };
-      const { answerId } = context;
-      const given = answerId === undefined ? undefined : { id: answerId, createdAt: Math.floor(clock.wall() / 1000) };
-      const run = await fly(turn, given, (signal) => produce(request, { ...context, signal })).join(context.signal);
-      if (!run) throw new GatewayError('internal', 'A new flight could not be joined.');
-      return run;
-    },
+    through: (asked, context, produce) =>
+      context.headers['idempotency-key'] ? throughOnce(asked, context, produce) : produce(asked, context),
     async once(body, context, make) {
       if (!context.headers['idempotency-key']) return { value: await make(), again: false };
       const turn = await take(wholes, canonicalJson(body), context);
@@ -191,6 +181,22 @@ export function createIdempotency({
       }
     },
   };
+
+  async function throughOnce(
+    asked: ChatRequest,
+    context: RequestContext,
+    produce: (request: ChatRequest, context: RequestContext) => Promise<Run>,
+  ): Promise<Run> {
+    const request = readable(asked);
+    const turn = await take(flights, canonicalJson(request), context);
+    if ('stored' in turn) return replayed(turn.stored);
+    if ('joined' in turn) return { ...(await turn.joined), cache: 'coalesced', attempts: [] };
+    const { answerId } = context;
+    const given = answerId === undefined ? undefined : { id: answerId, createdAt: Math.floor(clock.wall() / 1000) };
+    const run = await fly(turn, given, (signal) => produce(request, { ...context, signal })).join(context.signal);
+    if (!run) throw new GatewayError('internal', 'A new flight could not be joined.');
+    return run;
+  }
 }
 
 /** How the names of one caller's answers begin, so that they can be forgotten with it. */

@@ -159,54 +159,61 @@ export function createResponseCache({
     answer !== undefined && (maxAgeMs === undefined || clock.wall() - answer.storedAt <= maxAgeMs);
 
   return {
-    async through(asked, route: Route, context, produce) {
-      const rule = route.cache;
-      if (!rule) return produce(asked, context.signal);
-      const wish = readCacheWish(context.headers);
-      if (wish.noStore) return produce(asked, context.signal);
-      const request = readable(asked);
-      const account = ownUpstream(context.headers);
-      // Digested: what is compared by meaning keeps its scope in memory.
-      const scope = `${scopeOf(rule, context.caller)} ${route.name}${account && ` ${await digest(account)}`}`;
-      const key = await digest(`${scope} ${canonicalRequest(request)}`);
-      let remember = () => {};
-      const visit: Visit = { request, rule, wish, key, context, produce, kept: () => remember() };
-      if (wish.noCache) return lead(visit, undefined);
-
-      const join = createJoin(visit);
-      const running = await join();
-      if (running) return running;
-      const answer = await look(key);
-      if (usable(answer, wish)) {
-        const now = clock.wall();
-        if (now < answer.freshUntil) return replay(answer, 'hit');
-        if (now < answer.freshUntil + (rule.staleWhileRevalidateMs ?? 0)) {
-          refresh(visit);
-          return replay(answer, 'stale');
-        }
-      }
-      const meaning = await near(request, scope, rule, context.signal);
-      if (meaning?.found.key !== undefined) {
-        const other = await look(meaning.found.key);
-        if (usable(other, wish) && clock.wall() < other.freshUntil) {
-          const similarity = (meaning.found.similarity ?? 0).toFixed(4);
-          return { ...replay(other, 'hit'), headers: { 'x-tidegate-cache-similarity': similarity } };
-        }
-      }
-      if (meaning && index) remember = () => index.remember(meaning.question, meaning.found.vector, key);
-      if (wish.onlyStored) {
-        throw new GatewayError('not_found', 'There is no stored answer, and the request asks for a stored one only.', {
-          status: 504,
-        });
-      }
-      // Another request may have begun the same while this one looked. No wait between the check and the lead.
-      while (flights.has(key)) {
-        const run = await join();
-        if (run) return run;
-      }
-      return lead(visit, answer);
-    },
+    through: (asked, route, context, produce) =>
+      route.cache ? visited(asked, route, route.cache, context, produce) : produce(asked, context.signal),
   };
+
+  async function visited(
+    asked: ChatRequest,
+    route: Route,
+    rule: CacheRule,
+    context: RequestContext,
+    produce: Produce,
+  ): Promise<Run> {
+    const wish = readCacheWish(context.headers);
+    if (wish.noStore) return produce(asked, context.signal);
+    const request = readable(asked);
+    const account = ownUpstream(context.headers);
+    // Digested: what is compared by meaning keeps its scope in memory.
+    const scope = `${scopeOf(rule, context.caller)} ${route.name}${account && ` ${await digest(account)}`}`;
+    const key = await digest(`${scope} ${canonicalRequest(request)}`);
+    let remember = () => {};
+    const visit: Visit = { request, rule, wish, key, context, produce, kept: () => remember() };
+    if (wish.noCache) return lead(visit, undefined);
+
+    const join = createJoin(visit);
+    const running = await join();
+    if (running) return running;
+    const answer = await look(key);
+    if (usable(answer, wish)) {
+      const now = clock.wall();
+      if (now < answer.freshUntil) return replay(answer, 'hit');
+      if (now < answer.freshUntil + (rule.staleWhileRevalidateMs ?? 0)) {
+        refresh(visit);
+        return replay(answer, 'stale');
+      }
+    }
+    const meaning = await near(request, scope, rule, context.signal);
+    if (meaning?.found.key !== undefined) {
+      const other = await look(meaning.found.key);
+      if (usable(other, wish) && clock.wall() < other.freshUntil) {
+        const similarity = (meaning.found.similarity ?? 0).toFixed(4);
+        return { ...replay(other, 'hit'), headers: { 'x-tidegate-cache-similarity': similarity } };
+      }
+    }
+    if (meaning && index) remember = () => index.remember(meaning.question, meaning.found.vector, key);
+    if (wish.onlyStored) {
+      throw new GatewayError('not_found', 'There is no stored answer, and the request asks for a stored one only.', {
+        status: 504,
+      });
+    }
+    // Another request may have begun the same while this one looked. No wait between the check and the lead.
+    while (flights.has(key)) {
+      const run = await join();
+      if (run) return run;
+    }
+    return lead(visit, answer);
+  }
 }
 
 const replay = ({ target, events }: StoredAnswer, cache: CacheStatus): Run => ({

@@ -21,10 +21,10 @@ export interface ChatRequest {
   /** Turns in order. Empty when `prompt` is set. */
   readonly messages: readonly Message[];
   /** Raw text completion (legacy completions, FIM) instead of a chat: no template is applied. */
-  readonly prompt?: TextPrompt;
+  readonly prompt?: TextPrompt | undefined;
   readonly sampling: Sampling;
   /** Most tokens to generate per choice, reasoning included. Absent: to the end of the context. */
-  readonly maxTokens?: number;
+  readonly maxTokens?: number | undefined;
   /** Text that ends the answer and is not part of it. */
   readonly stop: readonly string[];
   /** `n`: how many choices, at least 1. */
@@ -34,10 +34,10 @@ export interface ChatRequest {
   readonly parallelToolCalls: boolean;
   readonly responseFormat: ResponseFormat;
   /** Present when token log-probabilities are wanted; `top` alternatives per position, 0..20. */
-  readonly logprobs?: { readonly top: number };
-  readonly reasoning?: ReasoningOptions;
+  readonly logprobs?: { readonly top: number } | undefined;
+  readonly reasoning?: ReasoningOptions | undefined;
   /** Expected output; may serve as the draft of speculative decoding. */
-  readonly prediction?: string;
+  readonly prediction?: string | undefined;
   /**
    * The last message is the beginning of the answer and is continued exactly (assistant prefill, takeover): only what
    * comes after it is given. Its tool calls count: where the arguments of the last one are no complete JSON, the answer
@@ -48,24 +48,24 @@ export interface ChatRequest {
   readonly stream: boolean;
   readonly priority: Priority;
   /** `prompt_cache_key`: requests with the same one likely share a prefix; a hint for slot and replica affinity. */
-  readonly promptCacheKey?: string;
+  readonly promptCacheKey?: string | undefined;
   /** End user as told by the client (`safety_identifier` or `user`). */
-  readonly user?: string;
-  readonly metadata?: Readonly<Record<string, string>>;
-  readonly serviceTier?: string;
+  readonly user?: string | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  readonly serviceTier?: string | undefined;
   /** Keep the answer for later retrieval. */
-  readonly store?: boolean;
+  readonly store?: boolean | undefined;
   /** What earlier stages found in it (`personal-data`); routes may keep such requests at home by it. */
-  readonly labels?: readonly string[];
+  readonly labels?: readonly string[] | undefined;
   /** Prompt from the library: `prompt: { id, version, variables }`. */
-  readonly promptTemplate?: PromptReference;
+  readonly promptTemplate?: PromptReference | undefined;
   /** The client's dialect, and its fields that we do not model: they reach an upstream of the same dialect. */
   readonly dialect: Dialect;
   readonly extensions: JsonObject;
   /** How the client wants its answer written (usage chunk, echoed settings): read by its dialect's encoder and nobody else. */
-  readonly answer?: JsonObject;
+  readonly answer?: JsonObject | undefined;
   /** The client's own body, present only while no stage needs to read or change the text. */
-  readonly wire?: WireRequest;
+  readonly wire?: WireRequest | undefined;
 }
 
 /** What a client sent, kept so that an upstream of the same dialect can get it unchanged. */
@@ -73,7 +73,7 @@ export interface WireRequest {
   readonly dialect: Dialect;
   readonly body: JsonObject;
   /** The exact bytes of `body`, where still at hand. */
-  readonly bytes?: Uint8Array;
+  readonly bytes?: Uint8Array | undefined;
   /** Client headers that belong to the dialect (`anthropic-beta`, …), lower-case. */
   readonly headers: Readonly<Record<string, string>>;
 }

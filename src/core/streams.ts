@@ -61,7 +61,11 @@ export interface CollectedChoice {
 export interface Collected {
   readonly choices: readonly CollectedChoice[];
   readonly usage: Usage | undefined;
-  readonly upstream: { readonly id?: string; readonly model?: string; readonly fingerprint?: string };
+  readonly upstream: {
+    readonly id?: string | undefined;
+    readonly model?: string | undefined;
+    readonly fingerprint?: string | undefined;
+  };
   /** The body, where the answer passed through as bytes. */
   readonly wire: Uint8Array | undefined;
 }
@@ -111,11 +115,9 @@ export function createCollector(): { push(event: CompletionEvent): void; result(
   return {
     push(event) {
       switch (event.type) {
-        case 'start': {
-          const { type: _, ...rest } = event;
-          upstream = rest;
+        case 'start':
+          upstream = { id: event.id, model: event.model, fingerprint: event.fingerprint };
           return;
-        }
         case 'text-delta': {
           const choice = open(event.choice);
           count(event.text);

@@ -19,8 +19,11 @@ export type { Entity, FilterParts, Label } from './readers.ts';
 
 /** Input and output filters of routes. */
 export interface Filters {
-  /** Runs the route's input filters. Throws content_blocked. A request whose answer must be read comes back `readable`. */
-  apply(request: ChatRequest, route: Route, context: RequestContext): Promise<Filtered>;
+  /**
+   * Runs the route's input filters. Throws content_blocked. A request whose answer must be read comes back `readable`. No
+   * promise where there are none.
+   */
+  apply(request: ChatRequest, route: Route, context: RequestContext): Filtered | Promise<Filtered>;
 }
 
 export interface Filtered {
@@ -33,7 +36,7 @@ export interface Filtered {
 }
 
 export const noFilters: Filters = {
-  apply: async (request) => unfiltered(request),
+  apply: (request) => unfiltered(request),
 };
 
 const unfiltered = (request: ChatRequest): Filtered => ({ request, output: asTheyCome });
@@ -52,41 +55,43 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
     return compiled.get(key);
   };
 
-  return {
-    async apply(asked, route, context) {
-      if (route.filters.length === 0) return unfiltered(asked);
-      const active = route.filters.flatMap((name): Active[] => {
-        const found = config[name];
-        if (!found) throw new GatewayError('internal', `The route '${route.name}' names an unknown filter '${name}'.`);
-        return concerns(found, context.caller) ? [{ name, config: found }] : [];
-      });
-      if (active.length === 0) return unfiltered(asked);
+  const filtered = async (asked: ChatRequest, route: Route, context: RequestContext): Promise<Filtered> => {
+    const active = route.filters.flatMap((name): Active[] => {
+      const found = config[name];
+      if (!found) throw new GatewayError('internal', `The route '${route.name}' names an unknown filter '${name}'.`);
+      return concerns(found, context.caller) ? [{ name, config: found }] : [];
+    });
+    if (active.length === 0) return unfiltered(asked);
 
-      const tally = createTally();
-      const input = await filterRequest(asked, active, rulesFor(active, 'input'), {
+    const tally = createTally();
+    const input = await filterRequest(asked, active, rulesFor(active, 'input'), {
+      tally,
+      parts,
+      signal: context.signal,
+    });
+    const found = labelled(input.request, tally.decisions(), config);
+    const answer = answerChain(
+      active,
+      rulesFor(active, 'output'),
+      { ...input, request: found },
+      {
         tally,
-        parts,
         signal: context.signal,
-      });
-      const found = labelled(input.request, tally.decisions(), config);
-      const answer = answerChain(
-        active,
-        rulesFor(active, 'output'),
-        { ...input, request: found },
-        {
-          tally,
-          signal: context.signal,
-          readerOf: (filter) => readerOf(filter.name, filter.config, input.request, parts),
-        },
-      );
-      const holdback = createHoldbackMeter(clock.now);
-      return {
-        request: answer ? readable(answer.request) : found,
-        decisions: tally.decisions,
-        ...(answer && { holdback: holdback.held }),
-        output: (events, again) => (answer ? holdback.leave(answer.output(holdback.enter(events), again)) : events),
-      };
-    },
+        readerOf: (filter) => readerOf(filter.name, filter.config, input.request, parts),
+      },
+    );
+    const holdback = createHoldbackMeter(clock.now);
+    return {
+      request: answer ? readable(answer.request) : found,
+      decisions: tally.decisions,
+      ...(answer && { holdback: holdback.held }),
+      output: (events, again) => (answer ? holdback.leave(answer.output(holdback.enter(events), again)) : events),
+    };
+  };
+
+  return {
+    apply: (asked, route, context) =>
+      route.filters.length === 0 ? unfiltered(asked) : filtered(asked, route, context),
   };
 }
 

@@ -194,11 +194,11 @@ export function createQuality({
       const logprobs = { sum: 0, count: 0 };
       const { type } = request.responseFormat;
       const dialect = request.wire?.dialect;
-      const copy = createByteLog(Number.POSITIVE_INFINITY);
       let room = dialect && decodeWire && random() < readShare ? maxWireBytes : 0;
+      const copy = room > 0 ? createByteLog(Number.POSITIVE_INFINITY) : undefined;
       const see = (event: CompletionEvent) => {
         if (event.type === 'wire' && room > 0) {
-          copy.push(event.bytes);
+          copy?.push(event.bytes);
           room -= event.bytes.length;
         }
         if (event.type !== 'text-delta' || event.choice !== 0) return;
@@ -211,8 +211,8 @@ export function createQuality({
       return {
         event: see,
         ended(record) {
-          const bytes = copy.bytes();
-          if (dialect && bytes.length > 0) readCopy(() => decodeWire?.(dialect, bytes)?.forEach(see));
+          const bytes = copy?.bytes();
+          if (dialect && bytes && bytes.length > 0) readCopy(() => decodeWire?.(dialect, bytes)?.forEach(see));
           observe(record, text, logprobs, type === 'json-object' || type === 'json-schema');
         },
       };

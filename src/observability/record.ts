@@ -35,8 +35,8 @@ export interface Recorder {
  */
 export type Revise = (request: ChatRequest) => void;
 
-/** Waits for a stage's result and notes how long it took. */
-export type Timed = <T>(name: string, work: Promise<T>) => Promise<T>;
+/** Does a stage's work and notes how long it took; a promise only where there is something to wait for. */
+export type Timed = <T>(name: string, work: () => T | Promise<T>) => T | Promise<T>;
 
 export interface RecorderOptions {
   readonly watchers?: readonly Watcher[];
@@ -83,8 +83,15 @@ export function createRecorder(
       const timed: Timed = (name, work) => {
         const startedMs = clock.now();
         const note = () => void stages.push({ name, startedMs, durationMs: clock.now() - startedMs });
-        work.then(note, note);
-        return work;
+        try {
+          const result = work();
+          if (result instanceof Promise) result.then(note, note);
+          else note();
+          return result;
+        } catch (error) {
+          note();
+          throw error;
+        }
       };
       const recorded: Recorded = {
         context,

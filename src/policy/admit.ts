@@ -8,8 +8,11 @@ import type { Caller, RequestContext, Run } from '../core/run.ts';
 export interface Policy {
   /** Throws unauthorized. Headers are lower-case; `asked` is what a signed request has to be signed for. */
   authenticate(headers: Readonly<Record<string, string>>, asked?: AskedFor): Promise<Caller>;
-  /** Counts and reserves before anything is spent. Throws forbidden | rate_limited | budget_exceeded. */
-  admit(request: ChatRequest, route: Route, context: RequestContext): Promise<Admission>;
+  /**
+   * Counts and reserves before anything is spent. Throws forbidden | rate_limited | budget_exceeded. No promise where
+   * nothing is counted.
+   */
+  admit(request: ChatRequest, route: Route, context: RequestContext): Admission | Promise<Admission>;
   /** The same for calls that answer as a whole. */
   admitTokens(tokens: number, route: Route, context: RequestContext): Promise<TokenAdmission>;
   mayUse(route: Route, caller: Caller): boolean;

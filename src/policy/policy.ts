@@ -5,16 +5,23 @@ import { type ChatRequest, type Priority, readable } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
 import type { RequestContext } from '../core/run.ts';
 import type { BudgetStatus } from '../core/status.ts';
-import type { Policy } from './admit.ts';
+import type { Admission, Policy } from './admit.ts';
 import { type BudgetOwner, type BudgetRule, budgetsOf } from './budgets.ts';
 import type { Counters } from './counters.ts';
 import { memoryCounters } from './counters-memory.ts';
 import { estimatePromptTokens } from './estimate.ts';
 import type { Keyring } from './keyring.ts';
-import { type LimitRules, limitsTokens } from './limits.ts';
+import { type LimitRules, limitClaims, limitsTokens } from './limits.ts';
 import { createMeter, type Meter } from './meter.ts';
 import { createPrices, type Prices } from './price.ts';
-import { type BudgetAlert, BudgetRefusal, createReserve, type Expectation, type Reserved } from './reserve.ts';
+import {
+  type BudgetAlert,
+  BudgetRefusal,
+  createReserve,
+  type Expectation,
+  type Reserved,
+  unlimited,
+} from './reserve.ts';
 import { checkScope, mayUse } from './scope.ts';
 
 export interface PolicyOptions {
@@ -37,6 +44,12 @@ export interface PolicyOptions {
   /** Completion tokens to reckon with where the request sets no bound, and to pay for at a time. */
   readonly assumedTokens?: number;
   readonly clock?: Clock;
+}
+
+/** What a request was given to spend. */
+interface Taken extends Pick<Expectation, 'promptTokens' | 'bounded'> {
+  readonly route: Route;
+  readonly reserved: Reserved;
 }
 
 /** A policy that also tells how its budgets stand. */
@@ -90,11 +103,20 @@ export function createPolicy({
     return counts ? countPrompt(request, route, context).then(expectation) : expectation(0);
   };
 
-  /** Takes the request's share, on a cheaper route where the budget says so. */
-  const take = async (request: ChatRequest, wanted: Route, context: RequestContext) => {
+  /** Takes the request's share, on a cheaper route where the budget says so. No promise where nothing is counted. */
+  const take = (request: ChatRequest, wanted: Route, context: RequestContext): Taken | Promise<Taken> => {
+    const { caller } = context;
+    const counted =
+      limitClaims(limits, caller, wanted.name, 0, '').length > 0 ||
+      budgetsOf(budgets, caller, wanted.name, wall()).length > 0;
+    if (counted) return takeCounted(request, wanted, context);
+    return { route: wanted, promptTokens: 0, bounded: request.maxTokens !== undefined, reserved: unlimited };
+  };
+
+  const takeCounted = async (request: ChatRequest, wanted: Route, context: RequestContext): Promise<Taken> => {
     const expected = await expect(request, wanted, context);
     try {
-      return { route: wanted, expected, reserved: await reserve(expected) };
+      return { ...expected, route: wanted, reserved: await reserve(expected) };
     } catch (error) {
       if (!(error instanceof BudgetRefusal)) throw error;
       const { reroute } = error.rule;
@@ -103,7 +125,7 @@ export function createPolicy({
       if (!mayUse(route, context.caller)) throw error.error;
       const cheaper = await expect(request, route, context);
       try {
-        return { route, expected: cheaper, reserved: await reserve(cheaper) };
+        return { ...cheaper, route, reserved: await reserve(cheaper) };
       } catch (second) {
         throw second instanceof BudgetRefusal ? second.error : second;
       }
@@ -116,43 +138,52 @@ export function createPolicy({
     if (reason) throw reason;
   };
 
+  const admission = (request: ChatRequest, taken: Taken, context: RequestContext): Admission => {
+    const { route, bounded, reserved } = taken;
+    if (context.signal.aborted) reserved.settle(undefined);
+    const promptTokens = () => taken.promptTokens || estimatePromptTokens(request);
+    // Bytes that pass through unread cannot be ended with a finish of their own.
+    const mayCut = !bounded && Number.isFinite(reserved.paidTokens());
+    let meter: Meter | undefined;
+    return {
+      request: mayCut ? readable(request) : request,
+      route,
+      headers: reserved.headers,
+      meter(events, { target, cache }) {
+        const { choices } = request;
+        meter = createMeter(events, {
+          reserved,
+          target,
+          cache,
+          promptTokens,
+          choices,
+          bounded,
+          stepTokens: assumedTokens,
+        });
+        // A client that leaves before the first pull never closes the stream.
+        context.signal.addEventListener('abort', meter.close, { once: true });
+        return meter.events;
+      },
+      spent: () => meter?.used(),
+      release: () => reserved.settle(undefined),
+    };
+  };
+
   return {
     authenticate: (headers, asked) => keyring.authenticate(headers, asked),
     mayUse,
     budgets: () => [...standing.values()],
-    async admit(asked, wanted, context) {
-      checkScope(wanted, context.caller, context.endpoint);
-      checkOpen(context, wanted.name);
-      const request = atMost(asked, context.caller.priority);
-      const { route, expected, reserved } = await take(request, wanted, context);
-      if (context.signal.aborted) reserved.settle(undefined);
-      const { bounded } = expected;
-      const promptTokens = () => expected.promptTokens || estimatePromptTokens(request);
-      // Bytes that pass through unread cannot be ended with a finish of their own.
-      const mayCut = !bounded && Number.isFinite(reserved.paidTokens());
-      let meter: Meter | undefined;
-      return {
-        request: mayCut ? readable(request) : request,
-        route,
-        headers: reserved.headers,
-        meter(events, { target, cache }) {
-          const { choices } = request;
-          meter = createMeter(events, {
-            reserved,
-            target,
-            cache,
-            promptTokens,
-            choices,
-            bounded,
-            stepTokens: assumedTokens,
-          });
-          // A client that leaves before the first pull never closes the stream.
-          context.signal.addEventListener('abort', meter.close, { once: true });
-          return meter.events;
-        },
-        spent: () => meter?.used(),
-        release: () => reserved.settle(undefined),
-      };
+    admit(asked, wanted, context) {
+      try {
+        checkScope(wanted, context.caller, context.endpoint);
+        checkOpen(context, wanted.name);
+        const request = atMost(asked, context.caller.priority);
+        const taken = take(request, wanted, context);
+        if (!(taken instanceof Promise)) return admission(request, taken, context);
+        return taken.then((each) => admission(request, each, context));
+      } catch (error) {
+        return Promise.reject(error);
+      }
     },
     async admitTokens(tokens, wanted, context) {
       checkScope(wanted, context.caller, context.endpoint);

@@ -256,7 +256,7 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
 }
 
 /** Where nothing is limited and nobody counts money. */
-const unlimited: Reserved = {
+export const unlimited: Reserved = {
   headers: {},
   free: true,
   paidTokens: () => Number.POSITIVE_INFINITY,

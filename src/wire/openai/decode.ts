@@ -36,24 +36,34 @@ export function decodeChatRequest(body: unknown, source: RequestSource = { heade
   return requestOf(parseBody(chatRequestSchema(), formed), body, formed === body, source);
 }
 
-/** Absent fields are left out one by one: spreading objects that may be empty takes longer than all else in here. */
+/** Every field is there, undefined where absent: requests of one shape are read and copied faster by all that follows. */
 function requestOf(chat: ChatBody, body: unknown, asSent: boolean, source: RequestSource): ChatRequest {
   const tools = decodeTools(chat);
-  const messages = decodeMessages(chat.messages);
   const last = chat.messages.at(-1);
-  const request: Mutable<ChatRequest> = {
+  const prediction = chat.prediction?.content ?? undefined;
+  return {
     model: chat.model,
-    messages,
+    messages: decodeMessages(chat.messages),
     sampling: decodeSampling(chat),
+    maxTokens: chat.max_completion_tokens ?? chat.max_tokens ?? undefined,
     stop: stopList(chat.stop),
     choices: chat.n ?? 1,
     tools,
     toolChoice: decodeToolChoice(chat, tools),
     parallelToolCalls: chat.functions ? false : (chat.parallel_tool_calls ?? true),
     responseFormat: decodeResponseFormat(chat),
+    logprobs: decodeLogprobs(chat),
+    reasoning: decodeReasoning(chat),
+    prediction: Array.isArray(prediction) ? prediction.map((part) => part.text).join('') : prediction,
     continueFinalMessage: chat.continue_final_message ?? (last?.role === 'assistant' && last.prefix === true),
     stream: chat.stream ?? false,
     priority: priorityOf(source.headers),
+    promptCacheKey: chat.prompt_cache_key ?? undefined,
+    user: chat.safety_identifier ?? chat.user ?? undefined,
+    metadata: chat.metadata ?? undefined,
+    serviceTier: chat.service_tier ?? undefined,
+    store: chat.store ?? undefined,
+    promptTemplate: decodePromptReference(chat.prompt),
     dialect: 'openai-chat',
     extensions: extensionsOf(body, modelled),
     answer: {
@@ -62,27 +72,8 @@ function requestOf(chat: ChatBody, body: unknown, asSent: boolean, source: Reque
       // the deprecated `functions` were used: calls go back as `function_call`
       legacyFunctions: (chat.functions ?? []).length > 0,
     },
+    wire: asSent ? wireOf('openai-chat', body, source) : undefined,
   };
-  const maxTokens = chat.max_completion_tokens ?? chat.max_tokens;
-  const logprobs = decodeLogprobs(chat);
-  const reasoning = decodeReasoning(chat);
-  const prediction = chat.prediction?.content;
-  const user = chat.safety_identifier ?? chat.user;
-  const promptTemplate = decodePromptReference(chat.prompt);
-  if (maxTokens != null) request.maxTokens = maxTokens;
-  if (logprobs) request.logprobs = logprobs;
-  if (reasoning) request.reasoning = reasoning;
-  if (prediction != null) {
-    request.prediction = typeof prediction === 'string' ? prediction : prediction.map((part) => part.text).join('');
-  }
-  if (chat.prompt_cache_key != null) request.promptCacheKey = chat.prompt_cache_key;
-  if (user != null) request.user = user;
-  if (chat.metadata != null) request.metadata = chat.metadata;
-  if (chat.service_tier != null) request.serviceTier = chat.service_tier;
-  if (chat.store != null) request.store = chat.store;
-  if (promptTemplate) request.promptTemplate = promptTemplate;
-  if (asSent) request.wire = wireOf('openai-chat', body, source);
-  return request;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -92,8 +83,12 @@ export function wireOf(
   body: unknown,
   source: RequestSource,
 ): NonNullable<ChatRequest['wire']> {
-  const wire = { dialect, body: isJsonObject(body) ? body : {}, headers: dialectHeaders(source.headers) };
-  return source.bytes ? { ...wire, bytes: source.bytes } : wire;
+  return {
+    dialect,
+    body: isJsonObject(body) ? body : {},
+    bytes: source.bytes,
+    headers: dialectHeaders(source.headers),
+  };
 }
 
 /** Client headers that mean something to an upstream of the same dialect; never credentials. */
