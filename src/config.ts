@@ -149,7 +149,7 @@ export const configSchema = once(() =>
         .default({})
         .describe('Upstreams by name.'),
       models: z
-        .record(z.string().min(1), modelSchema())
+        .record(z.string().min(1), z.lazy(modelSchema))
         .prefault({ smollm2: { targets: [{ local: 'smollm2-135m-instruct' }] } })
         .describe('Public model names. A name not listed here is a 404.'),
       filters: filtersSchema().default({}),
