@@ -20,8 +20,8 @@ describe('when nobody answers', () => {
     for (const name of names) up[name].answer(says('fresh'));
     await using it = await realGateway(
       `${providers()}models:
-  m: { targets: ${targets('a', 'b')}, retry: { attempts: 0 }, cache: { ttl: 150ms, staleIfError: 1h } }
-  strict: { targets: ${targets('a', 'b')}, retry: { attempts: 0 }, cache: { ttl: 150ms } }\n`,
+  m: { targets: ${targets('a', 'b')}, retry: { attempts: 0 }, cache: { ttl: 1s, staleIfError: 1h } }
+  strict: { targets: ${targets('a', 'b')}, retry: { attempts: 0 }, cache: { ttl: 1s } }\n`,
     );
     const ask = (model: string, stream = false) => it.chat('What is the tide?', { model, stream, temperature: 0 });
     for (const model of ['m', 'strict']) {
@@ -29,7 +29,7 @@ describe('when nobody answers', () => {
       expect([first.headers.get('x-tidegate-cache'), await answerOf(first)]).toEqual(['miss', 'fresh']);
     }
     expect((await ask('m')).headers.get('x-tidegate-cache')).toBe('hit');
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await new Promise((resolve) => setTimeout(resolve, 1100));
     for (const name of names) up[name].answer(down);
 
     const stale = await ask('m');
