@@ -1,15 +1,17 @@
 /** Cheap signs of what a text is: for distributions over many answers, not for a verdict about one. */
 
 const scripts: readonly (readonly [name: string, letters: RegExp])[] = [
-  ['ja', /[\u3040-\u30ff]/],
-  ['ko', /[\uac00-\ud7af]/],
-  ['zh', /[\u4e00-\u9fff]/],
-  ['ru', /[\u0400-\u04ff]/],
-  ['ar', /[\u0600-\u06ff]/],
-  ['hi', /[\u0900-\u097f]/],
-  ['el', /[\u0370-\u03ff]/],
-  ['he', /[\u0590-\u05ff]/],
+  ['ja', /[\u3040-\u30ff]/g],
+  ['ko', /[\uac00-\ud7af]/g],
+  ['zh', /[\u4e00-\u9fff]/g],
+  ['ru', /[\u0400-\u04ff]/g],
+  ['ar', /[\u0600-\u06ff]/g],
+  ['hi', /[\u0900-\u097f]/g],
+  ['el', /[\u0370-\u03ff]/g],
+  ['he', /[\u0590-\u05ff]/g],
 ];
+/** Where all of these are. */
+const beyondLatin = /[\u0370-\uffff]/;
 const commonWords: Readonly<Record<string, ReadonlySet<string>>> = {
   en: new Set('the of and to in is that it for you with are this was as on be have not can'.split(' ')),
   de: new Set('der die das und ist nicht ein eine zu den mit sich auf für es im von auch wird sind'.split(' ')),
@@ -24,9 +26,11 @@ export const languages = [...Object.keys(commonWords), ...scripts.map(([name]) =
 
 /** The likely language of a text; `other` where it is too short or unknown. */
 export function languageOf(text: string): string {
-  for (const [name, letters] of scripts) {
-    const found = text.match(new RegExp(letters, 'g'))?.length ?? 0;
-    if (found > 0 && found * 4 > text.length * 0.6) return name;
+  if (beyondLatin.test(text)) {
+    for (const [name, letters] of scripts) {
+      const found = text.match(letters)?.length ?? 0;
+      if (found > 0 && found * 4 > text.length * 0.6) return name;
+    }
   }
   const words =
     text
