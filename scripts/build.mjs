@@ -15,7 +15,7 @@ const entries = {
   'engine-child': 'src/engine/child.ts',
   'onnx-child': 'providers/onnx/child.node.ts',
 };
-const watched = ['src', 'providers', 'prompts', 'scripts/build.mjs', 'package.json'];
+const watched = ['src', 'providers', 'prompts', 'scripts/build.mjs', 'scripts/lean-packages.mjs', 'package.json'];
 const keptDays = 7;
 /**
  * Packages that stay files of their own: native ones and those that may be absent, those that start threads or give files
@@ -98,6 +98,7 @@ export async function build({ keepDays = keptDays } = {}) {
   const esbuild = await import('esbuild').catch(() => {
     throw new Error('The packages are not installed. Run "npm ci" first.');
   });
+  const { writeLeanPackagesForNode } = await import('./lean-packages.mjs');
   const { outputFiles, metafile } = await esbuild.build({
     entryPoints: Object.fromEntries(Object.entries(entries).filter(([, source]) => existsSync(join(root, source)))),
     absWorkingDir: root,
@@ -108,6 +109,7 @@ export async function build({ keepDays = keptDays } = {}) {
     format: 'esm',
     target: 'node20',
     external,
+    alias: await writeLeanPackagesForNode(),
     banner: { js: requireForPackages },
     sourcemap: true,
     sourcesContent: false,

@@ -24,8 +24,8 @@ test('every packaged prompt is in the worker too', () => {
 
 test('what the build puts in place of packages is what wrangler.toml names, and does as they do', async () => {
   const toml = readFileSync('wrangler.toml', 'utf8');
-  const { writeEdgeParts } = await import(new URL('../../scripts/edge-parts.mjs', import.meta.url).href);
-  const parts: Record<string, string> = await writeEdgeParts();
+  const { writeLeanPackages } = await import(new URL('../../scripts/lean-packages.mjs', import.meta.url).href);
+  const parts: Record<string, string> = await writeLeanPackages();
   for (const [name, path] of Object.entries(parts)) expect(toml).toContain(`"${name}" = "./${relative('.', path)}"`);
   const { code } = await bundleWorker('test/edge/parts-entry.ts');
   const bundled = await import(`data:text/javascript;base64,${Buffer.from(code).toString('base64')}`);

@@ -9,7 +9,7 @@ export const compatibility = {
 
 /** Bundles the worker (or another entry) as wrangler does, but with texts as strings in the one file; `imports` are the names that stayed outside the bundle. */
 export async function bundleWorker(entry = 'src/worker.ts') {
-  const { writeEdgeParts } = await import(new URL('../../scripts/edge-parts.mjs', import.meta.url).href);
+  const { writeLeanPackages } = await import(new URL('../../scripts/lean-packages.mjs', import.meta.url).href);
   const { outputFiles, metafile } = await build({
     entryPoints: [entry],
     bundle: true,
@@ -21,7 +21,7 @@ export async function bundleWorker(entry = 'src/worker.ts') {
     mainFields: ['module', 'main'],
     conditions: ['workerd', 'worker', 'browser', 'import'],
     external: ['node:*', 'cloudflare:*'],
-    alias: await writeEdgeParts(),
+    alias: await writeLeanPackages(),
     loader: { '.md': 'text', '.txt': 'text' },
     minify: true,
     logLevel: 'silent',

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// Writes two packages anew, into dist/edge, so that a cold start at the edge does not pay for them: all code of a worker
-// is compiled and all its top level run before the first request. Run by wrangler ([build]; [alias] puts them in place).
+// Writes packages anew, into dist/lean, so that a start does not pay for what it does not use. At the edge all code of a
+// worker is compiled and all its top level run before the first request (wrangler runs this file: [build]; [alias] puts
+// its packages in place); on Node scripts/build.mjs bundles the same.
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,10 +10,10 @@ import vm from 'node:vm';
 import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const folder = join(root, 'dist', 'edge');
+const folder = join(root, 'dist', 'lean');
 
 /** Writes what differs from what is there; gives the aliases. Throws when a package has another shape than we know. */
-export async function writeEdgeParts() {
+export async function writeLeanPackages() {
   mkdirSync(folder, { recursive: true });
   const { code, table } = splitPrices(
     readFileSync(join(root, 'node_modules/@pydantic/genai-prices/dist/index.js'), 'utf8'),
@@ -23,14 +24,27 @@ export async function writeEdgeParts() {
   return { '@pydantic/genai-prices': join(folder, 'prices.mjs'), '@marcbachmann/cel-js': join(folder, 'cel.mjs') };
 }
 
+/** The same and what only Node has: of undici the connection pools, without its fetch, WebSocket and caches. */
+export async function writeLeanPackagesForNode() {
+  const packages = await writeLeanPackages();
+  const parts = { Agent: 'dispatcher/agent.js', buildConnector: 'core/connect.js' };
+  const lines = Object.entries(parts).map(
+    ([name, file]) =>
+      `export { default as ${name} } from ${JSON.stringify(join(root, 'node_modules/undici/lib', file))};\n`,
+  );
+  write('undici.mjs', lines.join(''));
+  return { ...packages, undici: join(folder, 'undici.mjs') };
+}
+
 /** The table of published prices, half a megabyte, as text: nothing of it is compiled before a price is asked for. */
 function splitPrices(source) {
   const [, literal] = /^const \w+ = (\[\n[\s\S]*?\n\]), /.exec(source) ?? [];
-  if (!literal) throw new Error('@pydantic/genai-prices does not begin with its table: adapt scripts/edge-parts.mjs');
+  if (!literal)
+    throw new Error('@pydantic/genai-prices does not begin with its table: adapt scripts/lean-packages.mjs');
   const prices = vm.runInNewContext(literal);
   const table = JSON.stringify(prices);
   if (!isDeepStrictEqual(JSON.parse(table), structuredClone(prices)))
-    throw new Error('the table of @pydantic/genai-prices is more than JSON: adapt scripts/edge-parts.mjs');
+    throw new Error('the table of @pydantic/genai-prices is more than JSON: adapt scripts/lean-packages.mjs');
   return { table, code: `import table from './prices.txt';\n${source.replace(literal, () => 'JSON.parse(table)')}` };
 }
 
@@ -68,4 +82,4 @@ function write(file, text) {
   renameSync(`${path}.${process.pid}`, path);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await writeEdgeParts();
+if (process.argv[1] === fileURLToPath(import.meta.url)) await writeLeanPackages();
