@@ -218,6 +218,7 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
     await page.click('text=Make the key');
     expect(await page.innerText('dialog pre')).toMatch(/^tg-\w{20,}$/);
     await page.keyboard.press('Escape');
+    await page.waitForSelector('dialog', { state: 'detached' });
     expect(await page.innerText('tbody')).toMatch(/notebook[\s\S]*caller[\s\S]*research/);
     expect(await page.content()).not.toContain('tg-Ab3dxxxx');
     await picture(page, 'keys');
