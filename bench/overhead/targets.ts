@@ -18,18 +18,29 @@ export interface Target {
 
 export const models = ['json', 'burst-100', 'paced-40-50', 'paced-20-50', 'paced-1-1'] as const;
 
-/** `self` is this bench's own bundle: it runs mock and relay as children. */
+/** `self` is this bench's own bundle: it runs mock and relay as children. When one does not start, the others are stopped. */
 export async function startTargets(self: string, only: readonly string[]): Promise<Target[]> {
+  const targets: Target[] = [];
+  try {
+    for await (const target of started(self, only)) targets.push(target);
+    return targets;
+  } catch (error) {
+    for (const target of targets) target.stop();
+    throw error;
+  }
+}
+
+async function* started(self: string, only: readonly string[]): AsyncGenerator<Target> {
   const wanted = (name: string) => only.length === 0 || only.includes(name);
   const mockPort = await freePort();
   const mock = await start('direct', self, ['--mock', String(mockPort)], mockPort);
-  const targets: Target[] = [{ ...mock, pid: undefined }];
+  yield { ...mock, pid: undefined };
   if (wanted('relay')) {
     const port = await freePort();
-    targets.push(await start('relay', self, ['--relay', String(mockPort), String(port)], port));
+    yield await start('relay', self, ['--relay', String(mockPort), String(port)], port);
   }
   for (const [name, extra] of Object.entries(settings)) {
-    if (extra.asked ? only.includes(name) : wanted(name)) targets.push(await startTidegate(name, extra, mockPort));
+    if (extra.asked ? only.includes(name) : wanted(name)) yield await startTidegate(name, extra, mockPort);
   }
   const portkey = process.env['TIDEGATE_BENCH_PORTKEY'];
   if (portkey && wanted('portkey')) {
@@ -40,11 +51,10 @@ export async function startTargets(self: string, only: readonly string[]): Promi
       'x-portkey-custom-host': `http://127.0.0.1:${mockPort}/v1`,
       authorization: 'Bearer x',
     };
-    targets.push({ ...target, headers });
+    yield { ...target, headers };
   }
   const litellm = process.env['TIDEGATE_BENCH_LITELLM'];
-  if (litellm && wanted('litellm')) targets.push(await startLitellm(litellm, mockPort));
-  return targets;
+  if (litellm && wanted('litellm')) yield await startLitellm(litellm, mockPort);
 }
 
 /** LiteLLM's proxy with one worker, as its documentation starts it; `program` is the `litellm` of its Python environment. */
@@ -128,7 +138,8 @@ async function start(
   child.stderr.on('data', (text) => {
     complaints = (complaints + text).slice(-2000);
   });
-  await listening(port, child).catch(() => {
+  const unable = new Promise<never>((_, reject) => child.once('error', reject)); // there is no such program
+  await Promise.race([listening(port, child), unable]).catch(() => {
     child.kill();
     throw new Error(`${name} did not start: ${complaints}`);
   });

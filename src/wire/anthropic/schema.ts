@@ -8,29 +8,18 @@ const looseType = once(() => z.looseObject({ type: z.string() }));
 const content = once(() => z.union([z.string(), z.array(looseType())]));
 
 export const textBlockSchema = once(() => z.looseObject({ text: z.string() }));
-export const imageBlockSchema = once(() =>
+const source = once(() =>
   z.looseObject({
-    source: z.looseObject({
-      type: z.string(),
-      media_type: z.string().nullish(),
-      data: z.string().nullish(),
-      url: z.string().nullish(),
-      file_id: z.string().nullish(),
-    }),
+    type: z.string(),
+    media_type: z.string().nullish(),
+    data: z.string().nullish(),
+    url: z.string().nullish(),
+    file_id: z.string().nullish(),
   }),
 );
+export const imageBlockSchema = once(() => z.looseObject({ source: source() }));
 export const documentBlockSchema = once(() =>
-  z.looseObject({
-    source: z.looseObject({
-      type: z.string(),
-      media_type: z.string().nullish(),
-      data: z.string().nullish(),
-      url: z.string().nullish(),
-      file_id: z.string().nullish(),
-      content: content().nullish(),
-    }),
-    title: z.string().nullish(),
-  }),
+  z.looseObject({ source: source().extend({ content: content().nullish() }), title: z.string().nullish() }),
 );
 export const toolResultSchema = once(() =>
   z.looseObject({
