@@ -4,6 +4,7 @@ import type { CallOptions, Capabilities, Provider } from '../src/core/provider.t
 import type { ChatRequest, Dialect, WireRequest } from '../src/core/request.ts';
 import { through } from '../src/core/through.ts';
 import type { TransportResponse } from '../src/core/transport.ts';
+import { mendCompletion } from '../src/wire/openai/mend.ts';
 import { observeCompletion } from '../src/wire/openai/observe-answer.ts';
 import { createChatChunkDecoder } from '../src/wire/openai/upstream-answer.ts';
 import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
@@ -48,6 +49,7 @@ export interface OpenAiOptions {
 }
 
 const utf8 = new TextDecoder();
+const encoder = new TextEncoder();
 
 /**
  * OpenAI's API and every server that speaks it (https://platform.openai.com/docs/api-reference). A request in a
@@ -74,11 +76,16 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     options: CallOptions,
   ): Promise<EventSource> {
     const responses = wire.dialect === 'openai-responses';
+    const own = wire.body['stream_options'];
+    // whatever the client wants to see of it, the books need it
     const addUsage =
-      !responses && request.stream && wire.body['stream_options'] === undefined && !oddities.noStreamOptions;
+      !responses &&
+      request.stream &&
+      !oddities.noStreamOptions &&
+      !(isJsonObject(own) && own['include_usage'] === true);
     const body = forwardBody(wire, {
       model: request.model,
-      ...(addUsage ? { add: { stream_options: { include_usage: true } } } : {}),
+      ...(addUsage ? { add: { stream_options: { ...(isJsonObject(own) && own), include_usage: true } } } : {}),
     });
     const accept = request.stream ? 'text/event-stream' : 'application/json';
     const call = { path: pathFor(path, request.model), body, headers: { accept, ...wire.headers } };
@@ -91,8 +98,9 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     if (!responses && (request.stream || kind === 'events')) return readChat(response); // not in the form asked for: translated
     const bytes = await readBytes(response.body);
     const parsed = parseAnswer(utf8.decode(bytes));
-    const [start, ...rest] = responses ? observeResponse(parsed) : observeCompletion(parsed);
-    return [...(start ? [start] : []), { type: 'wire', bytes }, ...rest];
+    if (responses) return passWhole(observeResponse(parsed), bytes);
+    const mended = mendCompletion(parsed);
+    return passWhole(observeCompletion(parsed), mended ? encoder.encode(JSON.stringify(mended)) : bytes);
   }
 
   async function translate(request: ChatRequest, options: CallOptions): Promise<EventSource> {
@@ -119,6 +127,12 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     ...wholeCalls(upstream, paths, capabilities),
   };
 }
+
+const passWhole = ([start, ...rest]: readonly CompletionEvent[], bytes: Uint8Array): CompletionEvent[] => [
+  ...(start ? [start] : []),
+  { type: 'wire', bytes },
+  ...rest,
+];
 
 /** A chat answer or text completion as events, whether it comes as a stream or as one object. */
 async function readChat(response: TransportResponse): Promise<EventSource> {

@@ -4,7 +4,7 @@ import type { WireRequest } from '../../src/core/request.ts';
 export interface BodyChanges {
   /** Replaces the top-level `model`. */
   readonly model: string;
-  /** Top-level fields set beside the client's own, which must not have them. */
+  /** Top-level fields set beside the client's own, or in their place. */
   readonly add?: Readonly<Record<string, unknown>>;
 }
 
@@ -17,7 +17,8 @@ const decoder = new TextDecoder();
  */
 export function forwardBody({ body, bytes }: WireRequest, { model, add }: BodyChanges): Uint8Array | string {
   const additions = add ? JSON.stringify(add).slice(1, -1) : '';
-  if (!bytes) return JSON.stringify({ ...body, ...(body['model'] === model ? {} : { model }), ...add });
+  const isText = bytes !== undefined && !Object.keys(add ?? {}).some((name) => name in body);
+  if (!isText) return JSON.stringify({ ...body, ...(body['model'] === model ? {} : { model }), ...add });
   if (body['model'] === model && additions === '') return bytes;
   let text = decoder.decode(bytes);
   if (body['model'] !== model) {

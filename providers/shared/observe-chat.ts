@@ -1,4 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
+import { isJsonObject } from '../../src/core/json.ts';
+import { createChunkMender } from '../../src/wire/openai/mend.ts';
 import { createChatChunkDecoder } from '../../src/wire/openai/upstream-answer.ts';
 import { sseDone } from '../../src/wire/sse.ts';
 import { isObserved, parseEvent } from './pass-through.ts';
@@ -14,6 +16,7 @@ export interface ChatObserverOptions {
 /** Watches a chat completion stream that passes by. */
 export function observeChat({ choices, dropUsage }: ChatObserverOptions): StreamObserver {
   const decoder = createChatChunkDecoder({ partial: true });
+  const mend = createChunkMender();
   let finished = 0;
   let done = false;
   const unfinished = () =>
@@ -35,7 +38,8 @@ export function observeChat({ choices, dropUsage }: ChatObserverOptions): Stream
       const events = decoded.filter(isObserved);
       for (const { type } of events) if (type === 'finish') finished++;
       const usageOnly = chunk['usage'] != null && Array.isArray(chunk['choices']) && chunk['choices'].length === 0;
-      return { events, drop: dropUsage && usageOnly };
+      const mended = isJsonObject(chunk) ? mend(chunk, decoded) : undefined;
+      return { events, drop: dropUsage && usageOnly, ...(mended && { instead: JSON.stringify(mended) }) };
     },
     whole: () => finished >= choices && decoder.end().length > 0,
     end() {
@@ -46,4 +50,4 @@ export function observeChat({ choices, dropUsage }: ChatObserverOptions): Stream
 }
 
 /** One expression for all: nearly every text is searched to its end, and a search for each word takes four times as long. */
-const sign = /"finish_reason":\s*"|"usage": ?\{|"error"|\[DONE\]/g;
+const sign = /"finish_reason":\s*"|"usage": ?\{|"error"|\[DONE\]|"tool_calls": ?\[ ?\{|"content": ?\[/g;

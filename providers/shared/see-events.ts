@@ -22,6 +22,8 @@ export interface Verdict {
   readonly events?: readonly CompletionEvent[];
   /** The client did not ask for this one: it stays here. */
   readonly drop?: boolean;
+  /** The data that goes on in the place of what came. */
+  readonly instead?: string;
   /** The answer's last event: whatever follows is not read. */
   readonly last?: boolean;
 }
@@ -80,30 +82,35 @@ function seeNotable(bytes: Uint8Array, text: string, observer: StreamObserver, f
   let keptTo = 0;
   let failure: GatewayError | undefined;
   let last = false;
+  let changed = false;
   for (let at = from; at >= 0; ) {
     const before = at === 0 ? -1 : text.lastIndexOf('\n\n', at - 1);
     const start = before < 0 ? 0 : before + 2;
     const end = text.indexOf('\n\n', at) + 2;
+    const event = eventIn(text, start, end - 2);
     try {
-      const verdict = observer.see(eventIn(text, start, end - 2));
+      const verdict = observer.see(event);
       if (verdict.events) events.push(...verdict.events);
-      if (verdict.drop) {
-        kept += text.slice(keptTo, start);
+      const better = stands(event, verdict);
+      if (better !== event) {
+        kept += text.slice(keptTo, start) + (better ? encodeEvent(better) : '');
         keptTo = end;
+        changed = true;
       }
       last = verdict.last === true;
     } catch (error) {
       failure = gatewayError(error);
     }
     if (last || failure) {
-      kept += text.slice(keptTo, failure ? start : end);
+      const to = failure ? start : end;
+      kept += text.slice(keptTo, Math.max(keptTo, to));
       keptTo = text.length;
+      changed ||= to < text.length;
       break;
     }
     at = end < text.length ? observer.notable(text, end) : -1;
   }
-  const goesOn = kept.length + text.length - keptTo;
-  const wire = goesOn === text.length ? bytes : encoder.encode(kept + text.slice(keptTo));
+  const wire = changed ? encoder.encode(kept + text.slice(keptTo)) : bytes;
   return { wire, events, last, failure, known: true };
 }
 
@@ -127,8 +134,9 @@ export function seeAll(bytes: Uint8Array, observer: StreamObserver, damaged: boo
     try {
       const verdict = observer.see(event);
       events.push(...(verdict.events ?? []));
-      if (verdict.drop) changed = true;
-      else kept.push(event);
+      const better = stands(event, verdict);
+      if (better !== event) changed = true;
+      if (better) kept.push(better);
       if (verdict.last) {
         last = true;
         if (index < all.length - 1) changed = true;
@@ -144,6 +152,12 @@ export function seeAll(bytes: Uint8Array, observer: StreamObserver, damaged: boo
   // Comments alone are no sign of an answer: who hangs behind them must not look alive.
   const wire = !known ? nothing : changed ? encoder.encode(kept.map(encodeEvent).join('')) : bytes;
   return { wire, events, last, failure, known };
+}
+
+/** The event as it goes on: itself, another in its place, or none. */
+function stands(event: SseEvent, { drop, instead }: Verdict): SseEvent | undefined {
+  if (drop) return undefined;
+  return instead === undefined ? event : { ...event, data: instead };
 }
 
 function encodeEvent({ event, data, id }: SseEvent): string {

@@ -144,6 +144,17 @@ describe('passing through', () => {
     expect(heard.usage).toEqual({ promptTokens: 3, completionTokens: 2 });
   });
 
+  test.each([null, {}, { include_usage: false }, { include_obfuscation: true }])(
+    'stream_options %j keep nothing from the record',
+    async (options) => {
+      upstream.answer(openaiServer(['a', 'b']));
+      const heard = await hear(provider(), chatRequest({ ...hi, stream_options: options }));
+      expect(last()?.json).toEqual({ ...hi, stream_options: { ...options, include_usage: true } });
+      expect(heard.wire).toBe(chatStream(['a', 'b']));
+      expect(heard.usage).toEqual({ promptTokens: 3, completionTokens: 2 });
+    },
+  );
+
   test('a client that asked for usage gets the upstream’s bytes', async () => {
     upstream.answer(openaiServer(['a', 'b']));
     const heard = await hear(provider(), chatRequest({ ...hi, stream_options: { include_usage: true } }));
@@ -154,6 +165,103 @@ describe('passing through', () => {
     upstream.answer(openaiServer(['a']));
     await hear(provider({ oddities: { noStreamOptions: true } }), chatRequest(hi));
     expect(last()?.text).toBe(JSON.stringify(hi));
+  });
+
+  const begun = { index: 0, id: 'a', type: 'function', function: { name: 'f', arguments: '' } };
+  const goesOn = (text: unknown, more: object = {}) => ({ index: 0, function: { arguments: text }, ...more });
+  const custom = { index: 0, id: 'a', type: 'custom', custom: { name: 'f', input: 'x' } };
+  test.each<{ name: string; calls: readonly object[]; read?: readonly object[] }>([
+    { name: 'as OpenAI sends them', calls: [begun, goesOn('{"x":'), goesOn(''), goesOn('1}')] },
+    { name: 'of custom tools', calls: [custom, { index: 0, custom: { input: 'y' } }] },
+    {
+      name: 'without an index',
+      calls: [
+        { ...begun, index: undefined },
+        { ...goesOn('{}'), index: undefined },
+        { ...begun, index: undefined, id: 'b' },
+      ],
+      read: [begun, goesOn('{}'), { ...begun, index: 1, id: 'b' }],
+    },
+    {
+      name: 'two under one index',
+      calls: [begun, goesOn('{}'), { ...begun, id: 'b' }],
+      read: [begun, goesOn('{}'), { ...begun, index: 1, id: 'b' }],
+    },
+    {
+      name: 'with a gap in the indices',
+      calls: [begun, { ...begun, index: 7, id: 'b' }, { ...goesOn('{}'), index: 7 }],
+      read: [begun, { ...begun, index: 1, id: 'b' }, { ...goesOn('{}'), index: 1 }],
+    },
+    {
+      name: 'whose arguments are an object',
+      calls: [{ ...begun, function: { name: 'f', arguments: { x: 1 } } }],
+      read: [{ ...begun, function: { name: 'f', arguments: '{"x":1}' } }],
+    },
+    {
+      name: 'that repeat name, id and type',
+      calls: [begun, { ...begun, function: { name: 'f', arguments: '{}' } }],
+      read: [begun, goesOn('{}')],
+    },
+    {
+      name: 'whose later deltas hold nulls',
+      calls: [begun, goesOn('{}', { id: null, type: null, function: { name: null, arguments: '{}' } })],
+      read: [begun, goesOn('{}')],
+    },
+    { name: 'without a type', calls: [{ ...begun, type: undefined }], read: [begun] },
+  ])('calls $name can be read by every client', async ({ calls, read }) => {
+    const events = (all: readonly object[]) => sse(...all.map((one) => chunk({ tool_calls: [one] }, { more: 1.0 })));
+    for (const packets of [1, 99]) {
+      const pieces = [...calls.map((one) => events([one])), sse(finishChunk('tool_calls')) + done];
+      upstream.answer({ body: packets === 1 ? [pieces.join('')] : pieces });
+      const heard = await hear(provider(), chatRequest({ ...hi, stream_options: { include_usage: true } }));
+      expect(heard.wire).toBe(`${events(read ?? calls)}${sse(finishChunk('tool_calls'))}${done}`);
+      expect([heard.error, heard.finish]).toEqual([undefined, ['tool-calls']]);
+    }
+  });
+
+  test('a call without an id is given one, and a text in parts is one text', async () => {
+    const parts = [
+      { type: 'thinking', thinking: [{ type: 'text', text: 'hm' }] },
+      { type: 'text', text: 'Hello' },
+    ];
+    const named = { type: 'function', function: { name: 'f', arguments: '{}' } };
+    upstream.answer({
+      body: [
+        sse(
+          chunk({ content: '' }),
+          chunk({ content: parts }),
+          chunk({ tool_calls: [{ index: 0, ...named }] }),
+          finishChunk(),
+        ) + done,
+      ],
+    });
+    const { wire, text } = await hear(provider(), chatRequest(hi));
+    expect(text).toBe('Hello');
+    expect(wire).toContain('"reasoning_content":"hm"');
+    expect(wire).toMatch(/"index":0,"id":"call_\w+","type":"function"/);
+
+    const call = { ...named, function: { name: 'f', arguments: { x: 1 } } };
+    const choice = {
+      index: 0,
+      message: { role: 'assistant', content: parts, tool_calls: [call] },
+      finish_reason: 'stop',
+    };
+    upstream.answer(json({ id: 'x', more: 1, choices: [choice] }));
+    const whole = JSON.parse((await hear(provider(), chatRequest({ ...hi, stream: false }))).wire);
+    expect(whole).toMatchObject({ id: 'x', more: 1, choices: [{ finish_reason: 'stop' }] });
+    expect(whole.choices[0].message).toEqual({
+      role: 'assistant',
+      content: 'Hello',
+      reasoning_content: 'hm',
+      tool_calls: [
+        { id: expect.stringMatching(/^call_/), type: 'function', function: { name: 'f', arguments: '{"x":1}' } },
+      ],
+    });
+  });
+
+  test('an error that is null is none, and not told', async () => {
+    upstream.answer({ body: [sse(chunk({ content: 'a' }, { error: null }), finishChunk()) + done] });
+    expect((await hear(provider(), chatRequest(hi))).wire).toBe(sse(chunk({ content: 'a' }), finishChunk()) + done);
   });
 
   test('all choices must finish', async () => {
