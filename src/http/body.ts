@@ -35,7 +35,7 @@ async function readBytes(c: AppContext, maxBytes: number): Promise<Uint8Array> {
       code: 'request_too_large',
     });
   if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
-  const encoding = headers['content-encoding']?.toLowerCase() ?? 'identity';
+  const encoding = headers['content-encoding']?.toLowerCase() || 'identity';
   if (encoding === 'identity') return readPlain(c, maxBytes, tooLarge);
   const format = encoding === 'x-gzip' ? 'gzip' : encoding;
   if (format !== 'gzip' && format !== 'deflate') {

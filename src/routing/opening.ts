@@ -111,7 +111,7 @@ export class Opening {
         } catch (error) {
           throwIfAborted(signal);
           const failure = toGatewayError(error);
-          failedCalls += 1;
+          if (!isUnfit(failure)) failedCalls += 1;
           if (!continuing && !goesOn(failure)) throw failure;
           last = failure;
           const sameAgain = retriesSame(failure) || (isLast && failure.kind === 'upstream_rate_limited');
@@ -191,8 +191,13 @@ export class Opening {
 }
 
 /** Whether another call may succeed where this one failed: what another target can do better than this one counts too. */
-const goesOn = ({ kind, retryable }: GatewayError) =>
-  retryable || kind === 'internal' || kind === 'context_length_exceeded' || kind === 'unsupported';
+const goesOn = (failure: GatewayError) => failure.retryable || failure.kind === 'internal' || isUnfit(failure);
+
+/** The target is well, but not for this request: it lacks the model, the room or the ability. Asking the next one is no storm. */
+const isUnfit = ({ kind, status }: GatewayError) =>
+  kind === 'context_length_exceeded' ||
+  kind === 'unsupported' ||
+  (kind === 'upstream_rejected' && (status === 404 || status === 413));
 
 /** A broken connection or a 5xx may be gone a moment later; a slow, unwilling or absent target is left for the next one. */
 const retriesSame = ({ kind }: GatewayError) =>

@@ -32,7 +32,8 @@ export function transportError(error: unknown, phase: 'head' | 'body', signal: A
   if (neverConnected.test(code)) {
     return new GatewayError('upstream_unreachable', `The upstream cannot be reached (${code}).`, { cause: error });
   }
-  if (code.startsWith('HPE_')) {
+  // undici's parser does not always tell its code
+  if (code.startsWith('HPE_') || (error instanceof Error && error.name === 'HTTPParserError')) {
     return new GatewayError('upstream_failed', 'The upstream answered with something that is not HTTP.', {
       cause: error,
     });

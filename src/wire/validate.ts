@@ -52,6 +52,8 @@ function describe(issue: Issue, base: Path, body: unknown): GatewayError {
       return tooSmall(issue, param, named, value);
     case 'too_big':
       return tooBig(issue, param, named, value);
+    case 'invalid_key':
+      return invalid(param, 'invalid_value', `Invalid key in ${named}: ${issue.issues[0]?.message ?? issue.message}.`);
     case 'invalid_union':
       return describeUnion(issue, path, param, named, value, body);
     default:
@@ -111,7 +113,9 @@ function typeOf(value: unknown): string {
   return typeof value;
 }
 
-const numberKind = (value: unknown) => (Number.isInteger(value) ? 'integer' : 'decimal');
+/** OpenAI names the field's kind, not the value's: schemas of decimals say so in their message. */
+const numberKind = (value: unknown, message: string) =>
+  message === 'decimal' || !Number.isInteger(value) ? 'decimal' : 'integer';
 
 function tooSmall(
   issue: Extract<Issue, { code: 'too_small' }>,
@@ -138,10 +142,11 @@ function tooSmall(
     );
   }
   const bound = issue.inclusive ? '>=' : '>';
+  const kind = numberKind(value, issue.message);
   return invalid(
     param,
-    `${numberKind(value)}_below_min_value`,
-    `Invalid ${named}: ${numberKind(value)} below minimum value. Expected a value ${bound} ${minimum}, but got ${show(value)} instead.`,
+    `${kind}_below_min_value`,
+    `Invalid ${named}: ${kind} below minimum value. Expected a value ${bound} ${minimum}, but got ${show(value)} instead.`,
   );
 }
 
@@ -167,10 +172,11 @@ function tooBig(
     );
   }
   const bound = issue.inclusive ? '<=' : '<';
+  const kind = numberKind(value, issue.message);
   return invalid(
     param,
-    `${numberKind(value)}_above_max_value`,
-    `Invalid ${named}: ${numberKind(value)} above maximum value. Expected a value ${bound} ${maximum}, but got ${show(value)} instead.`,
+    `${kind}_above_max_value`,
+    `Invalid ${named}: ${kind} above maximum value. Expected a value ${bound} ${maximum}, but got ${show(value)} instead.`,
   );
 }
 

@@ -21,6 +21,7 @@ test.each([
   { name: 'GZIP in capitals', body: bytes(gzipSync(text)), headers: { 'content-encoding': 'GZIP' } },
   { name: 'deflate', body: bytes(deflateSync(text)), headers: { 'content-encoding': 'deflate' } },
   { name: 'no encoding, said aloud', body: text, headers: { 'content-encoding': 'identity' } },
+  { name: 'an empty encoding', body: text, headers: { 'content-encoding': '' } },
   { name: 'a byte order mark', body: `\u{feff}${text}`, headers: {} },
   { name: 'a key twice: the last one counts', body: `{"model":"nope",${text.slice(1)}`, headers: {} },
   { name: 'half a surrogate pair', body: text.replace('Hi', '\\ud800'), headers: {} },

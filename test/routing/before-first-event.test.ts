@@ -45,6 +45,13 @@ test.each([
     said: 'b',
     asked: [1, 1],
   },
+  ...[404, 413].map((status) => ({
+    name: `asks the next target where the first refuses with ${status}: it may have the model, or take more`,
+    a: [[new GatewayError('upstream_rejected', 'not here', { status })]],
+    b: [says('b')],
+    said: 'b',
+    asked: [1, 1],
+  })),
   {
     name: 'treats a foreign error of a provider as its failure',
     a: [[new TypeError('bug')]],
@@ -131,6 +138,15 @@ test('the retry budget bounds what a total outage costs: 1,000 requests, at most
   for (let i = 0; i < 1000; i++) await send(routing).catch(() => {});
   expect(a.requests.length).toBeGreaterThanOrEqual(1000);
   expect(a.requests.length / 1000).toBeLessThanOrEqual(1.2);
+});
+
+test('a target that lacks the model costs nothing of the fallbacks’ budget, and stays in service', async () => {
+  const a = upstream('a', [[new GatewayError('upstream_rejected', 'no such model', { status: 404 })]]);
+  const routing = routingOf([a, upstream('b', [says('b')])]);
+  for (let i = 0; i < 150; i++) expect(textsOf((await drink(await send(routing))).events)).toBe('b');
+  expect(routing.states.of('a/m').breaker.state(performance.now())).toBe('closed');
+  const alone = send(routingOf([a]));
+  await expect(alone).rejects.toMatchObject({ kind: 'upstream_rejected', status: 404, message: 'no such model' });
 });
 
 test('a client that leaves while the target is silent frees it at once, without a count against it', async () => {

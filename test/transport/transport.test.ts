@@ -107,6 +107,17 @@ describe.each(Object.entries(transports))('%s transport', (name, transport) => {
     expect(await kindOf(exchange)).toBe(kind);
   });
 
+  test('what is no HTTP is upstream_failed', async () => {
+    const server = createServer((socket) => socket.on('error', () => {}).on('data', () => socket.end('SSH-2.0-x\r\n')));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : 0;
+    expect(await kindOf(transport.send(post(`http://127.0.0.1:${port}/`), { signal: never }))).toBe(
+      name === 'undici' ? 'upstream_failed' : 'upstream_unreachable', // fetch does not tell why
+    );
+    await new Promise((resolve) => server.close(resolve));
+  });
+
   test('nobody listening is upstream_unreachable', async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

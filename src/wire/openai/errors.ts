@@ -22,7 +22,9 @@ export function errorHeaders(error: GatewayError): Record<string, string> {
   const headers: Record<string, string> = { ...error.headers };
   if (error.kind === 'unauthorized') headers['www-authenticate'] = 'Bearer';
   const pointless =
-    ['budget_exceeded', 'internal', 'cancelled'].includes(error.kind) || error.code === 'request_too_large';
+    ['budget_exceeded', 'internal', 'cancelled'].includes(error.kind) ||
+    error.code === 'request_too_large' ||
+    error.code === 'insufficient_quota'; // an upstream's: nobody pays its bill within a retry
   if (pointless) headers['x-should-retry'] = 'false';
   const waits = error.status === 429 || error.status === 503;
   const waitMs = error.retryAfterMs ?? (waits && !pointless ? 1000 : undefined);

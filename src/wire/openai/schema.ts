@@ -10,6 +10,9 @@ const jsonObject = once(() => z.record(z.string(), z.unknown()));
 /** Any whole number: seeds may lie beyond 2^53. */
 const wholeNumber = once(() => z.number().refine(Number.isInteger, 'expected an integer'));
 
+/** A bound that is broken is told as one of decimals, whatever the value. */
+export const decimal = (least: number, most: number) => z.number().min(least, 'decimal').max(most, 'decimal');
+
 const textPart = once(() => z.looseObject({ type: z.literal('text'), text: z.string() }));
 const refusalPart = once(() => z.looseObject({ type: z.literal('refusal'), refusal: z.string() }));
 const imagePart = once(() =>
@@ -144,15 +147,15 @@ export const metadataSchema = once(() =>
 );
 
 export const samplingFields = once(() => ({
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
+  temperature: decimal(0, 2).nullish(),
+  top_p: decimal(0, 1).nullish(),
   top_k: z.number().int().min(-1).max(1_000_000).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
+  min_p: decimal(0, 1).nullish(),
   seed: wholeNumber().nullish(),
-  frequency_penalty: z.number().min(-2).max(2).nullish(),
-  presence_penalty: z.number().min(-2).max(2).nullish(),
-  repetition_penalty: z.number().min(0).max(10).nullish(),
-  repeat_penalty: z.number().min(0).max(10).nullish(),
+  frequency_penalty: decimal(-2, 2).nullish(),
+  presence_penalty: decimal(-2, 2).nullish(),
+  repetition_penalty: decimal(0, 10).nullish(),
+  repeat_penalty: decimal(0, 10).nullish(),
   logit_bias: z.record(z.string().regex(/^\d{1,9}$/, 'keys are token ids'), z.number().min(-100).max(100)).nullish(),
 }));
 

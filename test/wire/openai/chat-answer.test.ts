@@ -162,6 +162,11 @@ test.each([
     error: new GatewayError('unavailable', 'x'),
     headers: { 'retry-after': '1', 'retry-after-ms': '1000' },
   },
+  {
+    name: 'an upstream’s unpaid bill',
+    error: new GatewayError('upstream_rate_limited', 'x', { code: 'insufficient_quota' }),
+    headers: { 'x-should-retry': 'false' },
+  },
   { name: 'an empty budget', error: new GatewayError('budget_exceeded', 'x'), headers: { 'x-should-retry': 'false' } },
   { name: 'a mistake of the client', error: new GatewayError('invalid_request', 'x'), headers: {} },
 ])('$name tells SDKs whether to retry', ({ error, headers }) => {

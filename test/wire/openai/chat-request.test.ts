@@ -66,6 +66,8 @@ test.each<[string, unknown, string, string | null]>([
   ['a fraction for n', chat({ n: 1.5 }), 'invalid_type', 'n'],
   ['max_tokens 0', chat({ max_tokens: 0 }), 'integer_below_min_value', 'max_tokens'],
   ['a temperature too high', chat({ temperature: 2.5 }), 'decimal_above_max_value', 'temperature'],
+  ['a whole number for a temperature too high', chat({ temperature: 3 }), 'decimal_above_max_value', 'temperature'],
+  ['a penalty too low', chat({ presence_penalty: -3 }), 'decimal_below_min_value', 'presence_penalty'],
   ['a text for a number', chat({ temperature: 'hot' }), 'invalid_type', 'temperature'],
   ['an empty stop', chat({ stop: [''] }), 'string_below_min_length', 'stop[0]'],
   ['top_logprobs alone', chat({ top_logprobs: 2 }), 'invalid_value', 'top_logprobs'],
