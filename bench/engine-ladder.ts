@@ -192,8 +192,10 @@ try {
   for (const width of widths) {
     const seen = new Map<Rung, Record<string, number>[]>(rungs.map((rung) => [rung, []]));
     for (let round = 0; round < rounds; round++) {
-      for (const rung of round % 2 === 0 ? rungs : [...rungs].reverse())
+      for (const rung of round % 2 === 0 ? rungs : [...rungs].reverse()) {
+        await new Promise((resolve) => setTimeout(resolve, 500)); // llama-server's threads spin on after its last answer
         seen.get(rung)?.push(await measure(rung, width));
+      }
     }
     for (const [rung, runs] of seen) {
       const figures = Object.keys(runs[0] ?? {}).map((key) => {

@@ -84,12 +84,16 @@ const note = (question: string, server: Server, figures: Record<string, number>)
   results[question][server.name] = rounded;
   console.log(`${question.padEnd(28)} ${server.name.padEnd(13)}`, rounded);
 };
+/** llama-server's compute threads spin on for 170 ms of CPU after its last answer, at the cost of whoever is measured then. */
+const settled = () => new Promise((resolve) => setTimeout(resolve, 500));
 /** Runs `measure` on each server in turn, `rounds` times, and notes the medians. */
 async function compare(question: string, measure: (server: Server) => Promise<Record<string, number>>): Promise<void> {
   const seen = new Map<Server, Record<string, number>[]>(servers.map((server) => [server, []]));
   for (let round = 0; round < rounds; round++) {
-    for (const server of round % 2 === 0 ? servers : [...servers].reverse())
+    for (const server of round % 2 === 0 ? servers : [...servers].reverse()) {
+      await settled();
       seen.get(server)?.push(await measure(server));
+    }
   }
   for (const [server, runs] of seen) {
     const keys = Object.keys(runs[0] ?? {});
@@ -292,13 +296,13 @@ async function cancel(server: Server): Promise<Record<string, number>> {
     ask(server, { ...fresh(`${sentences(90)} Sum up.`), max_tokens: 4 }, stop.signal).catch(() => undefined),
   );
   await new Promise((resolve) => setTimeout(resolve, 1000));
-  const waiting = ask(server, { messages: [{ role: 'user', content: 'Hi' }], max_tokens: 1 });
+  const waiting = ask(server, { ...fresh('Hi'), max_tokens: 1 });
   await new Promise((resolve) => setTimeout(resolve, 200));
   const leftMs = performance.now();
   stop.abort();
   await waiting;
   const firstTokenMs = performance.now() - leftMs;
   await Promise.all(reading);
-  const undisturbed = await ask(server, { messages: [{ role: 'user', content: 'Ho' }], max_tokens: 1 });
+  const undisturbed = await ask(server, { ...fresh('Ho'), max_tokens: 1 });
   return { firstTokenMs, undisturbedTtft: undisturbed.ttftMs, slotFreeMs: firstTokenMs - undisturbed.ttftMs };
 }

@@ -134,7 +134,7 @@ export async function createRunner(
         speed,
         threads,
         options,
-        queue.length > 0,
+        { waiting: queue.length > 0, full: slots.running().length === info.slots },
         async (chosen) => {
           await switchAdapters(chosen[0]?.job.active);
           await native(() => {

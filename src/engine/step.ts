@@ -1,4 +1,4 @@
-import { type BatchCandidate, planStep, prefillBudget } from './batch-policy.ts';
+import { type BatchCandidate, planStep, prefillBudget, prefillPiece } from './batch-policy.ts';
 import { isDecoding, type Job } from './job.ts';
 import type { LlamaContext } from './llama-context.ts';
 import type { LoadOptions } from './protocol.ts';
@@ -6,17 +6,13 @@ import type { SpeedMeter } from './speed.ts';
 import type { ThreadTuner } from './threads.ts';
 
 /**
- * Prompts are read for about so long in a step that nobody's pace depends on, but at least so many tokens: every step
- * reads all the weights and starts llama.cpp's threads anew. Where a request waits for a slot the steps are short, so that
- * a cancelled prompt's slot goes to it at once; beside answers that have just begun, between the two. Short prompts that
- * came together are read in a step or two: the sooner all of them write, the wider the steps are.
+ * Prompts are read for about so long in a step that nobody's pace depends on, since every step reads all the weights and
+ * starts llama.cpp's threads anew. While every slot is taken the steps are shorter: who comes next gets the slot of whoever
+ * leaves, and it is free when the step ends. Where somebody waits for it already they are short; beside answers that have
+ * just begun, between the two. Short prompts that came together are read in a step or two: the sooner all of them write,
+ * the wider the steps are.
  */
-const prefillSteps = {
-  quiet: { ms: 250, tokens: 32 },
-  together: { ms: 400, tokens: 32 },
-  beginning: { ms: 100, tokens: 32 },
-  waiting: { ms: 60, tokens: 16 },
-} as const;
+const prefillStepMs = { quiet: 500, full: 250, together: 400, beginning: 100, waiting: 50 } as const;
 const defaultSlowdown = 2.4;
 /** Answers of fewer tokens have just begun: they don't yet insist on their pace. */
 const beginning = 16;
@@ -46,14 +42,20 @@ export class StepError extends Error {
   }
 }
 
-/** Chooses what goes into one forward pass, runs it and measures it. `waiting`: others want a slot. Null when nobody has work. Throws StepError. */
+/** Others want a slot; every slot is taken. */
+export interface Crowd {
+  readonly waiting: boolean;
+  readonly full: boolean;
+}
+
+/** Chooses what goes into one forward pass, runs it and measures it. Null when nobody has work. Throws StepError. */
 export async function runStep(
   jobs: readonly Job[],
   context: LlamaContext,
   speed: SpeedMeter,
   threads: ThreadTuner,
   options: LoadOptions,
-  waiting: boolean,
+  crowd: Crowd,
   evaluate: (items: readonly StepItem[]) => Promise<void>,
 ): Promise<StepResult | null> {
   const candidates: BatchCandidate[] = jobs.map((job) => ({
@@ -65,7 +67,7 @@ export async function runStep(
     alone: job.active.request.deterministic === true,
     lastStep: job.lastStep,
   }));
-  const shares = planStep(candidates, limits(jobs, speed, options, waiting));
+  const shares = planStep(candidates, limits(jobs, speed, options, crowd));
   if (shares.length === 0) return null;
   const bySlot = new Map(jobs.map((job) => [job.slot, job]));
   const items: StepItem[] = [];
@@ -112,18 +114,18 @@ function logitsAt({ job, tokens }: StepItem): Uint32Array {
   return Uint32Array.from({ length: Math.max(0, tokens.length - first) }, (_, i) => first + i);
 }
 
-function limits(jobs: readonly Job[], speed: SpeedMeter, options: LoadOptions, waiting: boolean) {
+function limits(jobs: readonly Job[], speed: SpeedMeter, options: LoadOptions, { waiting, full }: Crowd) {
   const decoding = jobs.filter(isDecoding);
   const batchTokens = options.batchTokens ?? 512;
   const prefillMsPerToken = speed.prefillMsPerToken();
   // Requests that came together begin together: then the steps are wide from early on.
   if (decoding.every((job) => job.generated < beginning)) {
     const unread = jobs.reduce((sum, job) => sum + (isDecoding(job) ? 0 : job.tokens.length - job.processed), 0);
-    const together = unread * prefillMsPerToken <= 2 * prefillSteps.together.ms;
-    const answers = together ? 'together' : 'beginning';
-    const { ms, tokens } = prefillSteps[decoding.length > 0 ? answers : waiting ? 'waiting' : 'quiet'];
-    const fitting = Math.floor(ms / prefillMsPerToken / tokens) * tokens;
-    return { batchTokens, prefillTokens: Math.max(tokens, fitting) };
+    const together = unread * prefillMsPerToken <= 2 * prefillStepMs.together;
+    const alone = waiting ? 'waiting' : full ? 'full' : 'quiet';
+    const kind = decoding.length === 0 ? alone : together ? 'together' : 'beginning';
+    const fitting = prefillStepMs[kind] / prefillMsPerToken;
+    return { batchTokens, prefillTokens: kind === 'together' ? Math.ceil(fitting) : prefillPiece(fitting) };
   }
   const slowdown = options.prefillSlowdown ?? defaultSlowdown;
   const stepSpeed = { decodeMs: speed.decodeMs(decoding.length), prefillMsPerToken };

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type BatchCandidate, planStep, prefillBudget, promptGrain } from '../../src/engine/batch-policy.ts';
+import {
+  type BatchCandidate,
+  planStep,
+  prefillBudget,
+  prefillPiece,
+  promptGrain,
+} from '../../src/engine/batch-policy.ts';
 
 const sequence = (slot: number, pendingTokens: number, rest: Partial<BatchCandidate> = {}): BatchCandidate => ({
   slot,
@@ -12,7 +18,6 @@ const sequence = (slot: number, pendingTokens: number, rest: Partial<BatchCandid
   lastStep: 0,
   ...rest,
 });
-const limits = { batchTokens: 512, prefillTokens: 32 };
 
 test.each([
   {
@@ -52,9 +57,29 @@ test.each([
     in: [sequence(0, 1, { lastStep: 4 }), sequence(1, 1, { alone: true })],
     out: [[1, 1]],
   },
+  {
+    name: 'reads the end of a prompt as it is read when the rest is cached',
+    in: [sequence(0, 90)],
+    prefillTokens: 128,
+    out: [[0, 64]],
+  },
+  {
+    name: 'reads no tile of attention at the end of a prompt of whole tiles',
+    in: [sequence(0, 128)],
+    prefillTokens: 128,
+    out: [[0, 72]],
+  },
+  {
+    name: 'reads a sequence that wants to be alone in pieces that do not depend on speed',
+    in: [sequence(0, 900, { alone: true })],
+    prefillTokens: 256,
+    out: [[0, 40]],
+  },
   { name: 'has nothing to do for nobody', in: [], out: [] },
-])('$name', ({ in: candidates, out }) => {
-  expect(planStep(candidates, limits).map(({ slot, tokens }) => [slot, tokens])).toEqual(out);
+])('$name', ({ in: candidates, prefillTokens = 32, out }) => {
+  expect(planStep(candidates, { batchTokens: 512, prefillTokens }).map(({ slot, tokens }) => [slot, tokens])).toEqual(
+    out,
+  );
 });
 
 test('a step never exceeds the batch and always makes progress', () => {
@@ -79,4 +104,17 @@ test.each([
   { name: 'stays below the batch', speed: { decodeMs: 1000, prefillMsPerToken: 0.01 }, tokens: 512 },
 ])('the budget of a mixed step $name', ({ speed, tokens }) => {
   expect(prefillBudget(speed, 2.4, 512)).toBe(tokens);
+});
+
+test.each([
+  { fitting: 400, tokens: 384, name: 'is whole tiles of llama.cpp’s attention' },
+  {
+    fitting: 63,
+    tokens: 64,
+    name: 'is a tile where almost one fits, lest slow pieces make the next ones shorter still',
+  },
+  { fitting: 31, tokens: 24, name: 'is shorter where even half a tile takes too long' },
+  { fitting: 0.4, tokens: 16, name: 'lets the slowest model go on' },
+])('a piece of a prompt $name', ({ fitting, tokens }) => {
+  expect(prefillPiece(fitting)).toBe(tokens);
 });
