@@ -108,7 +108,7 @@ export function anthropic({ name, upstream, capabilities = anthropicCapabilities
     capabilities,
     async *stream(request, options) {
       assertSupported(request, capabilities, name);
-      if (request.wire?.dialect === 'anthropic-messages' && !hasUnsignedThoughts(request)) {
+      if (request.wire?.dialect === 'anthropic-messages' && !request.wire.mustSay && !hasUnsignedThoughts(request)) {
         yield* passThrough(request, request.wire, options);
         return;
       }

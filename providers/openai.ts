@@ -6,6 +6,7 @@ import { through } from '../src/core/through.ts';
 import type { TransportResponse } from '../src/core/transport.ts';
 import { mendCompletion } from '../src/wire/openai/mend.ts';
 import { observeCompletion } from '../src/wire/openai/observe-answer.ts';
+import { readPlainCompletion } from '../src/wire/openai/plain-answer.ts';
 import { createChatChunkDecoder } from '../src/wire/openai/upstream-answer.ts';
 import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
 import { chatChunkOf, encodeCompletion } from './openai/completions.ts';
@@ -99,6 +100,7 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     const bytes = await readBytes(response.body);
     const parsed = parseAnswer(utf8.decode(bytes));
     if (responses) return passWhole(observeResponse(parsed), bytes);
+    if (wire.mustSay) return saying(parsed, bytes);
     const mended = mendCompletion(parsed);
     return passWhole(observeCompletion(parsed), mended ? encoder.encode(JSON.stringify(mended)) : bytes);
   }
@@ -120,7 +122,9 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
         const { wire, responseFormat: format } = request;
         const byTool = oddities.jsonSchemaByTool && format.type === 'json-schema';
         const path = wire && capabilities.dialects.includes(wire.dialect) ? pathOf[wire.dialect] : undefined;
-        if (wire && path !== undefined && !byTool && fits(wire)) return passThrough(request, wire, path, options);
+        const told = !wire?.mustSay || wire.dialect !== 'openai-responses';
+        if (wire && path !== undefined && !byTool && told && fits(wire))
+          return passThrough(request, wire, path, options);
         if (!byTool) return translate(request, options);
         return readJsonTool(lazyEvents(() => translate(withJsonTool(request), options)));
       }),
@@ -143,6 +147,15 @@ async function readChat(response: TransportResponse): Promise<EventSource> {
 function decodeWhole(body: unknown): CompletionEvent[] {
   const decoder = createChatChunkDecoder();
   return [...decoder.push(isJsonObject(body) ? chatChunkOf(body) : body), ...decoder.end()];
+}
+
+/** An answer that filters read: beside what it says, as bytes, where that is all there is in them; else translated. */
+function saying(body: unknown, bytes: Uint8Array): CompletionEvent[] {
+  const plain = readPlainCompletion(body);
+  if (!plain) return decodeWhole(body);
+  const { start, says, usage } = plain;
+  const ends = says.filter(({ type }) => type === 'finish');
+  return [start, { type: 'wire', bytes, says }, ...ends, ...usage];
 }
 
 /** The body as this server wants it. */

@@ -69,9 +69,10 @@ export type CompletionEvent =
     }
   /**
    * Bytes of the client's own dialect, ready to be sent: whole SSE events, or a piece of a JSON body. A stream with
-   * these has no text events; its `finish` and `usage` are only observed, the client already has them.
+   * these has no text events; its `finish` and `usage` are only observed, the client already has them. `says`: all the
+   * text in them, and each choice's end, where the request asked for that; a filter that changes it gives that out instead.
    */
-  | { readonly type: 'wire'; readonly bytes: Uint8Array };
+  | { readonly type: 'wire'; readonly bytes: Uint8Array; readonly says?: readonly CompletionEvent[] };
 
 export type FinishReason = 'stop' | 'length' | 'tool-calls' | 'content-filter' | 'pause' | 'refusal';
 

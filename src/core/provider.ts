@@ -10,7 +10,8 @@ export interface Provider {
   /**
    * Makes the answer. `request.model` is the target's own name. The first pull sends the request; a failure is thrown
    * as GatewayError. Aborting `signal` frees the socket or slot at once, also when nobody pulls any more.
-   * With `request.wire` of its own dialect the provider may answer in `wire` events.
+   * With `request.wire` of its own dialect the provider may answer in `wire` events, and where `mustSay` is set in that,
+   * only in ones that say it.
    */
   stream(request: ChatRequest, options: CallOptions): AsyncIterable<CompletionEvent>;
   embed?(request: EmbeddingRequest, options: CallOptions): Promise<EmbeddingResult>;

@@ -76,6 +76,8 @@ export interface WireRequest {
   readonly bytes?: Uint8Array | undefined;
   /** Client headers that belong to the dialect (`anthropic-beta`, …), lower-case. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Filters read the answer: it comes as bytes only beside all that they say (`says` of the event). */
+  readonly mustSay?: boolean;
 }
 
 /** The request without its wire form: whoever must see or change text calls this, and the general path is taken. */
@@ -83,6 +85,13 @@ export function readable(request: ChatRequest): ChatRequest {
   if (!request.wire) return request;
   const { wire: _, ...rest } = request;
   return rest;
+}
+
+/** The request for an answer that filters read, and give on as the bytes that it came in where they leave it as it is. */
+export function legible(request: ChatRequest): ChatRequest {
+  const { wire } = request;
+  if (!wire || request.stream) return readable(request);
+  return { ...request, wire: { ...wire, mustSay: true } };
 }
 
 export interface TextPrompt {

@@ -1,6 +1,6 @@
 import type { CompletionEvent } from '../core/event.ts';
 import type { JsonObject } from '../core/json.ts';
-import type { ChatRequest, Message, ResponseFormat } from '../core/request.ts';
+import { type ChatRequest, legible, type Message, type ResponseFormat, readable } from '../core/request.ts';
 import { through } from '../core/through.ts';
 import type { Active, Again } from './active.ts';
 import { reads } from './compile.ts';
@@ -18,18 +18,24 @@ interface ChainTools {
   readonly readerOf: (filter: Active) => Reader | undefined;
 }
 
+interface AnswerChain {
+  /** Asks for what the filters need. */
+  readonly request: ChatRequest;
+  readonly output: Stage;
+}
+
 type Stage = (events: AsyncIterable<CompletionEvent>, again: Again | undefined) => AsyncIterable<CompletionEvent>;
 
 /**
  * What an answer goes through: patterns, then filters that read it as a whole, then its length, and last the client's
- * own data put back. Undefined when nothing reads the answer. `request` asks for what the filters need (log-probabilities).
+ * own data put back. Undefined when nothing reads the answer.
  */
 export function answerChain(
   active: readonly Active[],
   rules: RuleSet | undefined,
   { request, restoring }: InputResult,
   { tally, signal, readerOf }: ChainTools,
-): { readonly request: ChatRequest; output: Stage } | undefined {
+): AnswerChain | undefined {
   const options: OutputOptions = {
     choices: request.choices,
     jsonText: request.responseFormat.type === 'json-object' || request.responseFormat.type === 'json-schema',
@@ -41,6 +47,7 @@ export function answerChain(
     stages.push((events, again) => filterEvents(events, rules, { ...options, onMatch, again }));
     if (rules.rejoins) stages.push((events) => filterEvents(events, blockingTwin(rules), options));
   }
+  const patterns = stages.length;
   for (const filter of active) {
     const reader = reads(filter.config, 'output') ? readerOf(filter) : undefined;
     if (!reader?.readAnswer) continue;
@@ -66,8 +73,9 @@ export function answerChain(
   if (restoring) stages.push((events) => filterEvents(events, restoring, options));
   if (stages.length === 0) return undefined;
 
+  const asked = scored ? { ...request, logprobs: { top: 0 } } : request;
   return {
-    request: scored ? { ...request, logprobs: { top: 0 } } : request,
+    request: stages.length > patterns ? readable(asked) : legible(asked), // patterns know what to do with bytes
     output(events, again) {
       // Another answer that a later stage asks for goes through the earlier ones as well.
       const through = (upTo: number, source: AsyncIterable<CompletionEvent>, more: Again | undefined) =>

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent } from '../core/event.ts';
-import { type ChatRequest, readable } from '../core/request.ts';
+import type { ChatRequest } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
 import type { Caller, Decision, Holdback, RequestContext } from '../core/run.ts';
 import type { Active, Again } from './active.ts';
@@ -20,7 +20,8 @@ export type { Entity, FilterParts, Label } from './readers.ts';
 /** Input and output filters of routes. */
 export interface Filters {
   /**
-   * Runs the route's input filters. Throws content_blocked. A request whose answer must be read comes back `readable`. No
+   * Runs the route's input filters. Throws content_blocked. A request whose answer must be read comes back `readable` or
+   * `legible`. No
    * promise where there are none.
    */
   apply(request: ChatRequest, route: Route, context: RequestContext): Filtered | Promise<Filtered>;
@@ -82,7 +83,7 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
     );
     const holdback = createHoldbackMeter(clock.now);
     return {
-      request: answer ? readable(answer.request) : found,
+      request: answer ? answer.request : found,
       decisions: tally.decisions,
       ...(answer && { holdback: holdback.held }),
       output: (events, again) => (answer ? holdback.leave(answer.output(holdback.enter(events), again)) : events),

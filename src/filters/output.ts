@@ -19,10 +19,18 @@ export interface OutputOptions {
   readonly again?: (() => Promise<AsyncIterable<CompletionEvent> | undefined>) | undefined;
 }
 
+interface Waiting {
+  readonly from: number;
+  readonly to: number;
+  readonly logprob: TokenLogprob;
+  /** It is not the token of its text alone. */
+  readonly vague: boolean;
+}
+
 interface Field {
   readonly scanner: Scanner;
   /** Log-probabilities that wait for their text, with its offsets. */
-  readonly waiting: { readonly from: number; readonly to: number; readonly logprob: TokenLogprob }[];
+  readonly waiting: Waiting[];
 }
 
 interface Choice {
@@ -32,6 +40,8 @@ interface Choice {
   readonly calls: Map<number, Field>;
   done: boolean;
 }
+
+type Wire = Extract<CompletionEvent, { type: 'wire' }>;
 
 /** Dialects whose answers are blocks in order: there, text does not go on after a tool call. */
 const ordered = (dialect: Dialect) => dialect === 'anthropic-messages' || dialect === 'openai-responses';
@@ -94,6 +104,11 @@ function filterStep(
 ): Step<CompletionEvent, CompletionEvent> {
   const choices = new Map<number, Choice>();
   let finished = 0;
+  /** Something is given out in another way than it came. */
+  let touched = false;
+  /** What stands for bytes while it is read what they say. */
+  const aside: CompletionEvent[] = [];
+  let passed = false;
   const open = (index: number): Choice => {
     let choice = choices.get(index);
     if (!choice) {
@@ -106,6 +121,7 @@ function filterStep(
   const blocked = (index: number, { rule, text }: Ending): CompletionEvent[] => {
     const choice = open(index);
     choice.done = true;
+    touched = true;
     finished++;
     if (rule.action === 'stop') return [{ type: 'finish', choice: index, reason: 'stop', stopSequence: text }];
     const detail = rule.message ?? `The answer was ended by the filter '${rule.filter}'.`;
@@ -132,6 +148,7 @@ function filterStep(
       const text = found.scanner.end();
       if (text !== '' || found.waiting.length > 0) out.push(make(text));
       if (found.scanner.ended) out.push(...blocked(index, found.scanner.ended));
+      touched ||= found.scanner.changed;
     }
   };
 
@@ -153,8 +170,10 @@ function filterStep(
   };
 
   const push = (event: CompletionEvent, out: CompletionEvent[]): boolean => {
-    if (event.type === 'wire') {
-      throw new GatewayError('internal', 'An answer that must be filtered came as bytes; it was not sent.');
+    if (event.type === 'wire') return pushBytes(event, out);
+    if (passed && event.type === 'finish') {
+      out.push(event); // for the record: it is in the bytes
+      return false;
     }
     if (!('choice' in event)) {
       // Usage comes after everything else: a stream that forgot its finish still gives its text first.
@@ -200,6 +219,7 @@ function filterStep(
         ending = found?.scanner.ended;
         if (ending) break;
         const { signature: _, ...unsigned } = event; // it signs the text as it was
+        touched ||= found?.scanner.changed ?? false;
         ready = found?.scanner.changed ? unsigned : event;
         break;
       }
@@ -218,6 +238,7 @@ function filterStep(
         choice.calls.set(event.index, field(event.kind === 'function'));
         const name = rewriteText(rules, event.name, { onMatch });
         ending = name.ended;
+        touched ||= name.text !== event.name;
         ready = name.text === event.name ? event : { ...event, name: name.text };
         if (ending) ready = undefined;
         break;
@@ -238,6 +259,7 @@ function filterStep(
       case 'annotation': {
         const annotation = rewriteJson(rules, event.annotation, { onMatch });
         ending = annotation.ended;
+        touched ||= annotation.value !== event.annotation;
         if (!ending)
           ready = annotation.value === event.annotation ? event : { ...event, annotation: annotation.value as Json };
         break;
@@ -254,13 +276,31 @@ function filterStep(
         event satisfies never;
     }
 
-    if (ending?.rule.action === 'retry' && out.length === 0 && mayRetry()) {
+    if (ending?.rule.action === 'retry' && (out.length === 0 || out === aside) && mayRetry()) {
+      out.length = 0;
       out.push(retryWanted);
+      touched = true;
       return true;
     }
     if (ready && !isEmpty(ready)) out.push(ready);
     if (ending) out.push(...blocked(index, ending));
     return choice.done && event.type !== 'finish' && finished >= expected; // closing the source lets the upstream go
+  };
+  /** What bytes say goes through the rules; they go out themselves where that leaves all of it as it was. */
+  const pushBytes = (event: Wire, out: CompletionEvent[]): boolean => {
+    if (!event.says) {
+      throw new GatewayError('internal', 'An answer that must be filtered came as bytes; it was not sent.');
+    }
+    let over = false;
+    for (const said of event.says) over ||= push(said, aside);
+    if (event.bytes.length === 0 && !over) return false; // more of it follows
+    if (touched || finished < choices.size) for (const changed of aside) out.push(changed);
+    else {
+      passed = true;
+      out.push(event);
+    }
+    aside.length = 0;
+    return over;
   };
   const drainAll = (out: CompletionEvent[]): void => {
     for (const [index, choice] of choices) if (!choice.done) drain(index, choice, out);
@@ -279,7 +319,7 @@ function enqueue({ scanner, waiting }: Field, text: string, logprobs: readonly T
   let from = scanner.read;
   for (const logprob of logprobs) {
     const length = exact ? logprob.token.length : text.length;
-    waiting.push({ from, to: from + length, logprob });
+    waiting.push({ from, to: from + length, logprob, vague: !exact });
     if (exact) from += length;
   }
 }
@@ -300,9 +340,9 @@ function withLogprobs(
   const { scanner, waiting } = found;
   const ready: TokenLogprob[] = [];
   while (waiting[0] && (waiting[0].to <= scanner.decided || scanner.ended)) {
-    const { from, to, logprob } = waiting[0];
+    const { from, to, logprob, vague } = waiting[0];
     waiting.shift();
-    if (to > scanner.decided || scanner.removed(from, to)) continue;
+    if (to > scanner.decided || scanner.removed(from, to) || (vague && !isClean(rules, logprob.token))) continue;
     const top = logprob.top.filter(({ token }) => isClean(rules, token));
     ready.push(top.length === logprob.top.length ? logprob : { ...logprob, top });
   }

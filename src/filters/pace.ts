@@ -66,6 +66,8 @@ export function paced(source: AsyncIterable<CompletionEvent>): AsyncIterable<Com
   };
 }
 
+const noBytes = new Uint8Array();
+
 /** Undefined for what is short enough, and where log-probabilities belong to the delta as a whole. */
 function piecesOf(event: CompletionEvent): CompletionEvent[] | undefined {
   switch (event.type) {
@@ -78,6 +80,14 @@ function piecesOf(event: CompletionEvent): CompletionEvent[] | undefined {
     case 'tool-call-delta':
       if (event.arguments.length <= sliceUnits) return undefined;
       return slicesOf(event.arguments).map((part) => ({ ...event, arguments: part }));
+    case 'wire': {
+      const { bytes, says } = event;
+      if (!says?.some((said) => piecesOf(said))) return undefined;
+      const pieces = says.flatMap((said) => piecesOf(said) ?? [said]);
+      const last = pieces.length - 1;
+      // Only the last of them has the bytes, which so wait until all of what they say is read.
+      return pieces.map((said, index) => ({ type: 'wire', bytes: index === last ? bytes : noBytes, says: [said] }));
+    }
     default:
       return undefined;
   }

@@ -1,0 +1,60 @@
+import type { CompletionEvent } from '../../core/event.ts';
+import { isJsonObject, type JsonObject } from '../../core/json.ts';
+import { decodeFinishReason, decodeUsage, startOf, upstreamErrorIn } from './upstream-answer.ts';
+
+/** A whole completion read to the last word: what filters see of it is all that its bytes say. */
+export interface PlainCompletion {
+  readonly start: CompletionEvent;
+  /** Each choice's text and finish. */
+  readonly says: readonly CompletionEvent[];
+  /** One event, or none. */
+  readonly usage: readonly CompletionEvent[];
+}
+
+/**
+ * A chat or text completion whose only words are one text for each choice. Undefined where there are any others, in
+ * fields that we know (calls, thoughts, log-probabilities) or do not: `decodeChatCompletion` tells what of it we can.
+ */
+export function readPlainCompletion(body: unknown): PlainCompletion | undefined {
+  if (!isJsonObject(body) || upstreamErrorIn(body)) return undefined;
+  const choices = body['choices'];
+  if (!Array.isArray(choices) || choices.length === 0 || !isWordless(body, named)) return undefined;
+  const says: CompletionEvent[] = [];
+  for (const [index, choice] of choices.entries()) {
+    const told = tellChoice(choice, index);
+    if (!told) return undefined;
+    if (told.text !== '') says.push({ type: 'text-delta', choice: index, text: told.text });
+    says.push({ type: 'finish', choice: index, reason: decodeFinishReason(told.reason, false) });
+  }
+  const usage = decodeUsage(body);
+  return { start: startOf(body), says, usage: usage ? [{ type: 'usage', usage }] : [] };
+}
+
+/** Undefined where it says more than that, or has no end. */
+function tellChoice(choice: unknown, index: number): { readonly text: string; readonly reason: string } | undefined {
+  if (!isJsonObject(choice) || choice['index'] !== index || !isWordless(choice, ofChoice)) return undefined;
+  const { message, text: legacy, finish_reason: reason } = choice;
+  if (typeof reason !== 'string' || reason === '') return undefined;
+  if (message == null) return typeof legacy === 'string' ? { text: legacy, reason } : undefined;
+  if (legacy != null || !isJsonObject(message) || !isWordless(message, ofMessage)) return undefined;
+  const { content } = message;
+  return typeof content === 'string' ? { text: content, reason } : undefined;
+}
+
+/** Fields that are looked at, and such as never hold words of the model. */
+const named: ReadonlySet<string> = new Set(['choices', 'id', 'object', 'model', 'system_fingerprint', 'service_tier']);
+const ofChoice: ReadonlySet<string> = new Set(['message', 'text', 'finish_reason']);
+const ofMessage: ReadonlySet<string> = new Set(['role', 'content']);
+
+/** True where nothing but the fields of these names can hold text. */
+function isWordless(object: JsonObject, names?: ReadonlySet<string>, depth = 0): boolean {
+  for (const name in object) if (!names?.has(name) && !isSilent(object[name], depth)) return false;
+  return true;
+}
+
+function isSilent(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return typeof value !== 'string' || value === '';
+  if (depth > 4) return false;
+  if (Array.isArray(value)) return value.every((item) => isSilent(item, depth + 1));
+  return isWordless(value as JsonObject, undefined, depth + 1); // an object out of JSON.parse
+}
