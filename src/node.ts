@@ -46,6 +46,7 @@ import { createRouting } from './routing/attempt.ts';
 import { modelSchema } from './routing/config.ts';
 import type { Trials } from './routing/resolve.ts';
 import { createTargetStates } from './routing/state.ts';
+import { createPooledTransport } from './transport/pooled.node.ts';
 import { createUndiciTransport } from './transport/undici.ts';
 
 export interface StartOptions {
@@ -110,7 +111,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       responseCache: () => remembered?.cacheStatus() ?? { entries: 0, bytes: 0, maxBytes: config.cache.maxBytes },
     },
   });
-  const transport = createUndiciTransport();
+  const transport = createPooledTransport();
   const publicTransport = createUndiciTransport({ publicOnly: true }); // for addresses that requests bring
   const packagedPrompts = fileURLToPath(new URL('../prompts/', import.meta.url));
   const folder = resolve(file ? dirname(file) : '.');

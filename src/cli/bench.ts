@@ -67,14 +67,14 @@ Goodput: requests per second that meet every objective given. Failed requests co
 async function benchCommand(cli: Cli, model: string | undefined, flags: BenchFlags): Promise<void> {
   const bodies = flags.prompts ? readPrompts(flags.prompts) : undefined;
   const connection = await connect(cli, model, flags);
-  const [{ createUndiciTransport }, { ask }, { runLoad }, { summarise }, { syntheticPrompt }] = await Promise.all([
-    import('../transport/undici.ts'),
+  const [{ createPooledTransport }, { ask }, { runLoad }, { summarise }, { syntheticPrompt }] = await Promise.all([
+    import('../transport/pooled.node.ts'),
     import('./bench/ask.ts'),
     import('./bench/load.ts'),
     import('./bench/sample.ts'),
     import('./bench/prompts.ts'),
   ]);
-  const transport = createUndiciTransport();
+  const transport = createPooledTransport();
   const apiKey = cli.env['TIDEGATE_API_KEY'] ?? cli.env['OPENAI_API_KEY'];
   let asked = 0;
   const send = (_: number, signal: AbortSignal): Promise<Sample> => {

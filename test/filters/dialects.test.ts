@@ -3,13 +3,13 @@ import { createProvider } from '../../providers/registry.ts';
 import { filtersSchema } from '../../src/filters/config.ts';
 import { createFilters } from '../../src/filters/index.ts';
 import { createRouting } from '../../src/routing/attempt.ts';
-import { createUndiciTransport } from '../../src/transport/undici.ts';
+import { createPooledTransport } from '../../src/transport/pooled.node.ts';
 import { appWith } from '../app.ts';
 import { type FaultyUpstream, faultyUpstream, json, openaiServer } from '../faulty-upstream.ts';
 import { post } from '../http/post.ts';
 import { scripted } from '../scripted.ts';
 
-const transport = createUndiciTransport();
+const transport = createPooledTransport();
 let upstream: FaultyUpstream;
 let hook: FaultyUpstream;
 beforeAll(async () => {

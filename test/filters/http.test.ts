@@ -6,7 +6,7 @@ import type { Route } from '../../src/core/route.ts';
 import { filtersSchema } from '../../src/filters/config.ts';
 import { createFilters } from '../../src/filters/index.ts';
 import { createRouting } from '../../src/routing/attempt.ts';
-import { createUndiciTransport } from '../../src/transport/undici.ts';
+import { createPooledTransport } from '../../src/transport/pooled.node.ts';
 import { appWith } from '../app.ts';
 import {
   type Answer,
@@ -29,7 +29,7 @@ const escaped = secret
   .map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
   .join('');
 
-const transport = createUndiciTransport();
+const transport = createPooledTransport();
 let upstream: FaultyUpstream;
 beforeAll(async () => {
   upstream = await faultyUpstream();

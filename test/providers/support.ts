@@ -2,10 +2,10 @@ import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import type { Provider } from '../../src/core/provider.ts';
 import type { ChatRequest } from '../../src/core/request.ts';
-import { createUndiciTransport } from '../../src/transport/undici.ts';
+import { createPooledTransport } from '../../src/transport/pooled.node.ts';
 import { decodeChatRequest } from '../../src/wire/openai/decode.ts';
 
-export const transport = createUndiciTransport();
+export const transport = createPooledTransport();
 export const never = new AbortController().signal;
 
 /** A client's body as http decodes it, with its bytes at hand. */

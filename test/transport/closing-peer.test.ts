@@ -1,5 +1,6 @@
 import { type AddressInfo, createServer } from 'node:net';
 import { expect, test } from 'vitest';
+import { createPooledTransport } from '../../src/transport/pooled.node.ts';
 import { createUndiciTransport } from '../../src/transport/undici.ts';
 
 /** Answers raw bytes and closes; undici 7 alone would end this process in the second half of the table. */
@@ -37,9 +38,11 @@ const cases = [
     error: true,
   },
 ] as const;
-test.each(cases)('a slow reader survives $name', async ({ head, bytes, how, error }) => {
+const ways = [createPooledTransport, createUndiciTransport];
+const table = cases.flatMap((each) => ways.map((create) => ({ ...each, create })));
+test.each(table)('a slow reader survives $name ($create.name)', async ({ head, bytes, how, error, create }) => {
   const peer = await answering(head, Buffer.alloc(bytes, 'a'), how);
-  const transport = createUndiciTransport();
+  const transport = create();
   const { body } = await transport.send(
     { method: 'GET', url: peer.url, headers: {} },
     { signal: new AbortController().signal },
