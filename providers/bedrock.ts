@@ -1,4 +1,3 @@
-import { AwsV4Signer } from 'aws4fetch';
 import type { CompletionEvent } from '../src/core/event.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
 import type { ChatRequest } from '../src/core/request.ts';
@@ -33,6 +32,7 @@ export function signForAws(credentials: AwsCredentials, region: string): SignReq
   const { accessKeyId, secretAccessKey, sessionToken } = credentials;
   return async (request, own) => {
     if (own !== undefined) return withBearer(request, own);
+    const { AwsV4Signer } = await import('aws4fetch');
     const signer = new AwsV4Signer({
       method: request.method,
       url: request.url,

@@ -20,8 +20,8 @@ export interface Secrets {
   readonly readFile?: (path: string) => string;
 }
 
-/** Checks a configuration's text. Throws ConfigError with lines and fields; `name` is what the error calls it. */
-export function parseConfig(text: string, name: string, secrets: Secrets): Config {
+/** Checks a configuration's text. Rejects with ConfigError with lines and fields; `name` is what the error calls it. */
+export async function parseConfig(text: string, name: string, secrets: Secrets): Promise<Config> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const lineAt = (offset: number | undefined) => (offset === undefined ? '' : `line ${lines.linePos(offset).line}: `);
@@ -40,7 +40,7 @@ export function parseConfig(text: string, name: string, secrets: Secrets): Confi
   });
   if (problems.length > 0) throw new ConfigError(name, problems);
 
-  const result = configSchema().safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
+  const result = await configSchema().safeParseAsync(document.toJS({ maxAliasCount: 100 }) ?? {});
   if (result.success) return result.data;
   const lineOf = (path: readonly PropertyKey[]): string => {
     for (let length = path.length; length > 0; length--) {

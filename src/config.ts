@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { providerConfigSchema } from '../providers/registry.ts';
+import { providerConfigSchema } from '../providers/shared/config.ts';
 import { cacheConfig } from './cache/config.ts';
 import { bytes, duration } from './config-values.ts';
 import { once } from './core/once.ts';

@@ -65,7 +65,8 @@ export function createGateway({
       record.stream(asked, context, (timed, revise) =>
         idempotency.through(asked, context, async (asked, context) => {
           const wanted = routing.find(asked.model); // throws model_not_found
-          const prompted = prompts.render(asked, wanted); // throws invalid_request, naming the variable
+          const prompting = prompts.render(asked, wanted); // throws invalid_request, naming the variable
+          const prompted = prompting instanceof Promise ? await prompting : prompting;
           const admitting = timed('admission', () => policy.admit(prompted, wanted, context)); // throws forbidden | rate_limited | budget_exceeded
           const admitted = admitting instanceof Promise ? await admitting : admitting; // mostly nobody has to wait
           const { route } = admitted; // another than wanted where a budget says so

@@ -83,10 +83,10 @@ export interface RunningGateway {
 export async function startGateway(options: StartOptions = {}): Promise<RunningGateway> {
   const env = options.env ?? process.env;
   const file = options.configFile ?? (existsSync('tidegate.yaml') ? 'tidegate.yaml' : undefined);
-  const readConfig = () =>
-    withLocalModels(file ? loadConfig(resolve(file), env) : configSchema().parse({}), options.localModels);
+  const readConfig = async () =>
+    withLocalModels(file ? await loadConfig(resolve(file), env) : configSchema().parse({}), options.localModels);
   const watch = file ? watchFile(resolve(file)) : undefined; // before it is read, so that no change falls between
-  let config = readConfig();
+  let config = await readConfig();
   const started = config;
   const host = options.host ?? config.server.host;
   const startedAt = Math.floor(Date.now() / 1000);
@@ -130,7 +130,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   });
   const trials: Trials = new Map();
   /** What a changed file replaces; all of it is built before any of it serves. */
-  const build = (from: Config) => {
+  const build = async (from: Config) => {
     const providers = new Map<string, readonly Provider[]>([[local.name, [local]]]);
     for (const [name, entry] of Object.entries(from.providers)) {
       providers.set(
@@ -151,16 +151,16 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       providers,
       library,
       models: [
-        ...routedModels(withResponseCache(from), providers, trials, (name, model) =>
+        ...(await routedModels(withResponseCache(from), providers, trials, (name, model) =>
           state.pricePerMillion(`${name}/${model}`),
-        ),
+        )),
         ...moderationModels(from.moderation, forFilters),
       ],
       prompts: createPrompts(library),
       filters: createFilters(from.filters, forFilters),
     };
   };
-  let parts = build(config);
+  let parts = await build(config);
   const routing = createRouting(parts.models, undefined, {
     states,
     decodeWire: decodeDelivered,
@@ -250,8 +250,8 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const closeProviders = ({ providers }: typeof parts, but?: Provider) =>
     Promise.all([...providers.values()].flat().map((provider) => provider !== but && provider.close?.()));
   const reload = async () => {
-    const next = readConfig();
-    const built = build(next);
+    const next = await readConfig();
+    const built = await build(next);
     await state.reconfigure(next);
     const restart = restartNeeded(started, next);
     const old = parts;

@@ -5,12 +5,14 @@ import { resolveRoutes, type TargetSource, type Trials } from './routing/resolve
 import { nearest } from './routing/strategies/nearest.ts';
 
 /** The configured models with their providers in hand; replicas of one provider are separate targets. */
-export function routedModels(
+export async function routedModels(
   config: Pick<Config, 'models' | 'providers'>,
   providers: ReadonlyMap<string, readonly Provider[]>,
   trials?: Trials,
   price?: TargetSource['price'],
-): readonly RoutedModel[] {
+): Promise<readonly RoutedModel[]> {
+  // CEL and RE2 are a quarter of a worker: only who has a condition loads them.
+  const conditions = hasCondition(config.models) ? await import('./routing/conditions.ts') : undefined;
   return resolveRoutes(
     config.models,
     {
@@ -25,7 +27,11 @@ export function routedModels(
         return targets && { targets, ...(balance !== undefined && { balance }), ...(strategy && { strategy }) };
       },
       ...(price && { price }),
+      ...(conditions && { condition: conditions.compileCondition }),
     },
     trials,
   );
 }
+
+const hasCondition = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && ('when' in value || Object.values(value).some(hasCondition));

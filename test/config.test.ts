@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { ConfigError, parseConfig } from '../src/config-text.ts';
 
 const parse = (text: string, env: Record<string, string> = {}) => parseConfig(text, 'tidegate.yaml', { env });
-const problemsOf = (text: string) => {
+const problemsOf = async (text: string) => {
   try {
-    parse(text);
+    await parse(text);
   } catch (error) {
     if (error instanceof ConfigError) return error.problems;
     throw error;
@@ -13,14 +13,14 @@ const problemsOf = (text: string) => {
 };
 
 describe('the configuration', () => {
-  test('may be empty: the default model on loopback', () => {
-    const config = parse('');
+  test('may be empty: the default model on loopback', async () => {
+    const config = await parse('');
     expect(config.server).toMatchObject({ host: '127.0.0.1', port: 8787 });
     expect(config.models['smollm2']?.targets[0]?.local).toBe('smollm2-135m-instruct');
   });
 
-  test('fills in secrets and reads durations and sizes', () => {
-    const config = parse(
+  test('fills in secrets and reads durations and sizes', async () => {
+    const config = await parse(
       'providers:\n  up: { type: openai, apiKey: "${KEY}" }\nserver: { heartbeat: 5s, maxBodyBytes: 2MiB }\n',
       { KEY: 'sk-1' },
     );
@@ -47,7 +47,7 @@ describe('the configuration', () => {
       problem: /^line 4: .*local.*provider/,
     },
     { name: 'a bad duration', text: 'server: { drain: soon }\n', problem: /500ms/ },
-  ])('refuses $name with its line and field', ({ text, problem }) => {
-    expect(problemsOf(text).join('\n')).toMatch(problem);
+  ])('refuses $name with its line and field', async ({ text, problem }) => {
+    expect((await problemsOf(text)).join('\n')).toMatch(problem);
   });
 });

@@ -1,4 +1,3 @@
-import { importPKCS8, SignJWT } from 'jose';
 import * as z from 'zod';
 import { GatewayError } from '../../src/core/errors.ts';
 import { isJsonObject } from '../../src/core/json.ts';
@@ -60,6 +59,7 @@ export function googleTokens(
 ): () => Promise<Token> {
   const account = parseAccount(credentials);
   return async () => {
+    const { importPKCS8, SignJWT } = await import('jose');
     const key = await importPKCS8(account.private_key, 'RS256').catch((error: unknown) => {
       throw new GatewayError('upstream_unauthorized', 'The service account’s private key cannot be read.', {
         cause: error,

@@ -90,7 +90,10 @@ async function checkConfig(cli: Cli, file: string): Promise<{ finding: Finding; 
   }
   try {
     const { loadConfig } = await import('../node/config-file.ts');
-    return { finding: { what: 'config', state: 'ok', found: `${file} is valid` }, config: loadConfig(file, cli.env) };
+    return {
+      finding: { what: 'config', state: 'ok', found: `${file} is valid` },
+      config: await loadConfig(file, cli.env),
+    };
   } catch (error) {
     const found = error instanceof Error ? error.message : String(error);
     return { finding: { what: 'config', state: 'fail', found }, config: undefined };

@@ -35,7 +35,7 @@ export const config: CommandFactory = (cli) => {
     .addHelpText('after', '\nExample:\n  tidegate config check staging.yaml')
     .action(async (file: string) => {
       const { loadConfig } = await import('../node/config-file.ts');
-      loadConfig(resolve(file), cli.env);
+      await loadConfig(resolve(file), cli.env);
       cli.print(`${cli.paint.green('✓')} ${file} is valid`);
     });
   command

@@ -91,7 +91,7 @@ async function plan(cli: Cli, flags: ExplainFlags): Promise<Described> {
       ([name, entry]) => [name, registry.createProviders(name, entry, { transport })] as const,
     ),
   ]);
-  const routing = createRouting(routedModels(config, providers, undefined, prices(config)));
+  const routing = createRouting(await routedModels(config, providers, undefined, prices(config)));
   try {
     return describeExplanation(routing.explain(model, request, contextOf(flags, cli.signal), flags.label));
   } finally {

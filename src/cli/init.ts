@@ -153,7 +153,7 @@ async function writeSchema(output: string): Promise<string> {
 /** What is written must be valid: it goes through the same door as any configuration. */
 async function prove(cli: Cli, text: string, name: string): Promise<void> {
   const { parseConfig } = await import('../config-text.ts');
-  parseConfig(text, name, { env: cli.env });
+  await parseConfig(text, name, { env: cli.env });
 }
 
 const publicNameOf = (localModel: string): string => localModel.replace(/-\d+(\.\d+)?[mb]-instruct$/i, '');

@@ -18,7 +18,7 @@ export async function withLedger<T>(
     import('../ledger/open.node.ts'),
   ]);
   const file = configFile ?? (existsSync('tidegate.yaml') ? 'tidegate.yaml' : undefined);
-  const config = file ? loadConfig(resolve(file), cli.env) : configSchema().parse({});
+  const config = file ? await loadConfig(resolve(file), cli.env) : configSchema().parse({});
   const settings = config.ledger ?? ledgerConfig().parse({});
   const folder = resolve(file ? dirname(file) : '.');
   const path = ledgerFile(settings, folder);

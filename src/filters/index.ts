@@ -1,47 +1,22 @@
 import { type Clock, systemClock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { CompletionEvent } from '../core/event.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
-import type { Caller, Decision, Holdback, RequestContext } from '../core/run.ts';
-import type { Active, Again } from './active.ts';
+import type { Caller, Decision, RequestContext } from '../core/run.ts';
+import type { Active } from './active.ts';
 import { answerChain } from './answer-chain.ts';
 import { type Direction, reads, rulesOf } from './compile.ts';
 import type { FilterConfig, FiltersConfig } from './config.ts';
 import { createTally } from './decisions.ts';
 import { createHoldbackMeter } from './holdback.ts';
 import { filterRequest } from './input.ts';
+import { type Filtered, type Filters, unfiltered } from './none.ts';
 import { type FilterParts, readerOf } from './readers.ts';
 import { compileRules, type RuleSet } from './rules.ts';
 
 export type { Again } from './active.ts';
+export { type Filtered, type Filters, noFilters } from './none.ts';
 export type { Entity, FilterParts, Label } from './readers.ts';
-
-/** Input and output filters of routes. */
-export interface Filters {
-  /**
-   * Runs the route's input filters. Throws content_blocked. A request whose answer must be read comes back `readable` or
-   * `legible`. No
-   * promise where there are none.
-   */
-  apply(request: ChatRequest, route: Route, context: RequestContext): Filtered | Promise<Filtered>;
-}
-
-export interface Filtered {
-  readonly request: ChatRequest;
-  /** The answer's filters, made for this one request. */
-  output(events: AsyncIterable<CompletionEvent>, again?: Again): AsyncIterable<CompletionEvent>;
-  /** What the filters did so far, on the way in and out; for the request's record. */
-  readonly decisions?: () => readonly Decision[];
-  readonly holdback?: () => Holdback | undefined;
-}
-
-export const noFilters: Filters = {
-  apply: (request) => unfiltered(request),
-};
-
-const unfiltered = (request: ChatRequest): Filtered => ({ request, output: asTheyCome });
-const asTheyCome: Filtered['output'] = (events) => events;
 
 /** The filters of a configuration. Routes name them in order; each set of them is compiled once. */
 export function createFilters(config: FiltersConfig, parts: FilterParts = {}, clock: Clock = systemClock): Filters {

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import type { Config } from '../config.ts';
 import { ConfigError, parseConfig } from '../config-text.ts';
 
-/** Reads and checks a configuration file. Throws ConfigError. */
-export function loadConfig(file: string, env: Readonly<Record<string, string | undefined>>): Config {
+/** Reads and checks a configuration file. Rejects with ConfigError. */
+export async function loadConfig(file: string, env: Readonly<Record<string, string | undefined>>): Promise<Config> {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');

@@ -35,7 +35,7 @@ export function createSettings({ config, file, flags = {}, env }: SettingsOption
     }),
     async check(text) {
       try {
-        parseConfig(text, 'the text', { env });
+        await parseConfig(text, 'the text', { env });
         return [];
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error;

@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import type { JWTVerifyGetKey } from 'jose';
 import { GatewayError } from '../core/errors.ts';
 import type { Caller } from '../core/run.ts';
 import type { KeysConfig } from './config.ts';
@@ -17,12 +17,12 @@ export type JwtOptions = NonNullable<KeysConfig['jwt']>;
  */
 export function createJwtVerifier(
   { issuer, audience, jwks, algorithms, teamClaim, roleClaim, modelsClaim }: JwtOptions,
-  keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(jwks), {
-    timeoutDuration: 3000,
-    cooldownDuration: rotationMs,
-  }),
+  given?: JWTVerifyGetKey,
 ): (token: string) => Promise<Caller> {
+  let keys = given;
   return async (token) => {
+    const { createRemoteJWKSet, jwtVerify } = await import('jose'); // loaded by who has such tokens
+    keys ??= createRemoteJWKSet(new URL(jwks), { timeoutDuration: 3000, cooldownDuration: rotationMs });
     try {
       const { payload } = await jwtVerify(token, keys, {
         issuer,

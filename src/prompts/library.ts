@@ -32,18 +32,6 @@ export interface LibraryOptions {
   readonly random?: () => number;
 }
 
-/** A library that is read when a prompt is first asked for: for files that are known to be good. */
-export function laterLibrary(read: () => PromptLibrary): PromptLibrary {
-  const library = once(read);
-  return {
-    get prompts() {
-      return library().prompts;
-    },
-    render: (reference, key) => library().render(reference, key),
-    chatTemplate: (model) => library().chatTemplate(model),
-  };
-}
-
 /**
  * Reads all files at once; throws PromptFileError for the first that is wrong. `partials/` holds texts to include,
  * `templates/` chat templates (`.jinja`), every other `.md`, `.txt` or `.jinja` file is a prompt:

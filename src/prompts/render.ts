@@ -5,8 +5,11 @@ import type { PromptLibrary, RenderedPrompt } from './library.ts';
 
 /** Prompts of the library rendered into requests. */
 export interface Prompts {
-  /** The request with its template's messages in front. Throws invalid_request that names a missing or wrong variable. */
-  render(request: ChatRequest, route: Route): ChatRequest;
+  /**
+   * The request with its template's messages in front. Throws invalid_request that names a missing or wrong variable. A
+   * promise where the library is loaded for it.
+   */
+  render(request: ChatRequest, route: Route): ChatRequest | Promise<ChatRequest>;
 }
 
 /** No library: a request that names a prompt is refused. */
@@ -25,9 +28,9 @@ export const noPrompts: Prompts = {
  * The route's own prompt comes first, then the one that the request names, then the request's messages. Parameters of
  * a prompt are defaults: what the request says itself wins. `promptTemplate` of the result names the version rendered.
  */
-export function createPrompts(library: PromptLibrary): Prompts {
+export function createPrompts(library: PromptLibrary) {
   return {
-    render(request, route) {
+    render(request: ChatRequest, route: Route): ChatRequest {
       const references = [route.prompt, request.promptTemplate].filter((reference) => reference !== undefined);
       if (references.length === 0) return request;
       if (request.prompt) {
@@ -57,7 +60,7 @@ export function createPrompts(library: PromptLibrary): Prompts {
         withoutTemplate(readable(request)),
       );
     },
-  };
+  } satisfies Prompts;
 }
 
 function withoutTemplate({ promptTemplate: _, ...request }: ChatRequest): ChatRequest {

@@ -1,7 +1,6 @@
 import * as z from 'zod';
 import { bytes, duration } from '../config-values.ts';
 import { once } from '../core/once.ts';
-import { ConditionError, compileCondition } from './conditions.ts';
 import { strategyNames } from './strategies/index.ts';
 
 /** An expression such as `request.promptTokens > 4000 && caller.team == "red"` (CEL). */
@@ -9,7 +8,8 @@ const condition = once(() =>
   z
     .string()
     .min(1)
-    .superRefine((source, context) => {
+    .superRefine(async (source, context) => {
+      const { ConditionError, compileCondition } = await import('./conditions.ts'); // CEL and RE2: much to load
       try {
         compileCondition(source);
       } catch (error) {

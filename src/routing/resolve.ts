@@ -1,8 +1,7 @@
 import { GatewayError } from '../core/errors.ts';
 import type { CacheRule, Target } from '../core/route.ts';
-import { compileCondition } from './conditions.ts';
 import type { ModelConfig, TargetConfig } from './config.ts';
-import type { Group, Leaf, PlaceRule, RoutedModel, RouteNode, RouteRules } from './model.ts';
+import type { Condition, Group, Leaf, PlaceRule, RoutedModel, RouteNode, RouteRules } from './model.ts';
 import { leavesOf } from './plan.ts';
 import { createStrategy, type StrategyName, strategyNames } from './strategies/index.ts';
 import type { Price, Strategy } from './strategies/strategy.ts';
@@ -15,6 +14,8 @@ export interface TargetSource {
   find(provider: string, model: string): Found | undefined;
   /** US dollars per million tokens, from a price table. */
   price?(provider: string, model: string): Price | undefined;
+  /** Compiles a `when`; needed where there is one. */
+  condition?(source: string): Condition;
 }
 
 export interface Found {
@@ -35,7 +36,7 @@ export function resolveRoutes(
   trials: Trials = new Map(),
 ): readonly RoutedModel[] {
   const nodeOf = (entry: TargetConfig, model: string, at: string): RouteNode => {
-    const when = entry.when === undefined ? undefined : compileCondition(entry.when);
+    const when = entry.when === undefined ? undefined : conditionOf(source, entry.when);
     const common = { weight: entry.weight ?? 1, ...(when && { when }) };
     if (entry.targets) {
       const children = entry.targets.map((child, index) => nodeOf(child, model, `${at}.targets.${index}`));
@@ -100,7 +101,7 @@ export function resolveRoutes(
       timeouts,
       retry: { attempts: retry.attempts, baseMs: retry.base, maxMs: retry.max, longestWaitMs: retry.longestWait },
       takeover,
-      place: model.require.map(placeOf),
+      place: model.require.map((rule) => placeOf(rule, source)),
       ...(hedge && { hedge: { afterMs: hedge.after } }),
       ...(objective && { objective: { ttftMs: objective.ttft, shed: objective.shed } }),
       ...(shadow && {
@@ -166,10 +167,15 @@ function trialOf(
   return trial;
 }
 
-function placeOf({ when, local, regions, providers }: ModelConfig['require'][number]): PlaceRule {
+function conditionOf({ condition }: TargetSource, when: string): Condition {
+  if (!condition) throw new Error('A route has a condition, but nothing compiles it.');
+  return condition(when);
+}
+
+function placeOf({ when, local, regions, providers }: ModelConfig['require'][number], source: TargetSource): PlaceRule {
   return {
     local,
-    ...(when !== undefined && { when: compileCondition(when) }),
+    ...(when !== undefined && { when: conditionOf(source, when) }),
     ...(regions && { regions }),
     ...(providers && { providers }),
   };

@@ -3,7 +3,6 @@ import { decodeDelivered } from '../../providers/delivered.ts';
 import { createProviders } from '../../providers/registry.ts';
 import { tidegate } from '../../providers/tidegate.ts';
 import type { AiBinding } from '../../providers/workers-ai.ts';
-import { createAskModel } from '../ask-model.ts';
 import type { Config } from '../config.ts';
 import { parseConfig } from '../config-text.ts';
 import { systemClock } from '../core/clock.ts';
@@ -14,8 +13,7 @@ import type { After, EdgeBindings } from '../edge/bindings.ts';
 import { shareBreakers } from '../edge/breakers.ts';
 import { createNodeProbes } from '../edge/node-probes.ts';
 import { edgeOtlp } from '../edge/otlp.ts';
-import { packagedPrompts } from '../edge/prompt-files.ts';
-import { createFilters } from '../filters/index.ts';
+import { noFilters } from '../filters/none.ts';
 import { createGateway } from '../gateway.ts';
 import { createActiveRequests } from '../http/active.ts';
 import { createApp } from '../http/app.ts';
@@ -24,8 +22,7 @@ import { createStreamLogs } from '../http/stream-log.ts';
 import { lineLevel, recordFields } from '../observability/log.ts';
 import { createRecorder } from '../observability/record.ts';
 import { traceRequests } from '../observability/traces.ts';
-import { createLibrary, laterLibrary } from '../prompts/library.ts';
-import { createPrompts } from '../prompts/render.ts';
+import type { Prompts } from '../prompts/render.ts';
 import { routedModels } from '../routes-of-config.ts';
 import { createRouting } from '../routing/attempt.ts';
 import { createTargetStates, type TargetStates } from '../routing/state.ts';
@@ -62,15 +59,14 @@ export const edgeStates = createTargetStates;
 /** Builds the gateway that a configuration's text stands for. Throws ConfigError, or invalid_request naming the entry. */
 export async function buildEdgeGateway(text: string, name: string, options: EdgeGatewayOptions): Promise<EdgeGateway> {
   const { bindings, stores, transport, states, log } = options;
-  const config = readConfig(text, name, bindings);
+  const config = await readConfig(text, name, bindings);
   const probes = config.edge && createNodeProbes(config.edge.nodes, transport, states);
-  const models = routedModels(config, providersOf(config, bindings, transport));
+  const models = await routedModels(config, providersOf(config, bindings, transport));
   const routing = createRouting(models, undefined, {
     states,
     decodeWire: decodeDelivered,
     onEvent: ({ type, ...event }) => log('info', { msg: `routing: ${type}`, ...event }),
   });
-  const library = laterLibrary(() => createLibrary(packagedPrompts));
   const onError = (error: unknown, msg: string) =>
     log('warn', { msg, error: error instanceof Error ? error.message : String(error) });
   const state = await openEdgeState({
@@ -94,11 +90,15 @@ export async function buildEdgeGateway(text: string, name: string, options: Edge
           serviceVersion: packageJson.version,
           onError: (error) => onError(error, 'traces are not exported'),
         });
+  const filters =
+    Object.keys(config.filters).length === 0
+      ? noFilters
+      : (await import('./filters.ts')).edgeFilters(config.filters, transport, routing);
   const gateway = createGateway({
     policy: state.policy,
-    prompts: createPrompts(library),
+    prompts: latePrompts,
     routing,
-    filters: createFilters(config.filters, { transport, ask: createAskModel(routing, library, () => Date.now()) }),
+    filters,
     cache: state.cache,
     idempotency: state.idempotency,
     record: createRecorder(
@@ -157,12 +157,20 @@ export async function buildEdgeGateway(text: string, name: string, options: Edge
   };
 }
 
+/** Prompts of the library, which is loaded when a route or a request names one. */
+const latePrompts: Prompts = {
+  render: (request, route) =>
+    route.prompt || request.promptTemplate
+      ? import('./prompts.ts').then(({ prompts }) => prompts().render(request, route))
+      : request,
+};
+
 /** Secrets and variables are filled in by name; there are no files. */
-function readConfig(text: string, name: string, bindings: EdgeBindings): Config {
+async function readConfig(text: string, name: string, bindings: EdgeBindings): Promise<Config> {
   const env = Object.fromEntries(
     Object.entries(bindings).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
   );
-  const config = parseConfig(text, name, { env });
+  const config = await parseConfig(text, name, { env });
   const { response } = config.cache;
   if (!response) return config;
   const models = Object.entries(config.models).map(([model, entry]) => [model, { cache: response, ...entry }]);

@@ -19,8 +19,8 @@ test('the manifests are YAML, one of each kind, and select each other', () => {
   expect(find('HorizontalPodAutoscaler').spec.scaleTargetRef.name).toBe(find('Deployment').metadata.name);
 });
 
-test('the configuration inside is one that the gateway takes, and drains before Kubernetes kills', () => {
-  const config = parseConfig(find('ConfigMap').data['tidegate.yaml'], 'the manifest', {
+test('the configuration inside is one that the gateway takes, and drains before Kubernetes kills', async () => {
+  const config = await parseConfig(find('ConfigMap').data['tidegate.yaml'], 'the manifest', {
     env: { TIDEGATE_KEY: 'tg-0123456789abcdef' },
   });
   const pod = find('Deployment').spec.template.spec;

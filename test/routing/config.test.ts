@@ -31,14 +31,14 @@ const named = (name: string, local = false): Provider => ({
   async *stream() {},
 });
 
-function routingOf(text: string) {
-  const config = parseConfig(text, 'tidegate.yaml', { env: {} });
+async function routingOf(text: string) {
+  const config = await parseConfig(text, 'tidegate.yaml', { env: {} });
   const providers = new Map([
     ['local', [named('local', true)]],
     ['openai', [named('openai')]],
     ['cluster', [named('cluster#1'), named('cluster#2')]],
   ]);
-  return createRouting(routedModels(config, providers), undefined, { random: () => 0.5 });
+  return createRouting(await routedModels(config, providers), undefined, { random: () => 0.5 });
 }
 
 const said = (text: string) => ({ messages: [{ role: 'user' as const, content: [{ type: 'text' as const, text }] }] });
@@ -70,7 +70,7 @@ test.each([
     targets: ['local/small'],
   },
 ])('$name', async ({ model, request, targets }) => {
-  const { plan } = routingOf(design).explain(model, ask(request), from());
+  const { plan } = (await routingOf(design)).explain(model, ask(request), from());
   const names = plan.targets.map(({ leaf }) => leaf.target.name);
   expect(names).toHaveLength(targets.length);
   for (const [index, target] of targets.entries()) expect(names[index]).toContain(target);
@@ -131,8 +131,8 @@ test.each([
     by: 'strategy: fastest',
     says: /models\.code\.targets\.1\.strategy/,
   },
-])('$name is refused, with line and field', ({ line, by, says }) => {
+])('$name is refused, with line and field', async ({ line, by, says }) => {
   expect(design).toContain(line);
-  expect(() => parseConfig(design.replace(line, by), 'tidegate.yaml', { env: {} })).toThrow(says);
-  expect(() => parseConfig(design.replace(line, by), 'tidegate.yaml', { env: {} })).toThrow(/line \d+/);
+  await expect(parseConfig(design.replace(line, by), 'tidegate.yaml', { env: {} })).rejects.toThrow(says);
+  await expect(parseConfig(design.replace(line, by), 'tidegate.yaml', { env: {} })).rejects.toThrow(/line \d+/);
 });
