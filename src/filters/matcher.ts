@@ -1,22 +1,11 @@
 import type { Automaton } from './automaton.ts';
 import { endOfText, type SymbolClass } from './classes.ts';
-import { closer } from './phrases.ts';
+import { closer, type PhraseMachine } from './phrases.ts';
 import type { Accept, Edge, State, States } from './states.ts';
 
-/** Follows one text through an automaton, symbol by symbol, and knows where in the source what is live began. */
-export interface Matcher {
-  /** One symbol, whose code point is written in the source as [start, end). False when a match has ended the text. */
-  take(symbolClass: number, start: number, end: number): boolean;
-  /** The matches that waited for a boundary or the end, if the text ended here. */
-  matchAtEnd(): boolean;
-  /** Another text begins. */
-  reset(): void;
-  /** Where the earliest live prefix of a match begins that holds text back; `none` where there is none before it. */
-  holdStart(none: number): number;
-  /** The same of any match. */
-  liveStart(none: number): number;
-  /** Where the last symbol's code point ended. */
-  readonly lastEnd: number;
+/** Told of each match at the symbol that ends it; says whether the text ends with it. */
+export interface MatchSink {
+  found(pattern: number, start: number, end: number): boolean;
 }
 
 /** Where some expressions are, and where in the source each of their live prefixes began. */
@@ -24,8 +13,9 @@ interface Machine {
   readonly states: States;
   readonly kinds: States['kinds'];
   state: State;
-  registers: Int32Array<ArrayBuffer>;
-  spare: Int32Array<ArrayBuffer>;
+  /** Plain arrays: most texts are short, and a typed one costs more than all that is written into it. */
+  registers: number[];
+  spare: number[];
   /** Registers in use. */
   live: number;
   /** The edge being taken. */
@@ -33,162 +23,236 @@ interface Machine {
 }
 
 const machineOf = (states: States, state: State = states.start): Machine => ({
-  ...{
-    states,
-    kinds: states.kinds,
-    state,
-    registers: new Int32Array(16),
-    spare: new Int32Array(16),
-    live: 0,
-    edge: undefined,
-  },
+  states,
+  kinds: states.kinds,
+  state,
+  registers: [],
+  spare: [],
+  live: 0,
+  edge: undefined,
 });
 
 /** A text that asks for a new edge more often than once in so many symbols is read by groups of expressions. */
 const symbolsPerEdge = 32;
 const edgesBeforeGroups = 500;
 
-/** `found` is called for each match, at the symbol that ends it, and says whether the text ends with it. */
-export function createMatcher(
-  { phrases, expressions, groups, classes: { all: classes } }: Automaton,
-  found: (pattern: number, start: number, end: number) => boolean,
-): Matcher {
-  const ringMask = 2 ** Math.ceil(Math.log2((phrases?.maxDepth ?? 0) + 2)) - 1;
-  const ring = new Int32Array(ringMask + 1); // where the last symbols start in the source; negative: no match may start there
-  const boundary = phrases?.boundary ?? 0;
-  const rows = phrases?.rows ?? 0;
-  const width = phrases?.width ?? 0;
-  const table = phrases?.table ?? new Uint16Array(0);
-  let node = 0; // of the phrases
-  let lastIsWord = false;
-  let machines: readonly Machine[] = expressions ? [machineOf(expressions)] : [];
-  let edgesAsked = 0;
-  let countedFrom = 0; // symbols read before the edges that are counted
-  let symbols = 0;
-  let lastEnd = 0;
-  let ended = false;
+const noTable = new Uint16Array(0);
+const noRing = new Int32Array(0);
+
+/**
+ * Follows one text through an automaton, symbol by symbol, and knows where in the source what is live began. A class, as
+ * every text of every request has one: closures for all of this would be made anew, and be slow until they are warm.
+ */
+export class Matcher {
+  /** Where the last symbol's code point ended. */
+  lastEnd = 0;
+  readonly #automaton: Automaton;
+  readonly #classes: readonly SymbolClass[];
+  readonly #phrases: PhraseMachine | undefined;
+  readonly #sink: MatchSink;
+  readonly #ringMask: number;
+  /** Where the last symbols start in the source; negative: no match may start there. */
+  readonly #ring: Int32Array;
+  readonly #boundary: number;
+  readonly #rows: number;
+  readonly #width: number;
+  readonly #table: Uint16Array;
+  /** Of the phrases. */
+  #node = 0;
+  #lastIsWord = false;
+  #machines: readonly Machine[];
+  #edgesAsked = 0;
+  /** Symbols read before the edges that are counted. */
+  #countedFrom = 0;
+  #symbols = 0;
+  #ended = false;
+
+  constructor(automaton: Automaton, sink: MatchSink) {
+    const { phrases, expressions } = automaton;
+    this.#automaton = automaton;
+    this.#classes = automaton.classes.all;
+    this.#phrases = phrases;
+    this.#sink = sink;
+    this.#ringMask = phrases ? 2 ** Math.ceil(Math.log2(phrases.maxDepth + 2)) - 1 : -1;
+    this.#ring = phrases ? new Int32Array(this.#ringMask + 1) : noRing;
+    this.#boundary = phrases?.boundary ?? 0;
+    this.#rows = phrases?.rows ?? 0;
+    this.#width = phrases?.width ?? 0;
+    this.#table = phrases?.table ?? noTable;
+    this.#machines = expressions ? [machineOf(expressions)] : [];
+  }
+
+  /**
+   * Reads on in `text`, whose unit `from` stands at `offset` in the source, over what is no part of any match: most of
+   * most texts. Returns the first unit that it did not take.
+   */
+  skim(text: string, from: number, offset: number): number {
+    const machine = this.#machines[0];
+    if (this.#phrases || !machine || machine.live > 0 || this.#machines.length > 1) return from;
+    const { classes } = this.#automaton;
+    const { kinds } = machine;
+    let { state } = machine;
+    let at = from;
+    for (; at < text.length; at++) {
+      const unit = text.charCodeAt(at);
+      if ((unit & 0xf800) === 0xd800) break; // half of a character
+      const found = classes.of(unit);
+      if (found < 0) break;
+      const edge = state.next[kinds[found] ?? -1];
+      if (edge === undefined || !edge.quiet) break;
+      state = edge.to;
+    }
+    if (at === from) return from;
+    machine.state = state;
+    this.#symbols += at - from;
+    this.lastEnd = offset + at - from;
+    return at;
+  }
+
+  /** One symbol, whose code point is written in the source as [start, end). False when a match has ended the text. */
+  take(symbolClass: number, start: number, end: number): boolean {
+    const symbol = this.#classes[symbolClass] as SymbolClass; // classes come from the automaton
+    const phrases = this.#phrases;
+    const machines = this.#machines;
+    if (this.#boundary > 0 && symbol.word !== this.#lastIsWord) {
+      this.#lastIsWord = symbol.word;
+      if (phrases) {
+        this.#node = phrases.step(this.#node, this.#boundary);
+        if (phrases.ends[this.#node] === 1) this.#foundPhrases(phrases, this.#node, this.lastEnd);
+      }
+    }
+    for (let i = 0; i < machines.length; i++) {
+      const machine = machines[i] as Machine; // i is in range
+      const edge = machine.state.next[machine.kinds[symbolClass] ?? -1] ?? this.#newEdge(machine, symbolClass);
+      machine.edge = edge;
+      if (edge.before) this.#foundExpressions(machine, edge.before, this.lastEnd, start);
+    }
+    if (this.#ended) return false;
+
+    if (phrases) {
+      this.#ring[this.#symbols & this.#ringMask] = symbol.noStart ? ~start : start;
+      this.#symbols++;
+      const node = this.#node;
+      const known = node < this.#rows;
+      const entry = known ? (this.#table[node * this.#width + symbol.phraseSymbol] as number) : closer; // both come from there
+      if (entry < closer) this.#node = entry;
+      else {
+        this.#node = phrases.step(node, symbol.phraseSymbol);
+        if (phrases.ends[this.#node] === 1 && !symbol.noEnd) this.#foundPhrases(phrases, this.#node, end);
+      }
+    } else this.#symbols++;
+    for (let i = 0; i < machines.length; i++) {
+      const machine = machines[i] as Machine; // i is in range
+      const edge = machine.edge as Edge; // just set
+      if (edge.after) this.#foundExpressions(machine, edge.after, end, start);
+      move(machine, edge, start);
+    }
+    if (this.#edgesAsked > edgesBeforeGroups && machines.length === 1) this.#considerGroups();
+    this.lastEnd = end;
+    return !this.#ended;
+  }
+
+  /** The matches that waited for a boundary or the end, if the text ended here. */
+  matchAtEnd(): boolean {
+    const phrases = this.#phrases;
+    if (phrases && this.#boundary > 0 && this.#lastIsWord) {
+      this.#foundPhrases(phrases, phrases.step(this.#node, this.#boundary), this.lastEnd);
+    }
+    for (const machine of this.#machines) {
+      const { before } = machine.state.next[endOfText] ?? this.#newEdge(machine, endOfText);
+      if (before) this.#foundExpressions(machine, before, this.lastEnd, this.lastEnd);
+    }
+    return !this.#ended;
+  }
+
+  /** Another text begins. */
+  reset(): void {
+    for (const machine of this.#machines) {
+      machine.state = machine.states.start;
+      machine.live = 0;
+    }
+    this.#node = 0;
+    this.#lastIsWord = false;
+  }
+
+  /** Where the earliest live prefix of a match begins that holds text back; `none` where there is none before it. */
+  holdStart(none: number): number {
+    let from = none;
+    if (this.#phrases && this.#node !== 0) {
+      from = Math.min(from, this.#startOf(this.#phrases.holdDepth[this.#node] ?? 0, from));
+    }
+    for (const { state, registers } of this.#machines) {
+      if (state.holdRegister >= 0) from = Math.min(from, registers[state.holdRegister] ?? 0);
+    }
+    return from;
+  }
+
+  /** The same of any match. */
+  liveStart(none: number): number {
+    let from = none;
+    if (this.#phrases && this.#node !== 0) {
+      from = Math.min(from, this.#startOf(this.#phrases.liveDepth[this.#node] ?? 0, from));
+    }
+    for (const { live, registers } of this.#machines) if (live > 0) from = Math.min(from, registers[0] ?? 0);
+    return from;
+  }
 
   /** Where the symbol so many back starts in the source. */
-  const startOf = (depth: number, none: number): number => {
+  #startOf(depth: number, none: number): number {
     if (depth === 0) return none;
-    const start = ring[(symbols - depth) & ringMask] as number; // the ring is as long as the longest phrase
+    const start = this.#ring[(this.#symbols - depth) & this.#ringMask] as number; // the ring is as long as the longest phrase
     return start < 0 ? ~start : start;
-  };
-  const foundExpressions = ({ registers }: Machine, accepts: readonly Accept[], end: number, current: number): void => {
+  }
+
+  #foundExpressions({ registers }: Machine, accepts: readonly Accept[], end: number, current: number): void {
     for (const { pattern, register } of accepts) {
       const start = register < 0 ? current : (registers[register] as number); // registers come from the state
-      if (found(pattern, start, end)) ended = true;
+      if (this.#sink.found(pattern, start, end)) this.#ended = true;
     }
-  };
-  const foundPhrases = (at: number, end: number): void => {
-    for (const { pattern, depth } of phrases?.matches(at) ?? []) {
-      const start = ring[(symbols - depth) & ringMask] as number; // the ring is as long as the longest phrase
-      if (start >= 0 && found(pattern, start, end)) ended = true; // negative: inside one character
+  }
+
+  #foundPhrases(phrases: PhraseMachine, at: number, end: number): void {
+    for (const { pattern, depth } of phrases.matches(at) ?? []) {
+      const start = this.#ring[(this.#symbols - depth) & this.#ringMask] as number; // the ring is as long as the longest phrase
+      if (start >= 0 && this.#sink.found(pattern, start, end)) this.#ended = true; // negative: inside one character
     }
-  };
-  const move = (machine: Machine, { moves, to }: Edge, start: number): void => {
-    const count = moves.length;
-    if (count > 0) {
-      if (count > machine.spare.length) machine.spare = new Int32Array(count * 2);
-      const { registers, spare } = machine;
-      for (let i = 0; i < count; i++) {
-        const from = moves[i] as number; // i is in range
-        spare[i] = from < 0 ? start : (registers[from] as number); // built with the state's threads
-      }
-      machine.registers = spare;
-      machine.spare = registers;
-    }
-    machine.live = count;
-    machine.state = to;
-  };
-  const newEdge = (machine: Machine, symbolClass: number): Edge => {
-    edgesAsked++;
+  }
+
+  #newEdge(machine: Machine, symbolClass: number): Edge {
+    this.#edgesAsked++;
     return machine.states.edge(machine.state, symbolClass);
-  };
-  /** From here on by groups, each where it is. */
-  const divide = (whole: Machine): readonly Machine[] =>
-    groups().map((states) => {
-      const machine = machineOf(states, states.within(whole.state));
-      const kept = whole.registers.slice(0, whole.live).filter((_, at) => states.owns(whole.state.threads[at] ?? -1));
-      machine.registers = new Int32Array(Math.max(16, kept.length));
-      machine.registers.set(kept);
-      machine.live = kept.length;
-      return machine;
-    });
+  }
 
-  return {
-    take(symbolClass, start, end) {
-      const symbol = classes[symbolClass] as SymbolClass; // classes come from the automaton
-      if (boundary > 0 && symbol.word !== lastIsWord) {
-        lastIsWord = symbol.word;
-        if (phrases) {
-          node = phrases.step(node, boundary);
-          if (phrases.ends[node] === 1) foundPhrases(node, lastEnd);
-        }
-      }
-      for (let i = 0; i < machines.length; i++) {
-        const machine = machines[i] as Machine; // i is in range
-        const edge = machine.state.next[machine.kinds[symbolClass] ?? -1] ?? newEdge(machine, symbolClass);
-        machine.edge = edge;
-        if (edge.before) foundExpressions(machine, edge.before, lastEnd, start);
-      }
-      if (ended) return false;
-
-      ring[symbols & ringMask] = symbol.noStart ? ~start : start;
-      symbols++;
-      if (phrases) {
-        const entry = node < rows ? (table[node * width + symbol.phraseSymbol] as number) : closer; // both come from there
-        if (entry < closer) node = entry;
-        else {
-          node = phrases.step(node, symbol.phraseSymbol);
-          if (phrases.ends[node] === 1 && !symbol.noEnd) foundPhrases(node, end);
-        }
-      }
-      for (let i = 0; i < machines.length; i++) {
-        const machine = machines[i] as Machine; // i is in range
-        const edge = machine.edge as Edge; // just set
-        if (edge.after) foundExpressions(machine, edge.after, end, start);
-        move(machine, edge, start);
-      }
-      if (edgesAsked > edgesBeforeGroups && machines.length === 1) {
-        if (machines[0] && edgesAsked * symbolsPerEdge > symbols - countedFrom) machines = divide(machines[0]);
-        [edgesAsked, countedFrom] = [0, symbols];
-      }
-      lastEnd = end;
-      return !ended;
-    },
-    matchAtEnd() {
-      if (phrases && boundary > 0 && lastIsWord) foundPhrases(phrases.step(node, boundary), lastEnd);
-      for (const machine of machines) {
-        const { before } = machine.state.next[endOfText] ?? newEdge(machine, endOfText);
-        if (before) foundExpressions(machine, before, lastEnd, lastEnd);
-      }
-      return !ended;
-    },
-    reset() {
-      for (const machine of machines) {
-        machine.state = machine.states.start;
-        machine.live = 0;
-      }
-      node = 0;
-      lastIsWord = false;
-    },
-    holdStart(none) {
-      let from = none;
-      if (phrases && node !== 0) from = Math.min(from, startOf(phrases.holdDepth[node] ?? 0, from));
-      for (const { state, registers } of machines) {
-        if (state.holdRegister >= 0) from = Math.min(from, registers[state.holdRegister] ?? 0);
-      }
-      return from;
-    },
-    liveStart(none) {
-      let from = none;
-      if (phrases && node !== 0) from = Math.min(from, startOf(phrases.liveDepth[node] ?? 0, from));
-      for (const { live, registers } of machines) if (live > 0) from = Math.min(from, registers[0] ?? 0);
-      return from;
-    },
-    get lastEnd() {
-      return lastEnd;
-    },
-  };
+  #considerGroups(): void {
+    const [whole] = this.#machines;
+    const read = this.#symbols - this.#countedFrom;
+    if (whole && this.#edgesAsked * symbolsPerEdge > read) this.#machines = divide(whole, this.#automaton.groups());
+    this.#edgesAsked = 0;
+    this.#countedFrom = this.#symbols;
+  }
 }
+
+function move(machine: Machine, { moves, to }: Edge, start: number): void {
+  const count = moves.length;
+  if (count > 0) {
+    const { registers, spare } = machine;
+    for (let i = 0; i < count; i++) {
+      const from = moves[i] as number; // i is in range
+      spare[i] = from < 0 ? start : (registers[from] as number); // built with the state's threads
+    }
+    machine.registers = spare;
+    machine.spare = registers;
+  }
+  machine.live = count;
+  machine.state = to;
+}
+
+/** From here on by groups, each where it is. */
+const divide = (whole: Machine, groups: readonly States[]): readonly Machine[] =>
+  groups.map((states) => {
+    const machine = machineOf(states, states.within(whole.state));
+    const live = whole.registers.slice(0, whole.live);
+    machine.registers = live.filter((_, at) => states.owns(whole.state.threads[at] ?? -1));
+    machine.live = machine.registers.length;
+    return machine;
+  });

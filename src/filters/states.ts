@@ -16,6 +16,8 @@ export interface Edge {
   readonly before: readonly Accept[] | undefined;
   /** Matches that end with this symbol. */
   readonly after: readonly Accept[] | undefined;
+  /** Nothing is live behind it, and nothing matched. */
+  readonly quiet: boolean;
 }
 
 /** Where all expressions are at once. Threads are ordered by their start, earliest first. */
@@ -268,6 +270,7 @@ export function createStates(
       moves: moves.slice(0, length),
       before: before.length > 0 ? before : undefined,
       after: after.length > 0 ? after : undefined,
+      quiet: length === 0 && before.length === 0 && after.length === 0,
     };
   };
 
