@@ -33,7 +33,7 @@ for (const { which, key } of tried) {
   keyring.forget(); // 62 keys are near: none of them may be remembered
   const headers = { authorization: `Bearer ${key}` };
   const startedNs = process.hrtime.bigint();
-  await keyring.authenticate(headers).catch(() => {});
+  await Promise.resolve(keyring.authenticate(headers)).catch(() => {});
   times[which].push(Number(process.hrtime.bigint() - startedNs));
 }
 

@@ -58,7 +58,8 @@ export function endpoint(
         if (authenticated && deps.active.closing) throw shuttingDown();
         checkHost(asked['host'], deps.options.hosts);
         checkOrigin(asked, deps.options.origins);
-        const caller = authenticated ? await deps.policy.authenticate(asked, c.req) : nobody;
+        const known = authenticated ? deps.policy.authenticate(asked, c.req) : nobody;
+        const caller = known instanceof Promise ? await known : known; // mostly nothing has to be looked up
         checkEndpoint(caller, c.req.path);
         const context: RequestContext = {
           requestId,

@@ -13,6 +13,10 @@ export interface NodeRequest extends AsyncIterable<Uint8Array> {
   readonly url?: string | undefined;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly complete: boolean;
+  /** Bytes that have come and wait to be read. */
+  readonly readableLength?: number;
+  /** All of those. */
+  read?(): Uint8Array | null;
   on?(event: 'data', listener: (piece: Uint8Array) => void): unknown;
   on?(event: 'end' | 'close', listener: () => void): unknown;
   on?(event: 'error', listener: (error: Error) => void): unknown;

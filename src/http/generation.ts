@@ -6,7 +6,7 @@ import type { WireFormat } from '../wire/format.ts';
 import { parseJsonObject, readBody } from './body.ts';
 import { type Exchange, endpoint, reportFault, utf8Length } from './endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from './env.ts';
-import { answerResumed, sendResumable, wantsResumable } from './resume.ts';
+import { answerResumed, comesBack, sendResumable, wantsResumable } from './resume.ts';
 import { answerHead, metaOf } from './run-meta.ts';
 
 /** What a route may put in front of a generation: another gateway, format or request for this one. */
@@ -22,7 +22,7 @@ export function generation(
   adapt: Adapt = () => undefined,
 ): (c: AppContext) => Promise<Response> {
   return endpoint(deps, format.encodeError, async (c, exchange) => {
-    if (deps.streams && (await answerResumed(deps, deps.streams, exchange))) return;
+    if (deps.streams && comesBack(exchange.context) && (await answerResumed(deps, deps.streams, exchange))) return;
     const bytes = await readBody(c, deps.options.maxBodyBytes);
     const request = format.decode(parseJsonObject(bytes), { bytes, headers: headersOf(c) });
     const adapted = adapt(request, exchange.context) ?? { deps, format, request };
@@ -31,24 +31,25 @@ export function generation(
 }
 
 /** Sends the answer to a decoded request, streamed or whole. */
-export async function answer(
-  deps: HttpDeps,
-  format: WireFormat,
-  request: ChatRequest,
-  exchange: Exchange,
-): Promise<void> {
+export function answer(deps: HttpDeps, format: WireFormat, request: ChatRequest, exchange: Exchange): Promise<void> {
   const prioritised = withPriority(request, exchange.context);
   if (request.stream && deps.streams && wantsResumable(exchange.context) && format.streamType.startsWith('text/')) {
     const meta = metaOf(prioritised, undefined, exchange.context);
-    await sendResumable(deps, deps.streams, format, prioritised, meta, exchange);
-    return;
+    return sendResumable(deps, deps.streams, format, prioritised, meta, exchange);
   }
   const running = deps.gateway.stream(prioritised, exchange.context);
-  if (request.stream) await sendStream(deps, format, prioritised, running, exchange);
-  else await sendWhole(format, prioritised, await running, exchange);
+  return request.stream
+    ? sendStream(deps, format, prioritised, running, exchange)
+    : sendWhole(format, prioritised, running, exchange);
 }
 
-async function sendWhole(format: WireFormat, request: ChatRequest, run: Run, exchange: Exchange): Promise<void> {
+async function sendWhole(
+  format: WireFormat,
+  request: ChatRequest,
+  running: Promise<Run>,
+  exchange: Exchange,
+): Promise<void> {
+  const run = await running;
   const collected = await collect(run.events);
   const { sink, headers, context } = exchange;
   const { wire } = collected;

@@ -173,6 +173,9 @@ async function resumePoint(logs: StreamLogs, { headers, caller }: RequestContext
 
 const lost = () => new GatewayError('not_found', 'This stream is over or unknown; ask again without Last-Event-ID.');
 
+/** Whether the request comes back for the rest of a stream, by its headers. */
+export const comesBack = ({ headers }: RequestContext): boolean => headers['last-event-id'] !== undefined;
+
 /** Answers a request that comes back for the rest of a stream; false for any other. */
 export async function answerResumed(deps: HttpDeps, logs: StreamLogs, exchange: Exchange): Promise<boolean> {
   const point = await resumePoint(logs, exchange.context);

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { getRequestListener } from '@hono/node-server';
 import type { Handler } from '../http/deps.ts';
 import { DirectContext, type DirectRoutes } from '../http/direct.ts';
+import { JoinedResponse } from './joined-response.ts';
 
 export interface Listening {
   readonly host: string;
@@ -30,6 +31,7 @@ export function listen(
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
     maxHeaderSize: 32 * 1024,
+    ServerResponse: JoinedResponse,
   };
   const general = getRequestListener(
     fetch as Parameters<typeof getRequestListener>[0], // bindings are typed by the app

@@ -203,9 +203,19 @@ export function createMetrics(
     };
   };
 
+  /** The set counted last: nearly all requests in a row are of one, and making its key costs more than counting. */
+  let last:
+    | { readonly of: RequestRecord; readonly known: string; readonly observe: (record: RequestRecord) => void }
+    | undefined;
+  const httpRoutes = new Map<string, Map<string, Map<number, Bound>>>();
+
   return {
     record(record) {
       const known = knowsModel(record.model) ? record.model : otherLabel;
+      if (last?.known === known && isSameSet(last.of, record)) {
+        last.observe(record);
+        return;
+      }
       const key = `${record.endpoint}|${known}|${record.target}|${record.outcome}|${record.cache}|${record.team}`;
       let observe = sets.get(key);
       if (!observe) {
@@ -214,11 +224,33 @@ export function createMetrics(
         );
         if (sets.size < maxLabelSets) sets.set(key, observe);
       }
+      last = { of: record, known, observe };
       observe(record);
     },
-    http: ({ route, method, status: code }) => rare(http, [route, method, String(code)])(1),
+    http({ route, method, status: code }) {
+      const methods = own(httpRoutes, route, () => new Map<string, Map<number, Bound>>());
+      const codes = own(methods, method, () => new Map<number, Bound>());
+      own(codes, code, () => rare(http, [route, method, String(code)]))(1);
+    },
     feedback: ({ model, target, score }) => rare(scores, [knowsModel(model) ? model : otherLabel, target])(score),
   };
+}
+
+const isSameSet = (a: RequestRecord, b: RequestRecord): boolean =>
+  a.endpoint === b.endpoint &&
+  a.target === b.target &&
+  a.outcome === b.outcome &&
+  a.cache === b.cache &&
+  a.team === b.team;
+
+/** The entry of that key, made where there is none. */
+function own<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+  }
+  return value;
 }
 
 const observeTokens = (

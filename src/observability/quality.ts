@@ -119,7 +119,9 @@ export function createQuality({
 }: QualityOptions = {}): Quality {
   const versions = new Map<string, Version>();
 
+  let last: Version | undefined; // answers in a row are mostly of one
   const versionOf = (model: string, target: string): Version | undefined => {
+    if (last?.model === model && last.target === target) return last;
     const key = `${model} ${target}`;
     let version = versions.get(key);
     if (!version && versions.size < maxVersions) {
@@ -136,6 +138,7 @@ export function createQuality({
       };
       versions.set(key, version);
     }
+    last = version;
     return version;
   };
   const note = ({ windows }: Version, name: SignalName, bin: number) => {

@@ -6,8 +6,11 @@ import type { Caller, RequestContext, Run } from '../core/run.ts';
 
 /** Who may ask for what, and how much of it. */
 export interface Policy {
-  /** Throws unauthorized. Headers are lower-case; `asked` is what a signed request has to be signed for. */
-  authenticate(headers: Readonly<Record<string, string>>, asked?: AskedFor): Promise<Caller>;
+  /**
+   * Rejects with unauthorized; no promise where nothing has to be looked up. Headers are lower-case; `asked` is what a
+   * signed request has to be signed for.
+   */
+  authenticate(headers: Readonly<Record<string, string>>, asked?: AskedFor): Caller | Promise<Caller>;
   /**
    * Counts and reserves before anything is spent. Throws forbidden | rate_limited | budget_exceeded. No promise where
    * nothing is counted.

@@ -40,8 +40,8 @@ export interface KeyStore {
 }
 
 export interface Keyring {
-  /** Throws unauthorized, or unavailable when a key cannot be checked. */
-  authenticate(headers: Readonly<Record<string, string>>, asked?: AskedFor): Promise<Caller>;
+  /** Rejects with unauthorized, or unavailable when a key cannot be checked. No promise where everybody is let in. */
+  authenticate(headers: Readonly<Record<string, string>>, asked?: AskedFor): Caller | Promise<Caller>;
   /** True while everybody is let in. */
   open(): Promise<boolean>;
   /** Looks everything up anew: after an admin's change in this very process. */
@@ -75,11 +75,16 @@ export function createKeyring({
   const lookups = new Map<string, Promise<Seen>>();
   let anyKey: { readonly value: boolean; readonly atMs: number } | undefined;
 
-  const open = async (): Promise<boolean> => {
+  /** Undefined where the store has to be asked. */
+  const isOpen = (): boolean | undefined => {
     if (required !== 'auto') return !required;
     if (fixed.length > 0 || jwt || gatewaySecret) return false;
     if (!store) return true;
-    if (anyKey && clock.now() - anyKey.atMs < freshMs) return !anyKey.value;
+    return anyKey && clock.now() - anyKey.atMs < freshMs ? !anyKey.value : undefined;
+  };
+  const open = async (): Promise<boolean> => {
+    const known = isOpen();
+    if (known !== undefined || !store) return known ?? true;
     try {
       anyKey = { value: await store.any(), atMs: clock.now() };
     } catch (error) {
@@ -120,33 +125,35 @@ export function createKeyring({
     return lookup;
   };
 
+  const check = async (headers: Readonly<Record<string, string>>, asked: AskedFor | undefined): Promise<Caller> => {
+    if (await open()) return anonymous;
+    const credential = credentialOf(headers);
+    if (credential === undefined) {
+      throw new GatewayError(
+        'unauthorized',
+        "You didn't provide an API key. Send one as 'Authorization: Bearer tg-…' or as 'x-api-key'.",
+        { code: 'missing_api_key' },
+      );
+    }
+    if (gatewaySecret && isGatewayToken(credential)) {
+      const signed = { ...signedFor(asked), bodyDigest: headers[bodyDigestHeader] ?? '' };
+      const claims = await verifyGatewayToken(gatewaySecret, credential, signed, clock.wall());
+      if (!claims || !(await nonces.fresh(claims.nonce, tokenLivesMs))) throw wrong();
+      return { id: 'edge', name: 'edge gateway', role: 'caller', tags: ['edge'], tenant: `edge:${claims.tenant}` };
+    }
+    if (jwt && isJwt(credential)) return jwt(credential);
+    const { record, caller } = await find(await digest(credential));
+    if (!record || !caller) throw wrong();
+    if (record.revokedAt !== undefined && record.revokedAt <= clock.wall()) throw wrong();
+    if (record.expiresAt !== undefined && record.expiresAt <= clock.wall()) {
+      throw new GatewayError('unauthorized', 'This API key has expired.', { code: 'expired_api_key' });
+    }
+    return caller;
+  };
+
   return {
     open,
-    async authenticate(headers, asked) {
-      if (await open()) return anonymous;
-      const credential = credentialOf(headers);
-      if (credential === undefined) {
-        throw new GatewayError(
-          'unauthorized',
-          "You didn't provide an API key. Send one as 'Authorization: Bearer tg-…' or as 'x-api-key'.",
-          { code: 'missing_api_key' },
-        );
-      }
-      if (gatewaySecret && isGatewayToken(credential)) {
-        const signed = { ...signedFor(asked), bodyDigest: headers[bodyDigestHeader] ?? '' };
-        const claims = await verifyGatewayToken(gatewaySecret, credential, signed, clock.wall());
-        if (!claims || !(await nonces.fresh(claims.nonce, tokenLivesMs))) throw wrong();
-        return { id: 'edge', name: 'edge gateway', role: 'caller', tags: ['edge'], tenant: `edge:${claims.tenant}` };
-      }
-      if (jwt && isJwt(credential)) return jwt(credential);
-      const { record, caller } = await find(await digest(credential));
-      if (!record || !caller) throw wrong();
-      if (record.revokedAt !== undefined && record.revokedAt <= clock.wall()) throw wrong();
-      if (record.expiresAt !== undefined && record.expiresAt <= clock.wall()) {
-        throw new GatewayError('unauthorized', 'This API key has expired.', { code: 'expired_api_key' });
-      }
-      return caller;
-    },
+    authenticate: (headers, asked) => (isOpen() ? anonymous : check(headers, asked)),
     forget() {
       seen.clear();
       unknown.clear();

@@ -24,119 +24,163 @@ export interface Meter {
   used(): Usage | undefined;
   /** Settles now, as used so far. For whoever will never pull. */
   close(): void;
+  /** The same, as a listener. */
+  handleEvent(): void;
 }
 
 /** Counts an answer on its way, ends it where the budget ends, and settles when it is over, whichever way. */
-export function createMeter(source: AsyncIterable<CompletionEvent>, options: MeterOptions): Meter {
-  const { reserved, target, cache, promptTokens, choices, bounded, stepTokens } = options;
-  const stored = cache === 'hit' || cache === 'stale' || cache === 'coalesced';
-  const finished = new Set<number>();
-  let counted = 0;
-  let events = 0;
-  let told: Usage | undefined;
-  let closed = false;
+export const createMeter = (source: AsyncIterable<CompletionEvent>, options: MeterOptions): Meter =>
+  new AnswerMeter(source, options);
 
-  const counts = (): Usage => ({ promptTokens: promptTokens(), completionTokens: counted, estimated: true });
-  const used = (): Usage | undefined => told ?? (events > 0 ? counts() : undefined);
-  const close = () => {
-    if (closed) return;
-    closed = true;
-    const usage = used();
+/** A class, its own iterator: every answer passes one, and closures for all of this would be made anew each time. */
+class AnswerMeter implements Meter, AsyncIterable<CompletionEvent>, ReadyIterator<CompletionEvent> {
+  readonly #source: AsyncIterable<CompletionEvent>;
+  readonly #options: MeterOptions;
+  /** Nobody pays for more than so many tokens: more must be asked for on the way, or the answer is cut. */
+  readonly #mayCut: boolean;
+  readonly #isStored: boolean;
+  #iterator: ReadyIterator<CompletionEvent> | undefined;
+  #finished: Set<number> | undefined;
+  #counted = 0;
+  #seen = 0;
+  #told: Usage | undefined;
+  #isClosed = false;
+  #ending: CompletionEvent[] | undefined;
+
+  constructor(source: AsyncIterable<CompletionEvent>, options: MeterOptions) {
+    const { cache, bounded, reserved } = options;
+    this.#source = source;
+    this.#options = options;
+    this.#isStored = cache === 'hit' || cache === 'stale' || cache === 'coalesced';
+    this.#mayCut = !bounded && !this.#isStored && Number.isFinite(reserved.paidTokens());
+  }
+
+  get events(): AsyncIterable<CompletionEvent> {
+    return this;
+  }
+
+  [Symbol.asyncIterator](): this {
+    this.#iterator ??= this.#source[Symbol.asyncIterator]();
+    return this;
+  }
+
+  used(): Usage | undefined {
+    return this.#told ?? (this.#seen > 0 ? this.#counts() : undefined);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const { reserved, target } = this.#options;
+    if (reserved.free) return;
+    const usage = this.used();
     // A stored answer cost nobody anything but the one who first asked.
-    reserved.settle(usage && !stored ? { target, usage } : undefined);
-  };
+    reserved.settle(usage && !this.#isStored ? { target, usage } : undefined);
+  }
 
-  const see = (event: CompletionEvent): void => {
-    events++;
+  /** The client has left. */
+  handleEvent(): void {
+    this.close();
+  }
+
+  next(): Promise<IteratorResult<CompletionEvent>> {
+    if (this.#ending) {
+      const value = this.#ending.shift();
+      if (!value) this.close();
+      return Promise.resolve(value ? { done: false, value } : { done: true, value: undefined });
+    }
+    return this.#pull();
+  }
+
+  ready(): IteratorResult<CompletionEvent, undefined> | undefined {
+    if (this.#mayCut) return undefined;
+    let result: IteratorResult<CompletionEvent, undefined> | undefined;
+    try {
+      result = this.#iterator?.ready?.();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+    if (result) this.#see(result);
+    return result;
+  }
+
+  async return(value?: unknown): Promise<IteratorResult<CompletionEvent>> {
+    this.close();
+    await this.#iterator?.return?.(value);
+    return { done: true, value: undefined };
+  }
+
+  async #pull(): Promise<IteratorResult<CompletionEvent>> {
+    const iterator = this[Symbol.asyncIterator]().#iterator;
+    if (!iterator) return { done: true, value: undefined };
+    let result: IteratorResult<CompletionEvent>;
+    try {
+      result = await iterator.next();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+    this.#see(result);
+    if (this.#mayCut && !result.done) await this.#pay(iterator);
+    return result;
+  }
+
+  async #pay(iterator: AsyncIterator<CompletionEvent>): Promise<void> {
+    const { reserved, choices, stepTokens } = this.#options;
+    if (this.#counted < reserved.paidTokens() || (this.#finished?.size ?? 0) >= choices) return;
+    if ((await reserved.extend(stepTokens)) || (await reserved.extend(1))) return;
+    this.#ending = this.#cut();
+    await iterator.return?.();
+  }
+
+  #see(result: IteratorResult<CompletionEvent>): void {
+    if (result.done) {
+      this.close();
+      return;
+    }
+    const event = result.value;
+    this.#seen++;
     switch (event.type) {
       case 'text-delta':
-        counted += event.logprobs?.length ?? Math.max(1, estimateTextTokens(event.text));
+        this.#counted += event.logprobs?.length ?? Math.max(1, estimateTextTokens(event.text));
         return;
       case 'reasoning-delta':
       case 'refusal-delta':
-        counted += Math.max(1, estimateTextTokens(event.text));
+        this.#counted += Math.max(1, estimateTextTokens(event.text));
         return;
       case 'tool-call-delta':
-        counted += Math.max(1, estimateTextTokens(event.arguments));
+        this.#counted += Math.max(1, estimateTextTokens(event.arguments));
         return;
       case 'wire':
-        counted += Math.ceil(event.bytes.length / 250); // one chunk of one token is some 250 bytes
+        this.#counted += Math.ceil(event.bytes.length / 250); // one chunk of one token is some 250 bytes
         return;
       case 'finish':
-        finished.add(event.choice);
+        if (!this.#mayCut) return; // nobody asks
+        this.#finished ??= new Set();
+        this.#finished.add(event.choice);
         return;
       case 'usage':
-        told = event.usage;
+        this.#told = event.usage;
         return;
       default:
     }
-  };
+  }
 
-  /** Nobody pays for more than so many tokens: more must be asked for on the way, or the answer is cut. */
-  const mayCut = !bounded && !stored && Number.isFinite(reserved.paidTokens());
-  const iterable: AsyncIterable<CompletionEvent> = {
-    [Symbol.asyncIterator](): ReadyIterator<CompletionEvent> {
-      const iterator: ReadyIterator<CompletionEvent> = source[Symbol.asyncIterator]();
-      let ending: CompletionEvent[] | undefined;
-      const onResult = <T extends IteratorResult<CompletionEvent>>(result: T): T => {
-        if (result.done) close();
-        else see(result.value);
-        return result;
-      };
-      const onError = (error: unknown) => {
-        close();
-        throw error;
-      };
-      const payFor = async (result: IteratorResult<CompletionEvent>) => {
-        if (!result.done && counted >= reserved.paidTokens() && finished.size < choices) {
-          if (!(await reserved.extend(stepTokens)) && !(await reserved.extend(1))) {
-            ending = cut();
-            await iterator.return?.();
-          }
-        }
-        return result;
-      };
-      return {
-        next() {
-          if (ending) {
-            const value = ending.shift();
-            if (!value) close();
-            return Promise.resolve(value ? { done: false, value } : { done: true, value: undefined });
-          }
-          const pulled = iterator.next().then(onResult, onError);
-          return mayCut ? pulled.then(payFor) : pulled;
-        },
-        ready() {
-          if (mayCut) return undefined;
-          let result: IteratorResult<CompletionEvent, undefined> | undefined;
-          try {
-            result = iterator.ready?.();
-          } catch (error) {
-            onError(error);
-          }
-          return result && onResult(result);
-        },
-        async return(value?: unknown) {
-          close();
-          await iterator.return?.(value);
-          return { done: true, value: undefined };
-        },
-      };
-    },
-  };
+  #counts(): Usage {
+    return { promptTokens: this.#options.promptTokens(), completionTokens: this.#counted, estimated: true };
+  }
 
   /** The end of an answer that nobody pays for any more: every open choice finishes, and the usage is what was counted. */
-  const cut = (): CompletionEvent[] => {
+  #cut(): CompletionEvent[] {
     const rest: CompletionEvent[] = [];
-    for (let choice = 0; choice < choices; choice++) {
-      if (!finished.has(choice)) {
+    for (let choice = 0; choice < this.#options.choices; choice++) {
+      if (!this.#finished?.has(choice)) {
         rest.push({ type: 'finish', choice, reason: 'length', detail: 'The budget of this key is spent.' });
       }
     }
-    told ??= counts();
-    rest.push({ type: 'usage', usage: told });
+    this.#told ??= this.#counts();
+    rest.push({ type: 'usage', usage: this.#told });
     return rest;
-  };
-
-  return { events: iterable, used, close };
+  }
 }

@@ -161,7 +161,7 @@ export function createPolicy({
           stepTokens: assumedTokens,
         });
         // A client that leaves before the first pull never closes the stream.
-        context.signal.addEventListener('abort', meter.close, { once: true });
+        context.signal.addEventListener('abort', meter, { once: true });
         return meter.events;
       },
       spent: () => meter?.used(),

@@ -4,10 +4,10 @@ import type { PriceCatalogue } from './price.ts';
 export async function genaiPrices(): Promise<PriceCatalogue> {
   const { calcPrice } = await import('@pydantic/genai-prices');
   // Finding out that a name has no price walks the whole catalogue, and most gateways ask the same names for ever.
-  const unpriced = new Set<string>();
+  const unpriced = new Map<string | undefined, Set<string>>();
+  let count = 0;
   return (providerId, model, { promptTokens, completionTokens, cachedTokens = 0, cacheWriteTokens = 0 }) => {
-    const name = `${providerId ?? ''}/${model}`;
-    if (unpriced.has(name)) return undefined;
+    if (unpriced.get(providerId)?.has(model)) return undefined;
     const cacheRead = Math.min(cachedTokens, promptTokens);
     const usage = {
       input_tokens: promptTokens,
@@ -17,7 +17,7 @@ export async function genaiPrices(): Promise<PriceCatalogue> {
     };
     try {
       const found = calcPrice(usage, model, providerId ? { providerId } : {});
-      if (!found && unpriced.size < 10_000) unpriced.add(name);
+      if (!found && count++ < 10_000) unpriced.set(providerId, (unpriced.get(providerId) ?? new Set()).add(model));
       return found?.total_price;
     } catch {
       return undefined; // a unit the model has no price for: better no price than a failed request

@@ -80,3 +80,43 @@ test('who goes on sending a body that was refused is hung up on', async () => {
   clearInterval(sending);
   expect(heard).toMatch(/^HTTP\/1.1 413 /);
 });
+
+describe('a body is read whole however its packets come', () => {
+  const text = JSON.stringify({ ...hello, messages: [{ role: 'user', content: 'é€😀 '.repeat(20) }] });
+  const body = Buffer.from(text);
+  const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: ${body.length}\r\n\r\n`;
+  const one = Buffer.concat([Buffer.from(head), body]);
+  const chunked = Buffer.from(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`,
+  );
+  const middle = one.length - 30; // within a character or not, as it happens
+
+  test.each([
+    { name: 'with its head in one', packets: [one], answers: 1 },
+    { name: 'after its head', packets: [Buffer.from(head), body], answers: 1 },
+    { name: 'cut in the middle', packets: [one.subarray(0, middle), one.subarray(middle)], answers: 1 },
+    { name: 'byte by byte', packets: [...one].map((byte) => Buffer.from([byte])), answers: 1 },
+    { name: 'in chunks', packets: [chunked], answers: 1 },
+    { name: 'three requests in one packet', packets: [Buffer.concat([one, chunked, one])], answers: 3 },
+    {
+      name: 'one and a half, and the rest',
+      packets: [Buffer.concat([one, one.subarray(0, 80)]), one.subarray(80)],
+      answers: 2,
+    },
+    { name: 'three, one after the other', packets: [one, one, one], answers: 3 },
+  ])('$name', async ({ packets, answers }) => {
+    const socket = connect(server.port, '127.0.0.1').setNoDelay(true);
+    let heard = '';
+    socket.on('data', (piece) => {
+      heard += piece;
+    });
+    const seen = () => heard.split('"content":"Hello tide"').length - 1;
+    for (const packet of packets) {
+      socket.write(packet);
+      await new Promise((resolve) => setTimeout(resolve, packets.length > 10 ? 0 : 20));
+    }
+    await expect.poll(seen, { timeout: 5000 }).toBe(answers);
+    expect(heard.match(/HTTP\/1\.1 200 /g)).toHaveLength(answers);
+    socket.destroy();
+  });
+});
