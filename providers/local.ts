@@ -181,7 +181,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
             const { promptTokens, completionTokens } = output.usage;
             predictor.learnAnswer(request, tenant, answer, promptTokens + completionTokens);
           }
-          yield* read(output);
+          for (const event of read(output)) yield event; // `yield*` wraps each in promises of its own
         }
       } finally {
         release();

@@ -1,5 +1,6 @@
 import { createEmbedder, type Embedder } from './embed.ts';
 import { type LlamaModel, loadLlamaModel } from './llama.ts';
+import { optimizeEarly } from './optimize.ts';
 import type {
   EngineCall,
   EngineError,
@@ -26,6 +27,7 @@ let model: LlamaModel | undefined;
 let embedder: Embedder | undefined;
 let lastLog = '';
 
+optimizeEarly();
 process.on('disconnect', () => process.exit(0));
 // A terminal's Ctrl-C reaches the whole group; the parent decides when this process ends.
 process.on('SIGINT', () => {});

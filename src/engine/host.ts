@@ -1,10 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { GatewayError } from '../core/errors.ts';
-import { abortError, throwIfAborted, untilAborted } from '../core/signals.ts';
+import { throwIfAborted, untilAborted } from '../core/signals.ts';
+import { toGatewayError } from './engine-error.ts';
 import { childEntry } from './entry.ts';
+import { createGeneration, type Pending } from './generation.ts';
+import { optimizeEarly } from './optimize.ts';
 import type {
   EngineCall,
-  EngineError,
   EngineModelInfo,
   EngineOutput,
   EngineStats,
@@ -20,7 +22,7 @@ export interface EngineHost {
   /** Loads the model unless it is there; callers that race share one load. Throws GatewayError model_unavailable. */
   load(signal?: AbortSignal): Promise<EngineModelInfo>;
   /** Makes an answer. The slot is given up when `signal` aborts or the iteration ends. */
-  generate(request: GenerateRequest, options: { readonly signal: AbortSignal }): AsyncGenerator<EngineOutput>;
+  generate(request: GenerateRequest, options: { readonly signal: AbortSignal }): AsyncIterable<EngineOutput>;
   call(call: EngineCall, options: { readonly signal: AbortSignal }): Promise<unknown>;
   state(): EngineState;
   stats(): EngineStats | undefined;
@@ -47,10 +49,6 @@ export interface HostOptions extends LoadOptions {
   readonly onCrash?: (reason: string) => void;
 }
 
-interface Pending {
-  output(output: EngineOutput): void;
-  fail(error: GatewayError): void;
-}
 interface PendingCall {
   resolve(value: unknown): void;
   reject(error: GatewayError): void;
@@ -105,6 +103,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
   async function start(): Promise<EngineModelInfo> {
     const path = await childEntry('engine-child');
     if (closed) throw new GatewayError('model_unavailable', 'The engine is shutting down.');
+    optimizeEarly();
     const started = fork(path, [], {
       execArgv: [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -171,7 +170,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
             calls.get(message.id)?.resolve(message.value);
             return;
           case 'error':
-            calls.get(message.id)?.reject(toError(message.error));
+            calls.get(message.id)?.reject(toGatewayError(message.error));
             return;
           default:
             message satisfies never;
@@ -216,62 +215,6 @@ export function createEngineHost(options: HostOptions): EngineHost {
     return signal ? untilAborted(loading, signal) : loading;
   }
 
-  async function* generate(
-    request: GenerateRequest,
-    { signal }: { signal: AbortSignal },
-  ): AsyncGenerator<EngineOutput> {
-    throwIfAborted(signal);
-    await load(signal);
-    const id = nextId++;
-    const buffered: EngineOutput[] = [];
-    let failure: GatewayError | undefined;
-    let ended = false;
-    let wake: (() => void) | undefined;
-    const notify = () => {
-      wake?.();
-      wake = undefined;
-    };
-    const onAbort = () => {
-      send({ type: 'cancel', id }); // here and not in `finally`: nobody may be pulling
-      generations.delete(id);
-      failure = abortError(signal);
-      notify();
-    };
-    generations.set(id, {
-      output(output) {
-        buffered.push(output);
-        notify();
-      },
-      fail(error) {
-        failure = error;
-        notify();
-      },
-    });
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      throwIfAborted(signal);
-      send({ type: 'generate', id, request });
-      for (;;) {
-        for (let output = buffered.shift(); output; output = buffered.shift()) {
-          if (output.type === 'failed') {
-            ended = true;
-            throw toError(output.error);
-          }
-          if (output.type === 'done') ended = true;
-          yield output;
-          if (ended) return;
-        }
-        if (failure) throw failure;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-      if (generations.delete(id) && !ended) send({ type: 'cancel', id });
-    }
-  }
-
   async function call(question: EngineCall, { signal }: { signal: AbortSignal }): Promise<unknown> {
     throwIfAborted(signal);
     await load(signal);
@@ -289,7 +232,8 @@ export function createEngineHost(options: HostOptions): EngineHost {
 
   return {
     load,
-    generate,
+    generate: (request, { signal }) =>
+      createGeneration(request, signal, { id: nextId++, pending: generations, load, send }),
     call,
     state: () => state,
     stats: () => stats,
@@ -309,8 +253,4 @@ export function createEngineHost(options: HostOptions): EngineHost {
       clearTimeout(force);
     },
   };
-}
-
-function toError(error: EngineError): GatewayError {
-  return new GatewayError(error.kind, error.message, { param: error.param, retryAfterMs: error.retryAfterMs });
 }

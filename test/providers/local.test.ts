@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { mkdtemp, open, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -281,6 +282,7 @@ describe.skipIf(path === null)('the local provider', () => {
 
   test('refuses more than may wait, with a time to come back', async () => {
     const stop = new AbortController();
+    setMaxListeners(20, stop.signal);
     const many = Array.from({ length: 20 }, () =>
       ask(provider, chat('Tell me a long story.', { maxTokens: 200 }), { signal: stop.signal }).catch((error) => error),
     );
