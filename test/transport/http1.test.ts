@@ -63,6 +63,7 @@ const answers: Readonly<Record<string, string>> = {
   'no body': `${ok}content-length: 0\r\n\r\n`,
   'status 204': 'HTTP/1.1 204 No Content\r\n\r\n',
   'status without a reason': 'HTTP/1.1 500 \r\ncontent-length: 2\r\n\r\nno',
+  'status without a reason and its space': 'HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nok',
   chunks: `${ok}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\nB\r\n, \r\nworld!!\r\n0\r\n\r\n`,
   'chunks with extensions and trailers': `${ok}Transfer-Encoding: Chunked\r\n\r\n2;a=b\r\nhi\r\n003\r\nyou\r\n0\r\nx-t: 1\r\ny: 2\r\n\r\n`,
   'repeated headers': `${ok}x-one: 1\r\nX-One:2\r\nx-two:  spaces\r\nx-empty:\r\ncontent-length: 0\r\n\r\n`,
@@ -181,6 +182,35 @@ test.each([
   expect(await heard(pooled)).toMatchObject({ text: 'one' });
   await new Promise((resolve) => setTimeout(resolve, 150)); // it rests, and the peer acts
   expect(await heard(pooled)).toMatchObject({ text: 'two' });
+});
+
+test('a peer that closes each connection behind its answer, without a word, fails no request', async () => {
+  script = (socket) => {
+    socket.write(`${ok}content-length: 2\r\n\r\nok`);
+    setImmediate(() => socket.end());
+  };
+  const many = Array.from({ length: 8 }, async () => {
+    for (let i = 0; i < 20; i++) expect(await heard(pooled)).toMatchObject({ text: 'ok' });
+  });
+  await Promise.all(many);
+});
+
+test('a request that a new connection loses, or that was worked on for a while, is not sent twice', async () => {
+  const alone = createPooledTransport();
+  script = (socket) => socket.destroy();
+  const before = requests.length;
+  expect(await heard(alone)).toBe('upstream_unreachable');
+  expect(requests.length - before).toBe(1);
+
+  let count = 0;
+  script = (socket) => {
+    if (count++ === 0) socket.write(`${ok}content-length: 2\r\n\r\nok`);
+    else setTimeout(() => socket.destroy(), 1200);
+  };
+  expect(await heard(alone)).toMatchObject({ text: 'ok' });
+  expect(await heard(alone)).toBe('upstream_unreachable');
+  expect(count).toBe(2);
+  await alone.close?.();
 });
 
 test('what comes in the same packet after an answer is nobody’s answer', async () => {

@@ -13,7 +13,7 @@ export interface AnswerHead {
   headers(): Record<string, string>;
 }
 
-const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: |$)/;
+const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?:[ \r]|$)/;
 const isName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** Reads a head without its last blank line; one character a byte. Throws where it can be understood in two ways. */

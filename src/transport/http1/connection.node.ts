@@ -24,6 +24,8 @@ export class Connection {
   readonly #options: ConnectionOptions;
   #exchange: Http1Exchange | undefined;
   #held = true;
+  /** What is done instead of failing while nothing has come: see `begin`. */
+  #orElse: ((error: unknown) => void) | undefined;
   /** Monotonic milliseconds, while it rests: since when, and until when it may be used again. */
   restingSinceMs = 0;
   restsUntilMs = 0;
@@ -55,9 +57,13 @@ export class Connection {
     return !this.#socket.destroyed && this.#socket.writable;
   }
 
-  /** Sends a request; `head` has one character a byte. */
-  begin(exchange: Http1Exchange, head: string, body: Uint8Array | undefined): void {
+  /**
+   * Sends a request; `head` has one character a byte. `orElse` is called in place of a failure when the peer closes
+   * without a byte of an answer.
+   */
+  begin(exchange: Http1Exchange, head: string, body: Uint8Array | undefined, orElse?: (error: unknown) => void): void {
     this.#exchange = exchange;
+    this.#orElse = orElse;
     exchange.carriedBy(this);
     const socket = this.#socket;
     if (!this.#held) socket.ref();
@@ -96,6 +102,7 @@ export class Connection {
       this.close(); // nobody has asked
       return true;
     }
+    this.#orElse = undefined;
     try {
       const taken = exchange.parser.push(lent.subarray(0, length));
       if (exchange.parser.over) this.#finish(exchange, taken === length);
@@ -129,7 +136,8 @@ export class Connection {
   #broke(error: unknown): void {
     const exchange = this.#exchange;
     this.#exchange = undefined;
-    exchange?.fail(error);
+    if (this.#orElse && exchange?.settled === false) this.#orElse(error);
+    else exchange?.fail(error);
   }
 }
 

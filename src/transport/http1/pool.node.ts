@@ -33,6 +33,8 @@ const longestRestMs = 600_000;
 const restMarginMs = 2000;
 /** After a rest longer than this the peer gets a turn of the event loop to tell that it has closed. */
 const unseenMs = 100;
+/** A peer that had closed a connection before it was used again is heard of within this time: a round trip. */
+const staleMs = 1000;
 const sweepMs = 1000;
 const mostUrls = 256;
 
@@ -41,6 +43,7 @@ export function createHttp1({ connectTimeoutMs, keepAliveMs }: Http1Options): Ht
   const urls = new Map<string, Located>();
   const open = new Set<Connection>();
   let sweeping: ReturnType<typeof setInterval> | undefined;
+  let closed = false;
 
   const sweep = () => {
     const now = performance.now();
@@ -117,18 +120,26 @@ export function createHttp1({ connectTimeoutMs, keepAliveMs }: Http1Options): Ht
         }
         const exchange = new Http1Exchange(signal, resolve, reject);
         const now = performance.now();
+        const anew = () => connect(origin).begin(exchange, head, body);
+        // The peer may have closed it already: such a request has not been read, and is sent once more (as curl does).
+        const stale = (error: unknown) => {
+          if (closed || performance.now() - now > staleMs) exchange.fail(error);
+          else anew();
+        };
         const connection = rested(origin, now);
-        if (!connection) connect(origin).begin(exchange, head, body);
-        else if (now - connection.restingSinceMs < unseenMs) connection.begin(exchange, head, body);
+        if (!connection) anew();
+        else if (now - connection.restingSinceMs < unseenMs) connection.begin(exchange, head, body, stale);
         else {
           setImmediate(() => {
             if (exchange.settled) origin.resting.unshift(connection);
-            else (connection.usable ? connection : connect(origin)).begin(exchange, head, body);
+            else if (connection.usable) connection.begin(exchange, head, body, stale);
+            else anew();
           });
         }
       });
     },
     close() {
+      closed = true;
       clearInterval(sweeping);
       sweeping = undefined;
       for (const connection of open) connection.close();
