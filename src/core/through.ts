@@ -12,102 +12,145 @@ export interface Step<T, U> {
  * A stream through a step. Items that are there already go through in one turn, without a promise: a generator that does
  * the same makes several for each item, and a stream goes through half a dozen of them.
  */
-export function through<T, U>(source: AsyncIterable<T>, open: () => Step<T, U>): AsyncIterable<U> {
-  return {
-    [Symbol.asyncIterator](): ReadyIterator<U> {
-      const iterator: ReadyIterator<T> = source[Symbol.asyncIterator]();
-      const step = open();
-      const out: U[] = [];
-      let given = 0;
-      let over = false;
-      let failure: { readonly error: unknown } | undefined;
-      /** Closing the source, where the step ended before it did. */
-      let closing: Promise<unknown> | undefined;
+export const through = <T, U>(source: AsyncIterable<T>, open: () => Step<T, U>): AsyncIterable<U> =>
+  new Opened(source, (iterator) => new Through(iterator, open()));
 
-      const take = (result: IteratorResult<T>): void => {
-        try {
-          if (result.done) {
-            over = true;
-            step.end?.(out);
-          } else if (step.push(result.value, out)) {
-            over = true;
-            closing = iterator.return?.();
-          }
-        } catch (error) {
-          failure = { error };
-          if (!over) void iterator.return?.()?.catch(() => {}); // the step's own error is the one to tell
-          over = true;
-        }
-      };
-      const ready = (): IteratorResult<U, undefined> | undefined => {
-        for (;;) {
-          if (given < out.length) {
-            const value = out[given++] as U; // in range
-            if (given === out.length) given = out.length = 0;
-            return { done: false, value };
-          }
-          if (over) return failure || closing ? undefined : { done: true, value: undefined };
-          const result = iterator.ready?.();
-          if (!result) return undefined;
-          take(result);
-        }
-      };
-      const onError = (error: unknown): never => {
-        over = true;
+/** Items of a source as a further iterator gives them. A class for its method: in literals, symbols are dear. */
+export class Opened<T, U> implements AsyncIterable<U> {
+  readonly #source: AsyncIterable<T>;
+  readonly #open: (iterator: ReadyIterator<T>) => ReadyIterator<U>;
+
+  constructor(source: AsyncIterable<T>, open: (iterator: ReadyIterator<T>) => ReadyIterator<U>) {
+    this.#source = source;
+    this.#open = open;
+  }
+
+  [Symbol.asyncIterator](): ReadyIterator<U> {
+    return this.#open(this.#source[Symbol.asyncIterator]());
+  }
+}
+
+/** A class, as are its neighbours: literals with a dozen closures would be made anew for every stage of every request. */
+class Through<T, U> implements ReadyIterator<U> {
+  readonly #source: ReadyIterator<T>;
+  readonly #step: Step<T, U>;
+  readonly #out: U[] = [];
+  #given = 0;
+  #over = false;
+  #failure: { readonly error: unknown } | undefined;
+  /** Closing the source, where the step ended before it did. */
+  #closing: Promise<unknown> | undefined;
+
+  constructor(source: ReadyIterator<T>, step: Step<T, U>) {
+    this.#source = source;
+    this.#step = step;
+  }
+
+  ready(): IteratorResult<U, undefined> | undefined {
+    const out = this.#out;
+    for (;;) {
+      if (this.#given < out.length) {
+        const value = out[this.#given++] as U; // in range
+        if (this.#given === out.length) this.#given = out.length = 0;
+        return { done: false, value };
+      }
+      if (this.#over) return this.#failure || this.#closing ? undefined : { done: true, value: undefined };
+      const result = this.#source.ready?.();
+      if (!result) return undefined;
+      this.#take(result);
+    }
+  }
+
+  next(): Promise<IteratorResult<U>> {
+    try {
+      const result = this.ready();
+      return result ? Promise.resolve(result) : this.#next();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async return(): Promise<IteratorResult<U>> {
+    if (!this.#over) {
+      this.#over = true;
+      this.#out.length = this.#given = 0;
+      await this.#source.return?.();
+    }
+    return { done: true, value: undefined };
+  }
+
+  #take(result: IteratorResult<T>): void {
+    try {
+      if (result.done) {
+        this.#over = true;
+        this.#step.end?.(this.#out);
+      } else if (this.#step.push(result.value, this.#out)) {
+        this.#over = true;
+        this.#closing = this.#source.return?.();
+      }
+    } catch (error) {
+      this.#failure = { error };
+      if (!this.#over) void this.#source.return?.()?.catch(() => {}); // the step's own error is the one to tell
+      this.#over = true;
+    }
+  }
+
+  /** What has to be waited for. */
+  async #next(): Promise<IteratorResult<U>> {
+    for (;;) {
+      if (this.#failure) {
+        const { error } = this.#failure;
+        this.#failure = undefined;
         throw error;
-      };
-      const onResult = (result: IteratorResult<T>): IteratorResult<U> | Promise<IteratorResult<U>> => {
-        take(result);
-        return ready() ?? next();
-      };
-      const next = (): Promise<IteratorResult<U>> => {
-        if (failure) {
-          const { error } = failure;
-          failure = undefined;
-          return Promise.reject(error);
-        }
-        if (closing) {
-          const closed = closing;
-          closing = undefined;
-          return closed.then(() => ({ done: true, value: undefined }));
-        }
-        return iterator.next().then(onResult, onError);
-      };
-      return {
-        ready,
-        async next() {
-          return ready() ?? next();
-        },
-        async return() {
-          if (!over) {
-            over = true;
-            out.length = given = 0;
-            await iterator.return?.();
-          }
-          return { done: true, value: undefined };
-        },
-      };
-    },
-  };
+      }
+      if (this.#closing) {
+        const closed = this.#closing;
+        this.#closing = undefined;
+        await closed;
+        return { done: true, value: undefined };
+      }
+      let result: IteratorResult<T>;
+      try {
+        result = await this.#source.next();
+      } catch (error) {
+        this.#over = true;
+        throw error;
+      }
+      this.#take(result);
+      const ready = this.ready();
+      if (ready) return ready;
+    }
+  }
 }
 
 /** The same items, each seen on its way. */
-export function watched<T>(source: AsyncIterable<T>, see: (item: T) => void): AsyncIterable<T> {
-  return {
-    [Symbol.asyncIterator](): ReadyIterator<T> {
-      const iterator: ReadyIterator<T> = source[Symbol.asyncIterator]();
-      const look = <R extends IteratorResult<T>>(result: R): R => {
-        if (!result.done) see(result.value);
-        return result;
-      };
-      return {
-        next: () => iterator.next().then(look),
-        ready() {
-          const result = iterator.ready?.();
-          return result && look(result);
-        },
-        return: async (value?: unknown) => (await iterator.return?.(value)) ?? { done: true, value: undefined },
-      };
-    },
-  };
+export const watched = <T>(source: AsyncIterable<T>, see: (item: T) => void): AsyncIterable<T> =>
+  new Opened(source, (iterator) => new Watched(iterator, see));
+
+class Watched<T> implements ReadyIterator<T> {
+  readonly #source: ReadyIterator<T>;
+  readonly #see: (item: T) => void;
+
+  constructor(source: ReadyIterator<T>, see: (item: T) => void) {
+    this.#source = source;
+    this.#see = see;
+  }
+
+  async next(): Promise<IteratorResult<T>> {
+    return this.#look(await this.#source.next());
+  }
+
+  ready(): IteratorResult<T, undefined> | undefined {
+    const result = this.#source.ready?.();
+    return result && this.#look(result);
+  }
+
+  async return(value?: unknown): Promise<IteratorResult<T>> {
+    return (await this.#source.return?.(value)) ?? { done: true, value: undefined };
+  }
+
+  #look<R extends IteratorResult<T>>(result: R): R {
+    if (!result.done) this.#see(result.value);
+    return result;
+  }
 }

@@ -1,5 +1,6 @@
 import type { CompletionEvent } from '../core/event.ts';
 import type { ReadyIterator } from '../core/streams.ts';
+import { Opened } from '../core/through.ts';
 
 /** So much text is read at once; at the slowest that patterns can be it takes some ten milliseconds. */
 const sliceUnits = 2_048;
@@ -31,39 +32,45 @@ export function slicesOf(text: string): readonly string[] {
 }
 
 /** The events with long deltas in slices, given out at a pace. By hand: a generator would cost every token a turn. */
-export function paced(source: AsyncIterable<CompletionEvent>): AsyncIterable<CompletionEvent> {
-  return {
-    [Symbol.asyncIterator](): ReadyIterator<CompletionEvent> {
-      const iterator: ReadyIterator<CompletionEvent> = source[Symbol.asyncIterator]();
-      let pace = createPace();
-      let waiting: CompletionEvent[] = [];
-      const whenRead = <R extends IteratorResult<CompletionEvent>>(result: R) => {
-        if (result.done) return result;
-        const pieces = piecesOf(result.value);
-        const first = pieces?.[0];
-        if (!first) return result;
-        waiting = pieces.slice(1);
-        pace = createPace(); // the time between two deltas is not ours
-        return { done: false as const, value: first };
-      };
-      return {
-        ready() {
-          const result = waiting.length > 0 ? undefined : iterator.ready?.();
-          return result && whenRead(result);
-        },
-        async next() {
-          const value = waiting.shift();
-          if (!value) return whenRead(await iterator.next());
-          await pace();
-          return { done: false, value };
-        },
-        async return(value?: unknown) {
-          await iterator.return?.(value);
-          return { done: true, value: undefined };
-        },
-      };
-    },
-  };
+export const paced = (source: AsyncIterable<CompletionEvent>): AsyncIterable<CompletionEvent> =>
+  new Opened(source, (iterator) => new Paced(iterator));
+
+class Paced implements ReadyIterator<CompletionEvent> {
+  readonly #source: ReadyIterator<CompletionEvent>;
+  #pace: (() => Promise<void> | undefined) | undefined;
+  #waiting: CompletionEvent[] | undefined;
+
+  constructor(source: ReadyIterator<CompletionEvent>) {
+    this.#source = source;
+  }
+
+  ready(): IteratorResult<CompletionEvent, undefined> | undefined {
+    const result = this.#waiting ? undefined : this.#source.ready?.();
+    return result && this.#sliced(result);
+  }
+
+  async next(): Promise<IteratorResult<CompletionEvent>> {
+    const value = this.#waiting?.shift();
+    if (!value) return this.#sliced(await this.#source.next());
+    if (this.#waiting?.length === 0) this.#waiting = undefined;
+    await this.#pace?.();
+    return { done: false, value };
+  }
+
+  async return(value?: unknown): Promise<IteratorResult<CompletionEvent>> {
+    await this.#source.return?.(value);
+    return { done: true, value: undefined };
+  }
+
+  #sliced<R extends IteratorResult<CompletionEvent>>(result: R) {
+    if (result.done) return result;
+    const pieces = piecesOf(result.value);
+    const first = pieces?.shift();
+    if (!pieces || !first) return result;
+    if (pieces.length > 0) this.#waiting = pieces;
+    this.#pace = createPace(); // the time between two deltas is not ours
+    return { done: false as const, value: first };
+  }
 }
 
 const noBytes = new Uint8Array();

@@ -76,7 +76,9 @@ function quiet(stream: AsyncIterable<number>): AsyncIterable<number> {
       expect.unreachable('ready must not throw');
     }
   };
-  return { [Symbol.asyncIterator]: () => ({ ...iterator, ready }) };
+  const next = () => iterator.next();
+  const close = async () => (await iterator.return?.()) ?? { done: true as const, value: undefined };
+  return { [Symbol.asyncIterator]: () => ({ next, ready, return: close }) };
 }
 
 const readAll = async (stream: AsyncIterable<number>, most: number, each: boolean) => {
