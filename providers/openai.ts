@@ -86,7 +86,7 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
       !(isJsonObject(own) && own['include_usage'] === true);
     const body = forwardBody(wire, {
       model: request.model,
-      ...(addUsage ? { add: { stream_options: { ...(isJsonObject(own) && own), include_usage: true } } } : {}),
+      add: addUsage ? { stream_options: { ...(isJsonObject(own) && own), include_usage: true } } : undefined,
     });
     const accept = request.stream ? 'text/event-stream' : 'application/json';
     const call = { path: pathFor(path, request.model), body, headers: { accept, ...wire.headers } };

@@ -88,7 +88,7 @@ export function createGateway({
               target: run.target,
               attempts: run.attempts,
               cache: run.cache,
-              headers: { ...run.headers, ...admitted.headers },
+              headers: isEmpty(admitted.headers) ? run.headers : { ...run.headers, ...admitted.headers },
               events,
               given: run.given,
               decisions: () => [...(filtered.decisions?.() ?? []), ...(run.decisions?.() ?? [])],
@@ -126,4 +126,9 @@ export function createGateway({
       });
     },
   };
+}
+
+function isEmpty(record: object): boolean {
+  for (const _ in record) return false;
+  return true;
 }

@@ -5,7 +5,7 @@ export interface BodyChanges {
   /** Replaces the top-level `model`. */
   readonly model: string;
   /** Top-level fields set beside the client's own, or in their place. */
-  readonly add?: Readonly<Record<string, unknown>>;
+  readonly add?: Readonly<Record<string, unknown>> | undefined;
 }
 
 const encoder = new TextEncoder();
@@ -17,7 +17,7 @@ const decoder = new TextDecoder();
  */
 export function forwardBody({ body, bytes }: WireRequest, { model, add }: BodyChanges): Uint8Array | string {
   const additions = add ? JSON.stringify(add).slice(1, -1) : '';
-  const isText = bytes !== undefined && !Object.keys(add ?? {}).some((name) => name in body);
+  const isText = bytes !== undefined && !(add && Object.keys(add).some((name) => name in body));
   if (!isText) return JSON.stringify({ ...body, ...(body['model'] === model ? {} : { model }), ...add });
   if (body['model'] === model && additions === '') return bytes;
   let text = decoder.decode(bytes);

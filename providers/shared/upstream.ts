@@ -70,9 +70,11 @@ export interface UpstreamCall {
   readonly method?: TransportRequest['method'];
   /** Below the base URL, with its query. */
   readonly path: string;
-  readonly body?: string | Uint8Array;
+  readonly body?: string | Uint8Array | undefined;
   readonly headers?: Readonly<Record<string, string>>;
 }
+
+const mostUrls = 256;
 
 export function createUpstream({
   transport,
@@ -99,14 +101,26 @@ export function createUpstream({
     return sent;
   };
 
+  /** The same string for the same path each time: whoever looks up what belongs to an address need not hash it anew. */
+  const urls = new Map<string, string>();
+  const urlOf = (path: string): string => {
+    let url = urls.get(path);
+    if (url === undefined) {
+      if (urls.size >= mostUrls) urls.clear();
+      url = base + path;
+      urls.set(path, url);
+    }
+    return url;
+  };
+
   const upstream: Upstream = {
     send(call, options) {
       const own = broughtBy(options, callers);
       const request: TransportRequest = {
         method: call.method ?? 'POST',
-        url: (own.baseUrl ?? base) + call.path,
+        url: own.baseUrl === undefined ? urlOf(call.path) : own.baseUrl + call.path,
         headers: headersFor(call, options.headers, own.key),
-        ...(call.body === undefined ? {} : { body: call.body }),
+        body: call.body,
       };
       const way = own.baseUrl === undefined ? transport : own.transport;
       const accept = (response: TransportResponse): TransportResponse | Promise<TransportResponse> =>

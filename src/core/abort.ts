@@ -22,9 +22,8 @@ class PlainSignal implements AbortSignal {
     const listeners = this.#listeners;
     const at = listeners?.lastIndexOf(listener) ?? -1;
     if (!listeners || at < 0) return;
-    if (at === listeners.length - 1)
-      listeners.pop(); // nearly always, and a splice makes a list of what it takes
-    else listeners.splice(at, 1);
+    for (let i = at; i + 1 < listeners.length; i++) listeners[i] = listeners[i + 1] ?? listener; // in range
+    listeners.pop(); // not by a splice, which makes a list of what it takes
   }
 
   dispatchEvent(event: Event): boolean {

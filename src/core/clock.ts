@@ -10,7 +10,7 @@ export const systemClock: Clock = { now: () => performance.now(), wall: () => Da
 
 const alphabet = Uint8Array.from('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz', codeOf);
 const hexDigits = Uint8Array.from('0123456789abcdef', codeOf);
-const pool = new Uint8Array(4096); // asking the platform for a few bytes at a time costs more than all else in an id
+const pool = new Uint8Array(16 * 1024); // asking the platform for a few bytes at a time costs more than all else in an id
 let used = pool.length;
 
 /** Where in `pool` so many fresh bytes stand. */

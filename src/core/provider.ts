@@ -40,9 +40,9 @@ export interface Provider {
 export interface CallOptions {
   readonly signal: AbortSignal;
   /** Whose KV may be shared: slots and prefixes never cross tenants. Absent: the shared tenant of an open gateway. */
-  readonly tenant?: string;
+  readonly tenant?: string | undefined;
   /** W3C trace context and request id for the upstream. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What a target is able to do. What it can't is refused with a clear 400 or emulated openly, never dropped. */

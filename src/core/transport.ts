@@ -12,7 +12,7 @@ export interface TransportRequest {
   readonly method: 'GET' | 'POST' | 'DELETE' | 'PUT';
   readonly url: string;
   readonly headers: RequestHeaders;
-  readonly body?: string | Uint8Array;
+  readonly body?: string | Uint8Array | undefined;
 }
 
 /** Lower-case names and values, or both in one list `[name, value, name, value, …]`, which is cheaper to make and to send. */

@@ -206,7 +206,7 @@ export class RecordedEvents implements AsyncIterable<CompletionEvent>, ReadyIter
   #pass(event: CompletionEvent): boolean {
     const nowMs = this.#desk.clock.now();
     this.#see(event, nowMs);
-    this.#givenMs = nowMs;
+    if (this.#recorded.stream) this.#givenMs = nowMs; // who gathers a whole answer takes no time
     const { durable } = this.#desk;
     if (!durable || event.type !== 'wire' || this.#finishReasons.length < this.#recorded.choices) return true;
     this.#held.push(event);

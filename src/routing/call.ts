@@ -71,8 +71,10 @@ class TargetCall implements Call {
   readonly #order: CallOrder;
   readonly #watch: CallWatch;
   #iterator: ReadyIterator<CompletionEvent> | undefined;
-  readonly #held: CompletionEvent[] = [];
+  #held: CompletionEvent[] = [];
   #given = 0;
+  #heldSize = 0;
+  #untilWhole: boolean;
   #ended = false;
   /** On the target's books. */
   #isOpen = true;
@@ -81,6 +83,7 @@ class TargetCall implements Call {
   constructor(order: CallOrder) {
     const { target, state, clock, options } = order;
     this.#order = order;
+    this.#untilWhole = order.untilWhole === true;
     this.target = target;
     this.startedMs = clock.now();
     state.inFlight += 1;
@@ -95,8 +98,12 @@ class TargetCall implements Call {
     const { signal } = this.#watch;
     try {
       const asked = request.model === target.model ? request : { ...request, model: target.model };
-      this.#iterator = target.provider.stream(asked, { ...options, signal })[Symbol.asyncIterator]();
-      await this.#hold(this.#iterator);
+      const { tenant, headers } = options;
+      const iterator: ReadyIterator<CompletionEvent> = target.provider
+        .stream(asked, { signal, tenant, headers })
+        [Symbol.asyncIterator]();
+      this.#iterator = iterator;
+      while (!this.#hasBegun(this.#there(iterator) ?? (await this.#watch.pull(iterator, this))));
     } catch (error) {
       this.#close();
       throw this.fail(error);
@@ -105,26 +112,22 @@ class TargetCall implements Call {
     return this;
   }
 
-  /** Takes events up to the one that decides that the answer has begun. */
-  async #hold(iterator: ReadyIterator<CompletionEvent>): Promise<void> {
-    const { request, untilToken = false } = this.#order;
-    let { untilWhole = false } = this.#order;
-    let size = 0;
-    for (;;) {
-      const result = this.#there(iterator) ?? (await this.#watch.pull(iterator, this));
-      if (result.done) {
-        if (!this.#held.some(visible)) {
-          throw new GatewayError('upstream_failed', `${this.target.name} ended without an answer.`);
-        }
-        this.#ended = true;
-        return;
+  /** Holds what came; true when it decides that the answer has begun. */
+  #hasBegun(result: IteratorResult<CompletionEvent>): boolean {
+    if (result.done) {
+      if (!this.#held.some(visible)) {
+        throw new GatewayError('upstream_failed', `${this.target.name} ended without an answer.`);
       }
-      const event = result.value;
-      this.#held.push(event);
-      size += sizeOf(event);
-      if (event.type === 'wire' && !request.stream) untilWhole = true;
-      if (untilWhole ? size > mostHeld : untilToken ? visible(event) : event.type !== 'start') return;
+      this.#ended = true;
+      return true;
     }
+    const { request, untilToken = false } = this.#order;
+    const event = result.value;
+    this.#held.push(event);
+    this.#heldSize += sizeOf(event);
+    if (event.type === 'wire' && !request.stream) this.#untilWhole = true;
+    if (this.#untilWhole) return this.#heldSize > mostHeld;
+    return untilToken ? visible(event) : event.type !== 'start';
   }
 
   next(): Promise<IteratorResult<CompletionEvent>> {
@@ -143,7 +146,8 @@ class TargetCall implements Call {
 
   #nextHeld(): CompletionEvent | undefined {
     if (this.#given < this.#held.length) return this.#held[this.#given++];
-    this.#given = this.#held.length = 0;
+    if (this.#given > 0) this.#held = []; // setting a length is slower than a new list
+    this.#given = 0;
     return undefined;
   }
 
