@@ -1,8 +1,10 @@
 /**
  * What does a cold start cost at the edge? workerd is started with the worker that `wrangler deploy` would upload, and
  * with an empty one, turn about. The CPU time of all its threads is read from /proc
- * - when it is ready: all modules are compiled and their top level has run (what Cloudflare calls startup time), and
+ * - when it is ready: what the main module imports is compiled and its top level has run (Cloudflare's startup time), and
  * - after the first answer: the configuration was read, the gateway built, and the route's code run for the first time.
+ * It is started as docs/edge.md deploys it, with the flag new_module_registry; `legacy` is the same upload without that
+ * flag, of which workerd compiles all pieces at the start.
  * Both are given as medians above those of the empty worker. `bytesCpuMs` is the part of the start that workerd needs
  * to take in as many bytes as text that nothing uses: no work of the script, but counted above.
  * Run: node bench/run.mjs edge-cold-start [--rounds 9] [--save]
@@ -14,16 +16,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { Miniflare } from 'miniflare';
-import { compatibility } from '../test/edge/bundle.ts';
-
-interface Module {
-  readonly type: 'ESModule' | 'Text';
-  readonly path: string;
-  readonly contents: string;
-}
+import { compatibility, lazyPieces, type WorkerModule } from '../test/edge/bundle.ts';
 
 /** The modules that wrangler would upload, the main one first. */
-function uploaded(): readonly Module[] {
+function uploaded(): readonly WorkerModule[] {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-cold-'));
   try {
     execFileSync(
@@ -34,9 +30,9 @@ function uploaded(): readonly Module[] {
         env: { ...process.env, CI: 'true', WRANGLER_SEND_METRICS: 'false' },
       },
     );
-    const texts = readdirSync(folder).filter((name) => name !== 'README.md' && !/\.(?:js|map)$/.test(name));
-    return ['worker.js', ...texts].map((path) => ({
-      type: path === 'worker.js' ? 'ESModule' : 'Text',
+    const others = readdirSync(folder).filter((name) => name !== 'README.md' && !/\.(?:js|map)$/.test(name));
+    return ['worker.js', ...others].map((path) => ({
+      type: /\.m?js$/.test(path) ? 'ESModule' : 'Text',
       path,
       contents: readFileSync(join(folder, path), 'utf8'),
     }));
@@ -64,11 +60,11 @@ function workerdCpuMs(): number {
 /** Lets what goes on behind an answer come to its end. */
 const settleMs = 100;
 
-async function coldStart(modules: readonly Module[]) {
+async function coldStart(modules: readonly WorkerModule[], legacy: boolean) {
   const mf = new Miniflare({
     modules: modules.map((module) => ({ ...module })),
     ...compatibility,
-    compatibilityFlags: [...compatibility.compatibilityFlags],
+    compatibilityFlags: [...compatibility.compatibilityFlags, ...(legacy ? [] : [lazyPieces])],
     cf: false,
     bindings: { TIDEGATE_CONFIG: 'models: {}' },
     handleRuntimeStdio: () => {},
@@ -94,20 +90,23 @@ async function coldStart(modules: readonly Module[]) {
 const at = process.argv.indexOf('--rounds');
 const rounds = at < 0 ? 9 : Number(process.argv[at + 1]);
 const ours = uploaded();
-const empty: Module = {
+const empty: WorkerModule = {
   type: 'ESModule',
   path: 'empty.js',
   contents: 'export default { fetch: () => new Response("{}") };',
 };
-const asText = ours.map((module, index): Module => ({ ...module, type: 'Text', path: `text-${index}.txt` }));
-const kinds = { ours, empty: [empty], bytes: [empty, ...asText] };
+const asText = ours.map((module, index): WorkerModule => ({ ...module, type: 'Text', path: `text-${index}.txt` }));
+const kinds = { ours, legacy: ours, empty: [empty], bytes: [empty, ...asText] };
 const measured: Record<keyof typeof kinds, Awaited<ReturnType<typeof coldStart>>[]> = {
   ours: [],
+  legacy: [],
   empty: [],
   bytes: [],
 };
 for (let round = 0; round < rounds; round++) {
-  for (const kind of ['ours', 'empty', 'bytes'] as const) measured[kind].push(await coldStart(kinds[kind]));
+  for (const kind of ['ours', 'legacy', 'empty', 'bytes'] as const) {
+    measured[kind].push(await coldStart(kinds[kind], kind === 'legacy'));
+  }
 }
 const median = (kind: keyof typeof kinds, value: 'startMs' | 'firstMs' | 'secondMs') => {
   const values = measured[kind].map((each) => each[value]).sort((a, b) => a - b);
@@ -115,15 +114,19 @@ const median = (kind: keyof typeof kinds, value: 'startMs' | 'firstMs' | 'second
 };
 const round = (value: number) => Math.round(value * 10) / 10;
 const total = ours.map(({ contents }) => contents).join('');
+const lengthOf = (type: WorkerModule['type']) =>
+  ours.reduce((sum, module) => sum + (module.type === type ? module.contents.length : 0), 0);
 const result = {
   conditions: { cpu: cpus()[0]?.model, cores: cpus().length, load: loadavg()[0], rounds },
-  scriptKiB: Math.round((ours[0]?.contents.length ?? 0) / 1024),
-  textKiB: Math.round((total.length - (ours[0]?.contents.length ?? 0)) / 1024),
+  scriptKiB: Math.round(lengthOf('ESModule') / 1024),
+  textKiB: Math.round(lengthOf('Text') / 1024),
   gzipKiB: Math.round(gzipSync(total).length / 1024),
   emptyCpuMs: round(median('empty', 'startMs')),
   bytesCpuMs: round(median('bytes', 'startMs') - median('empty', 'startMs')),
   startCpuMs: round(median('ours', 'startMs') - median('empty', 'startMs')),
   firstRequestCpuMs: round(median('ours', 'firstMs') - median('empty', 'firstMs')),
+  legacyStartCpuMs: round(median('legacy', 'startMs') - median('empty', 'startMs')),
+  legacyFirstRequestCpuMs: round(median('legacy', 'firstMs') - median('empty', 'firstMs')),
   secondRequestCpuMs: round(median('ours', 'secondMs')),
 };
 console.log(JSON.stringify(result, null, 2));

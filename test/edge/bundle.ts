@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { build } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
 
 /** As in wrangler.toml. */
 export const compatibility = {
@@ -7,24 +9,41 @@ export const compatibility = {
   compatibilityFlags: ['enable_request_signal'],
 };
 
+/** Given at a deployment: pieces are compiled when they are imported. The installed workerd has it, but not with D1. */
+export const lazyPieces = 'new_module_registry';
+
+export interface WorkerModule {
+  readonly type: 'ESModule' | 'Text';
+  readonly path: string;
+  readonly contents: string;
+}
+
+/** The worker in the pieces that wrangler uploads, the main one first. */
+export async function workerModules(): Promise<readonly WorkerModule[]> {
+  const { writeEdgePieces } = await import(script('edge-pieces.mjs'));
+  const files: readonly string[] = await writeEdgePieces();
+  return [...files]
+    .sort((a, b) => Number(basename(b) === 'main.mjs') - Number(basename(a) === 'main.mjs'))
+    .map((file) => ({
+      type: file.endsWith('.mjs') ? 'ESModule' : 'Text',
+      path: basename(file),
+      contents: readFileSync(file, 'utf8'),
+    }));
+}
+
+const script = (name: string) => new URL(`../../scripts/${name}`, import.meta.url).href;
+
 /** Bundles the worker (or another entry) as wrangler does, but with texts as strings in the one file; `imports` are the names that stayed outside the bundle. */
 export async function bundleWorker(entry = 'src/worker.ts') {
-  const { writeLeanPackages } = await import(new URL('../../scripts/lean-packages.mjs', import.meta.url).href);
+  const { writeLeanPackages } = await import(script('lean-packages.mjs'));
+  const { edgeBuild } = await import(script('edge-pieces.mjs'));
   const { outputFiles, metafile } = await build({
+    ...(edgeBuild as BuildOptions), // untyped, as scripts are
     entryPoints: [entry],
-    bundle: true,
     write: false,
     metafile: true,
-    format: 'esm',
-    target: 'es2022',
-    platform: 'neutral',
-    mainFields: ['module', 'main'],
-    conditions: ['workerd', 'worker', 'browser', 'import'],
-    external: ['node:*', 'cloudflare:*'],
     alias: await writeLeanPackages(),
     loader: { '.md': 'text', '.txt': 'text' },
-    minify: true,
-    logLevel: 'silent',
   });
   const code = outputFiles[0]?.contents ?? new Uint8Array();
   const imports = Object.values(metafile.outputs).flatMap((output) =>

@@ -1,7 +1,7 @@
 import { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, chatAnswer, chunk, type FaultyUpstream, faultyUpstream, sse } from '../faulty-upstream.ts';
-import { bundleWorker, compatibility } from './bundle.ts';
+import { compatibility, lazyPieces, workerModules } from './bundle.ts';
 import { leavable } from './leavable.ts';
 
 const config = `
@@ -18,10 +18,10 @@ describe('the worker, in workerd', () => {
 
   beforeAll(async () => {
     upstream = await faultyUpstream();
-    const { code } = await bundleWorker();
     mf = new Miniflare({
-      modules: [{ type: 'ESModule', path: 'worker.mjs', contents: new TextDecoder().decode(code) }],
+      modules: (await workerModules()).map((module) => ({ ...module })),
       ...compatibility,
+      compatibilityFlags: [...compatibility.compatibilityFlags, lazyPieces],
       cf: false,
       bindings: { TIDEGATE_CONFIG: config, UP_URL: upstream.baseUrl, UP_KEY: 'sk-secret' },
       handleRuntimeStdio: () => {},

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Miniflare } from 'miniflare';
-import { bundleWorker, compatibility } from './bundle.ts';
+import { compatibility, workerModules } from './bundle.ts';
 
 export interface EdgeOptions {
   readonly config: string;
@@ -28,7 +28,7 @@ export interface Edge {
 /** The built worker in workerd, with everything bound that wrangler.toml binds. */
 export async function startEdge({ config, bindings = {}, isolates = 1, ai }: EdgeOptions): Promise<Edge> {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-edge-'));
-  const contents = new TextDecoder().decode((await bundleWorker()).code);
+  const modules = await workerModules();
   const logged: string[] = [];
   const names = Array.from({ length: isolates }, (_, i) => `edge-${i}`);
   const objectOf = (className: string, i: number) => ({
@@ -50,7 +50,7 @@ export async function startEdge({ config, bindings = {}, isolates = 1, ai }: Edg
       workers: [
         ...names.map((name, i) => ({
           name,
-          modules: [{ type: 'ESModule' as const, path: 'worker.mjs', contents }],
+          modules: modules.map((module) => ({ ...module })),
           ...compatibility,
           compatibilityFlags: [...compatibility.compatibilityFlags],
           bindings: { TIDEGATE_CONFIG: config, ...bindings },
