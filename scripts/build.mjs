@@ -50,12 +50,17 @@ function sourcesHash() {
   for (const top of watched.filter((path) => existsSync(join(root, path)))) {
     if (!statSync(join(root, top)).isDirectory()) add(top);
     else {
-      for (const path of readdirSync(join(root, top), { recursive: true }).sort()) {
-        if (/\.\w+$/.test(path)) add(join(top, path));
-      }
+      for (const path of filesUnder(top).sort()) if (/\.\w+$/.test(path)) add(path);
     }
   }
   return hash.digest('hex');
+}
+
+/** Node's own recursive listing asks for every entry's kind anew: half of what the hash costs at each start. */
+function filesUnder(folder) {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory() ? filesUnder(join(folder, entry.name)) : [join(folder, entry.name)],
+  );
 }
 
 /** Builds if the sources differ from those of the last build; true if it did. */

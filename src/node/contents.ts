@@ -1,3 +1,4 @@
+import { once } from '../core/once.ts';
 import type { Watcher } from '../core/record.ts';
 import { type ChatRequest, textOf } from '../core/request.ts';
 import type { RequestContext } from '../core/run.ts';
@@ -17,11 +18,11 @@ export function contentWatcher(
   table: ReturnType<typeof contentTable>,
   { maxCharacters: most, warn }: { readonly maxCharacters: () => number; readonly warn: (error: unknown) => void },
 ): Watcher {
-  const filters = createFilters(filtersSchema().parse(masks));
+  const filters = once(() => createFilters(filtersSchema().parse(masks)));
   const route = { name: 'audit', filters: Object.keys(masks) };
   const mask = async (text: string, context: RequestContext): Promise<string> => {
     const free = { ...context, signal: new AbortController().signal }; // the client may be gone
-    return (await tryFilters(filters, route, { text: text.slice(0, most()), side: 'input' }, free)).output;
+    return (await tryFilters(filters(), route, { text: text.slice(0, most()), side: 'input' }, free)).output;
   };
   return (request, context) => {
     const maxCharacters = most();

@@ -17,6 +17,9 @@ export interface Served {
   readonly direct: DirectRoutes;
 }
 
+/** Node's 511 fill in a moment of many new clients; the kernel drops the next, and they come again a second later. */
+const waitingConnections = 4096;
+
 /** Serves the app on node:http, with limits against slow and silent clients. */
 export function listen(
   { fetch, direct }: Served,
@@ -45,7 +48,7 @@ export function listen(
   });
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: waitingConnections }, () => {
       server.off('error', reject);
       const address = server.address();
       const actual = typeof address === 'object' && address ? address.port : port;

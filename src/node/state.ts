@@ -29,6 +29,7 @@ import { createTokenCounter } from '../policy/count.ts';
 import { memoryCounters } from '../policy/counters-memory.ts';
 import { redisCounters, withFallback } from '../policy/counters-redis.ts';
 import { memoryNonces, redisNonces } from '../policy/nonces.ts';
+import type { PriceCatalogue } from '../policy/price.ts';
 import { genaiPrices } from '../policy/price-catalogue.ts';
 import { type Rules, rulesOf } from '../policy-of-config.ts';
 import { isRedis, openAnswerCaches } from './answer-caches.ts';
@@ -105,7 +106,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
   const own = memoryCounters();
   const ownNonces = memoryNonces();
 
-  const catalogue = await genaiPrices();
+  const prices = publishedPrices();
   /** What a changed configuration replaces; counters, ledger and stored answers stay. */
   const build = async (wanted: Config): Promise<Rules> => {
     const { store } = wanted.limits;
@@ -114,7 +115,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       digest: nodeDigest(wanted.keys.pepper),
       counters: shared ? withFallback(redisCounters(shared), own) : own,
       nonces: shared ? redisNonces(shared, ownNonces) : ownNonces,
-      catalogue,
+      catalogue: prices.find,
       ledger,
       findRoute,
       targetsOf: (model) => targetsOf(model).map(({ name }) => name),
@@ -135,8 +136,9 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
   const policy: Policy = {
     authenticate: (headers, asked) => rules.policy.authenticate(headers, asked),
     admit: (request, route, context) =>
-      rules.policy.admit(mustRead(context) ? readable(request) : request, route, context),
-    admitTokens: (tokens, route, context) => rules.policy.admitTokens(tokens, route, context),
+      prices.behind(() => rules.policy.admit(mustRead(context) ? readable(request) : request, route, context)),
+    admitTokens: async (tokens, route, context) =>
+      prices.behind(() => rules.policy.admitTokens(tokens, route, context)),
     mayUse: (route, caller) => rules.policy.mayUse(route, caller),
   };
 
@@ -207,6 +209,22 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       await ledger?.db.close();
       await Promise.all([...connections.values()].map((redis) => redis.close()));
     },
+  };
+}
+
+/** The table of published prices is half a megabyte: it is read when the gateway listens, or a first request needs it. */
+function publishedPrices() {
+  let catalogue: PriceCatalogue | undefined;
+  const load = once(() =>
+    genaiPrices().then((loaded) => {
+      catalogue = loaded;
+    }),
+  );
+  setTimeout(() => void load(), 50).unref();
+  return {
+    find: (...asked: Parameters<PriceCatalogue>) => catalogue?.(...asked),
+    /** Does `work` when they are there: at once but in the first moments. */
+    behind: <T>(work: () => T | Promise<T>): T | Promise<T> => (catalogue ? work() : load().then(work)),
   };
 }
 
