@@ -25,7 +25,10 @@ export async function parseConfig(text: string, name: string, secrets: Secrets):
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const lineAt = (offset: number | undefined) => (offset === undefined ? '' : `line ${lines.linePos(offset).line}: `);
-  const problems = document.errors.map((error) => `${lineAt(error.pos[0])}${error.message}`);
+  const problems = document.errors.map(({ code, message, pos }) => {
+    const told = code === 'MULTIPLE_DOCS' ? 'a second document begins here; a configuration is one' : message;
+    return `${lineAt(pos[0])}${told}`;
+  });
   if (problems.length > 0) throw new ConfigError(name, problems);
 
   visit(document, {

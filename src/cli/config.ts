@@ -12,9 +12,10 @@ export const config: CommandFactory = (cli) => {
     .command('show')
     .description('Print every value in force and where it comes from; secrets are hidden.')
     .argument('[file]', 'configuration file', 'tidegate.yaml')
+    .option('-c, --config <file>', 'the same, as other commands take it')
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExamples:\n  tidegate config show\n  tidegate config show staging.yaml --json')
-    .action(async (file: string, { json }: { json?: boolean }) => {
+    .action(async (argument: string, { json, config: file = argument }: { json?: boolean; config?: string }) => {
       const [{ createSettings }, { readConfig }] = await Promise.all([
         import('../node/settings.ts'),
         import('./serve.ts'),
@@ -32,8 +33,9 @@ export const config: CommandFactory = (cli) => {
     .command('check')
     .description('Say whether a configuration file can be used, with the line of each problem.')
     .argument('[file]', 'configuration file', 'tidegate.yaml')
+    .option('-c, --config <file>', 'the same, as other commands take it')
     .addHelpText('after', '\nExample:\n  tidegate config check staging.yaml')
-    .action(async (file: string) => {
+    .action(async (argument: string, { config: file = argument }: { config?: string }) => {
       const { loadConfig } = await import('../node/config-file.ts');
       await loadConfig(resolve(file), cli.env);
       cli.print(`${cli.paint.green('✓')} ${file} is valid`);

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { Config } from '../config.ts';
 import type { RunningGateway, StartOptions } from '../node.ts';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
@@ -24,7 +24,11 @@ export const serve: CommandFactory = (cli) =>
         'Serve local models and configured upstreams at one address. Without a configuration: the default model.',
       ),
   )
-    .option('--log <level>', 'trace, debug, info, warn, error or silent', 'info')
+    .addOption(
+      new Option('--log <level>', 'least that is logged')
+        .choices(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+        .default('info'),
+    )
     .option('--json', 'log JSON lines also on a terminal')
     .option('--no-pull', 'do not fetch missing models before serving')
     .option('--workers <count>', 'share the port among so many processes (upstream providers only)', wholeNumber(1))
@@ -59,6 +63,7 @@ Ctrl-C once lets running answers end, twice stops at once.`,
         onEngine: (event) => showEngine(cli, event),
       }).catch(explainPort(config, flags));
       const alone = flags.workers === undefined || flags.workers === 1;
+      process.on('SIGHUP', () => onHangUp(cli, gateway));
       if (alone) banner(cli, gateway);
       await untilInterrupted(alone ? cli : { ...cli, note: () => {} }, gateway);
     });
@@ -144,6 +149,18 @@ const explainPort =
     }
     throw error;
   };
+
+/** The terminal is gone: running answers may end. A service has none, and is told by this to read its file again. */
+function onHangUp(cli: Cli, gateway: RunningGateway): void {
+  if (cli.stdin.isTTY) {
+    process.kill(process.pid, 'SIGTERM');
+    return;
+  }
+  gateway.reload().catch((error: unknown) => {
+    cli.note(`${cli.paint.red('✗')} ${error instanceof Error ? error.message : String(error)}`);
+    cli.note('The old configuration goes on serving.');
+  });
+}
 
 /** The first Ctrl-C ends here with a drain; the second one ends the process in main.ts. */
 async function untilInterrupted(cli: Cli, gateway: RunningGateway): Promise<void> {

@@ -58,7 +58,7 @@ export function runWorkers(cli: Cli, count: number, listening: (port: number) =>
         }
         if (died) {
           failed = true; // it said why itself; the next one would do no better
-          for (const other of Object.values(cluster.workers ?? {})) other?.process.kill('SIGTERM');
+          tell('SIGTERM');
         }
         if (Object.keys(cluster.workers ?? {}).length > 0) return;
         if (failed) reject(new CliError('The workers could not start.'));
@@ -70,10 +70,14 @@ export function runWorkers(cli: Cli, count: number, listening: (port: number) =>
       told = true;
       listening(port);
     });
+    const tell = (signal: NodeJS.Signals) => {
+      for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill(signal);
+    };
     cli.signal.addEventListener('abort', () => {
       cli.note(cli.paint.dim('\nLetting running answers end …'));
-      for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGTERM');
+      tell('SIGTERM');
     });
+    process.on('SIGHUP', () => tell('SIGHUP')); // they know what it means
     for (let started = 0; started < count; started++) start();
   });
 }

@@ -46,8 +46,13 @@ test('the reference in docs/ is what the schema says (`tidegate config reference
 test('check ends with 1 and the line of what is wrong', async () => {
   const file = join(home, 'b.yaml');
   writeFileSync(file, 'server:\n  prot: 1\n');
-  const run = await tidegate(['config', 'check', file], { env: { HOME: home } });
-  expect(run).toMatchObject({ code: 1, stderr: expect.stringMatching(/line 2.*prot/) });
+  for (const args of [[file], ['-c', file]]) {
+    const run = await tidegate(['config', 'check', ...args], { env: { HOME: home } });
+    expect(run).toMatchObject({ code: 1, stderr: expect.stringMatching(/line 2.*prot/) });
+  }
+  writeFileSync(file, 'server: {}\n---\nserver: {}\n');
+  const two = await tidegate(['config', 'check', file], { env: { HOME: home } });
+  expect(two.stderr).toMatch(/line 2: a second document begins here/);
 });
 
 test('init names the schema for editors', async () => {

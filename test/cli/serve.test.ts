@@ -110,7 +110,44 @@ test('a model that cannot be had does not keep the others from being served', as
   expect(listed).toEqual(expect.arrayContaining(['mine', 'smollm2']));
 });
 
+test('SIGHUP reads the file of a service again, and a wrong one ends nothing', async () => {
+  const file = join(folder, 'hup.yaml');
+  const serves = (name: string) =>
+    writeFile(file, `models: { ${name}: { targets: [{ local: smollm2-135m-instruct }] } }\n`);
+  await serves('first');
+  let begun: Promise<string[]> | undefined;
+  let said = '';
+  const run = await tidegate(['serve', '--port', '0', '--no-pull', '--config', 'hup.yaml'], {
+    env,
+    cwd: folder,
+    onOutput: (text, child) => {
+      said = text;
+      const url = address(text);
+      if (!url || begun) return;
+      const names = async () =>
+        ((await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string }[] }).data.map(({ id }) => id);
+      const until = async (holds: () => Promise<boolean> | boolean) => {
+        for (let waits = 0; waits < 400 && !(await holds()); waits++) await new Promise((done) => setTimeout(done, 25));
+      };
+      const act = async () => {
+        await serves('second');
+        child.kill('SIGHUP');
+        await until(async () => (await names()).includes('second'));
+        await writeFile(file, 'models: [\n');
+        child.kill('SIGHUP');
+        await until(() => said.includes('goes on serving'));
+        return names();
+      };
+      begun = act().finally(() => child.kill('SIGTERM'));
+    },
+  });
+  expect(await begun).toEqual(['second']);
+  expect(run.stderr).toMatch(/hup\.yaml can't be used/);
+  expect(run.code).toBe(0);
+});
+
 const wrong = [
+  { args: ['--log', 'loud'], code: 2, says: /Allowed choices are trace, debug/ },
   { args: ['--port', 'many'], code: 2, says: /number from 0 to 65535/ },
   { args: ['--config', 'absent.yaml'], code: 1, says: /absent\.yaml/ },
 ];
