@@ -6,7 +6,7 @@ export interface ThreadTuner {
   observe(kind: string, ms: number): void;
 }
 
-/** A probe looks at so many steps; the first of them, which starts or stops threads, does not count. */
+/** A probe looks at so many steps, and takes the middle one: a single step may be slow for any reason. */
 const probeSteps = 3;
 const firstProbeMs = 500;
 /** Steps of like work that must be known before another count is tried. */
@@ -15,6 +15,8 @@ const longestPauseMs = 30_000;
 /** A step that lasts so many times its best asks for a probe at once. */
 const alarm = 1.5;
 const worthwhile = 0.9;
+/** A probe ends with a step that took so many times the present ones: fewer threads take twice the time where all cores are free. */
+const hopeless = { fewer: 1.4, more: 4 } as const;
 
 /**
  * Compute threads meet at barriers and spin there: where another process takes one of their cores, all wait for it, and
@@ -31,7 +33,8 @@ export function createThreadTuner(
   let probe: { threads: number; kind: string; left: number; ms: number[] } | undefined;
   let nextCandidate = 0;
   let pauseMs = firstProbeMs;
-  let nextProbeMs = now() + firstProbeMs;
+  // A start with fewer was a busy moment: most often the model's own loading, or a neighbour's.
+  let nextProbeMs = now() + (start < most ? 0 : firstProbeMs);
   /** Mean of late steps under the present count, and the best ever seen, by kind of work. */
   const recent = new Map<string, { ms: number; steps: number }>();
   const best = new Map<string, number>();
@@ -65,10 +68,11 @@ export function createThreadTuner(
         return;
       }
       probe.ms.push(ms);
-      if (--probe.left > 0) return;
-      const probed = probe.ms.slice(1).reduce((sum, value) => sum + value, 0) / (probe.ms.length - 1);
       const present = recent.get(kind)?.ms ?? ms;
-      if (probed < worthwhile * present) {
+      const lost = ms > hopeless[probe.threads < current ? 'fewer' : 'more'] * present;
+      if (--probe.left > 0 && !lost) return;
+      const probed = probe.ms.sort((a, b) => a - b)[probe.ms.length >> 1] ?? ms;
+      if (!lost && probed < worthwhile * present) {
         current = probe.threads;
         recent.clear(); // measured under the other count
         recent.set(kind, { ms: probed, steps: 1 });

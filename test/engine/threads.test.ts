@@ -23,6 +23,34 @@ test('keeps all threads while the cores are free, and hardly probes', () => {
   expect(simulate(2, 120_000, (threads) => 60 / threads).get(2)).toBeGreaterThan(0.95);
 });
 
+test('gives up a probe whose first step is clearly slower', () => {
+  let clock = 0;
+  const tuner = createThreadTuner(2, 2, () => clock);
+  const used = Array.from({ length: 400 }, () => {
+    const threads = tuner.next('1');
+    clock += 16 / threads;
+    tuner.observe('1', 16 / threads);
+    return threads;
+  });
+  const runs = used.filter((threads, i) => threads === 1 && used[i - 1] !== 1).length;
+  expect(runs).toBeGreaterThan(1);
+  expect(used.filter((threads) => threads === 1)).toHaveLength(runs);
+});
+
+test('soon takes all threads where it began with fewer, though one of the first steps with all is slow', () => {
+  let clock = 0;
+  let full = 0;
+  const tuner = createThreadTuner(2, 1, () => clock);
+  const used = Array.from({ length: 12 }, () => {
+    const threads = tuner.next('1');
+    const ms = threads === 2 && full++ === 0 ? 30 : 16 / threads;
+    clock += ms;
+    tuner.observe('1', ms);
+    return threads;
+  });
+  expect(used.slice(6)).toEqual([2, 2, 2, 2, 2, 2]);
+});
+
 test('tries more threads in dear steps, but never fewer', () => {
   let clock = 0;
   const counts = (start: number) => {
