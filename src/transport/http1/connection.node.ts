@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { atTurnEnd } from '../turn-end.node.ts';
 import type { Http1Exchange } from './exchange.node.ts';
 
 /** What all sockets are read into, one after the other: what is to last is copied. Fresh memory for each read costs more. */
@@ -23,11 +24,12 @@ export class Connection {
   readonly #socket: Socket;
   readonly #options: ConnectionOptions;
   #exchange: Http1Exchange | undefined;
+  /** Its request is on its way: until then, what comes was not asked for. */
+  #sent = false;
   #held = true;
   /** What is done instead of failing while nothing has come: see `begin`. */
   #orElse: ((error: unknown) => void) | undefined;
-  /** Monotonic milliseconds, while it rests: since when, and until when it may be used again. */
-  restingSinceMs = 0;
+  /** Monotonic milliseconds until which it may be used again, while it rests. */
   restsUntilMs = 0;
 
   constructor(address: Address, options: ConnectionOptions) {
@@ -58,8 +60,8 @@ export class Connection {
   }
 
   /**
-   * Sends a request; `head` has one character a byte. `orElse` is called in place of a failure when the peer closes
-   * without a byte of an answer.
+   * Sends a request at the turn's end, so that a peer that has closed meanwhile can tell; `head` has one character a byte.
+   * `orElse` is called in place of a failure when the peer closes without a byte of an answer.
    */
   begin(exchange: Http1Exchange, head: string, body: Uint8Array | undefined, orElse?: (error: unknown) => void): void {
     this.#exchange = exchange;
@@ -68,14 +70,12 @@ export class Connection {
     const socket = this.#socket;
     if (!this.#held) socket.ref();
     this.#held = true;
-    if (body === undefined) socket.write(head, 'latin1');
-    else if (body.length <= joinedBytes) socket.write(head + bufferOf(body).toString('latin1'), 'latin1');
-    else {
-      socket.cork();
-      socket.write(head, 'latin1');
-      socket.write(body);
-      socket.uncork();
-    }
+    this.#sent = false;
+    atTurnEnd(() => {
+      if (socket.destroyed) return;
+      this.#sent = true;
+      send(socket, head, body);
+    });
   }
 
   /** Lets the process end while the connection rests. */
@@ -98,8 +98,9 @@ export class Connection {
 
   #received(length: number): boolean {
     const exchange = this.#exchange;
-    if (!exchange) {
-      this.close(); // nobody has asked
+    if (!exchange || !this.#sent) {
+      this.#broke(new Error('the peer said more than it was asked for'));
+      this.close();
       return true;
     }
     this.#orElse = undefined;
@@ -138,6 +139,17 @@ export class Connection {
     this.#exchange = undefined;
     if (this.#orElse && exchange?.settled === false) this.#orElse(error);
     else exchange?.fail(error);
+  }
+}
+
+function send(socket: Socket, head: string, body: Uint8Array | undefined): void {
+  if (body === undefined) socket.write(head, 'latin1');
+  else if (body.length <= joinedBytes) socket.write(head + bufferOf(body).toString('latin1'), 'latin1');
+  else {
+    socket.cork();
+    socket.write(head, 'latin1');
+    socket.write(body);
+    socket.uncork();
   }
 }
 

@@ -31,8 +31,6 @@ interface Located {
 const longestRestMs = 600_000;
 /** So much earlier than the peer closes a connection it is not used any more. */
 const restMarginMs = 2000;
-/** After a rest longer than this the peer gets a turn of the event loop to tell that it has closed. */
-const unseenMs = 100;
 /** A peer that had closed a connection before it was used again is heard of within this time: a round trip. */
 const staleMs = 1000;
 const sweepMs = 1000;
@@ -85,8 +83,7 @@ export function createHttp1({ connectTimeoutMs, keepAliveMs }: Http1Options): Ht
     onRest(connection, idleMs) {
       const restMs = idleMs === undefined ? keepAliveMs : Math.min(idleMs - restMarginMs, longestRestMs);
       if (restMs <= 0) return connection.close();
-      connection.restingSinceMs = performance.now();
-      connection.restsUntilMs = connection.restingSinceMs + restMs;
+      connection.restsUntilMs = performance.now() + restMs;
       origin.resting.push(connection);
     },
     onClose: (connection) => void open.delete(connection),
@@ -127,15 +124,8 @@ export function createHttp1({ connectTimeoutMs, keepAliveMs }: Http1Options): Ht
           else anew();
         };
         const connection = rested(origin, now);
-        if (!connection) anew();
-        else if (now - connection.restingSinceMs < unseenMs) connection.begin(exchange, head, body, stale);
-        else {
-          setImmediate(() => {
-            if (exchange.settled) origin.resting.unshift(connection);
-            else if (connection.usable) connection.begin(exchange, head, body, stale);
-            else anew();
-          });
-        }
+        if (connection) connection.begin(exchange, head, body, stale);
+        else anew();
       });
     },
     close() {
