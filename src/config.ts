@@ -10,6 +10,45 @@ import { budgetsConfig, keysConfig, limitsConfig, pricesConfig } from './policy/
 import { promptsSchema } from './prompts/config.ts';
 import { modelSchema, referenceProblems } from './routing/config.ts';
 
+/** What sections come to that are not there. */
+const absent = {
+  server: {
+    host: '127.0.0.1',
+    port: 8787,
+    maxBodyBytes: 32 * 1024 * 1024,
+    heartbeat: 10_000,
+    drain: 10_000,
+    slowReader: 60_000,
+  },
+  engine: {
+    slots: 8,
+    gpu: 'auto',
+    batchTokens: 512,
+    flashAttention: true,
+    kvCache: { memory: 1024 ** 3, disk: 0, type: 'f16' },
+    queue: 256,
+    maxModels: 4,
+    models: {},
+  },
+  prompts: { directory: 'prompts' },
+  keys: { required: 'auto', fresh: 2000, grace: 300_000, isolation: 'key' },
+  limits: { teams: {}, models: {}, store: 'memory', assumedTokens: 256 },
+  prices: { overrides: {}, usdPerKwh: 0 },
+  cache: {
+    store: 'memory',
+    maxBytes: 64 * 1024 * 1024,
+    maxAnswerBytes: 1024 * 1024,
+    idempotency: { keep: 24 * 3_600_000, inFlight: 'wait' },
+  },
+  audit: { requests: true, content: { keep: false, retention: 30 * 24 * 3_600_000, maxCharacters: 100_000 } },
+  observability: {
+    log: { level: 'info' },
+    metrics: { enabled: true, open: false },
+    history: 2000,
+    quality: { reference: 200, current: 200, passedThrough: 0.1, embedded: 0.05 },
+  },
+} as const;
+
 const server = once(() =>
   z
     .strictObject({
@@ -137,13 +176,23 @@ const edge = once(() =>
     .describe('At the edge: which gateways serve targets that are `local`.'),
 );
 
+/**
+ * A section that need not be there: its schema is built when one is. Building all of them is a third of the first request
+ * to a worker, so what each comes to without settings stands in `absent`, and a test holds it to what the schema says.
+ */
+const section = <T extends z.ZodType>(schema: () => T, absent: z.core.util.NoUndefined<z.output<T>>) =>
+  z
+    .lazy(schema)
+    .default(() => absent)
+    .meta({ default: {} });
+
 /** `tidegate.yaml`. All of it is optional. */
 export const configSchema = once(() =>
   z
     .strictObject({
       $schema: z.string().optional().describe('For editors only.'),
-      server: server().prefault({}),
-      engine: engine().prefault({}),
+      server: section(server, absent.server),
+      engine: section(engine, absent.engine),
       providers: z
         .record(z.string().regex(/^[\w-]+$/), z.lazy(providerConfigSchema))
         .default({})
@@ -154,15 +203,15 @@ export const configSchema = once(() =>
         .describe('Public model names. A name not listed here is a 404.'),
       filters: filtersSchema().default({}),
       moderation: z.lazy(moderationSchema).optional(),
-      prompts: promptsSchema(),
-      keys: keysConfig().prefault({}),
-      limits: limitsConfig().prefault({}),
-      budgets: budgetsConfig(),
-      prices: pricesConfig().prefault({}),
-      cache: cacheConfig().prefault({}),
+      prompts: section(promptsSchema, absent.prompts),
+      keys: section(keysConfig, { ...absent.keys, fixed: [] }),
+      limits: section(limitsConfig, absent.limits),
+      budgets: section(budgetsConfig, []),
+      prices: section(pricesConfig, absent.prices),
+      cache: section(cacheConfig, absent.cache),
       ledger: z.lazy(ledgerConfig).optional(),
-      audit: auditConfig().prefault({}),
-      observability: observabilityConfig().prefault({}),
+      audit: section(auditConfig, absent.audit),
+      observability: section(observabilityConfig, absent.observability),
       edge: z.lazy(edge).optional(),
     })
     .superRefine(({ models, providers, filters }, context) => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { configSchema } from '../src/config.ts';
 import { ConfigError, parseConfig } from '../src/config-text.ts';
 
 const parse = (text: string, env: Record<string, string> = {}) => parseConfig(text, 'tidegate.yaml', { env });
@@ -17,6 +18,13 @@ describe('the configuration', () => {
     const config = await parse('');
     expect(config.server).toMatchObject({ host: '127.0.0.1', port: 8787 });
     expect(config.models['smollm2']?.targets[0]?.local).toBe('smollm2-135m-instruct');
+  });
+
+  test('has the same in a section that is absent and in one that is empty', async () => {
+    const empty = configSchema().parse({});
+    const sections = ['server', 'engine', 'prompts', 'keys', 'limits', 'prices', 'cache', 'audit', 'observability'];
+    for (const name of sections) expect(await parse(`${name}: {}`), name).toEqual(empty);
+    expect(await parse('budgets: []')).toEqual(empty);
   });
 
   test('fills in secrets and reads durations and sizes', async () => {
