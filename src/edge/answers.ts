@@ -1,7 +1,7 @@
-import { LRUCache } from 'lru-cache';
 import type { AnswerStore, StoredAnswer } from '../cache/store.ts';
 import { kvStore } from '../cache/workers-kv.ts';
 import { randomId } from '../core/clock.ts';
+import { once } from '../core/once.ts';
 import { type KvNamespace, type ObjectNamespace, type Outbox, tell } from './bindings.ts';
 import type { LockAnswer } from './state-object.ts';
 
@@ -28,9 +28,12 @@ export function edgeAnswers({
   readonly outbox?: Outbox;
   readonly maxBytes?: number;
 }): EdgeAnswers {
-  const near = new LRUCache<string, StoredAnswer>({
-    maxSize: maxBytes,
-    sizeCalculation: (answer) => 200 + JSON.stringify(answer.events).length * 2,
+  const nearby = once(async () => {
+    const { LRUCache } = await import('lru-cache'); // of no use where nothing is cached
+    return new LRUCache<string, StoredAnswer>({
+      maxSize: maxBytes,
+      sizeCalculation: (answer) => 200 + JSON.stringify(answer.events).length * 2,
+    });
   });
   const far = kv && kvStore(kv);
   // The digest that ends every key spreads them.
@@ -38,6 +41,7 @@ export function edgeAnswers({
   const writing = new Set<Promise<unknown>>();
   return {
     async get(key) {
+      const near = await nearby();
       const here = near.get(key);
       if (here || !far) return here;
       const answer = await far.get(key);
@@ -45,8 +49,8 @@ export function edgeAnswers({
       return answer;
     },
     async set(key, answer, keepMs) {
-      near.set(key, answer, { ttl: keepMs });
       const written = Promise.all([
+        nearby().then((near) => near.set(key, answer, { ttl: keepMs })),
         far?.set(key, answer, keepMs),
         objects && tell(objects, shardOf(key), { kind: 'finish', key, answer }),
       ]);
@@ -65,7 +69,7 @@ export function edgeAnswers({
         const holder = randomId('');
         const { held, ...rest } = await tell<LockAnswer>(objects, shardOf(key), { kind: 'lock', key, leaseMs, holder });
         if (!held) {
-          if ('answer' in rest && rest.answer) near.set(key, rest.answer);
+          if ('answer' in rest && rest.answer) (await nearby()).set(key, rest.answer);
           return undefined;
         }
         return () => void outbox?.post(shardOf(key), { kind: 'unlock', key, holder }).catch(() => {});
