@@ -173,8 +173,6 @@ export const providerConfigSchema = once(() =>
   z.discriminatedUnion('type', [openAiLike(), keyed(), azure(), vertex(), bedrock(), onnx()]).describe('An upstream.'),
 );
 
-/** As it is written, and as it is read. */
-export type ProviderConfigInput = z.input<ReturnType<typeof providerConfigSchema>>;
 export type ProviderConfig = z.infer<ReturnType<typeof providerConfigSchema>>;
 export type OpenAiLikeConfig = z.infer<ReturnType<typeof openAiLike>>;
 /** An entry that is reached over the network. */

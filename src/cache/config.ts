@@ -60,5 +60,3 @@ export const cacheConfig = once(() =>
     })
     .describe('The response cache.'),
 );
-
-export type CacheConfig = z.infer<ReturnType<typeof cacheConfig>>;

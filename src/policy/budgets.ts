@@ -1,5 +1,4 @@
 import type { Caller } from '../core/run.ts';
-import type { Claim } from './counters.ts';
 
 /** Money that may be spent in a period. Periods are UTC; weeks begin on Monday. */
 export interface BudgetRule {
@@ -23,12 +22,6 @@ export interface BudgetOwner {
   readonly id: string;
   readonly fromMs: number;
   readonly toMs: number;
-}
-
-export interface BudgetClaim {
-  readonly rule: BudgetRule;
-  readonly owner: BudgetOwner;
-  readonly claim: Claim & { readonly kind: 'budget' };
 }
 
 /** Money is counted in whole nano-dollars: sums stay exact. */

@@ -150,9 +150,6 @@ export const pricesConfig = once(() =>
 );
 
 export type KeysConfig = z.infer<ReturnType<typeof keysConfig>>;
-export type LimitsConfig = z.infer<ReturnType<typeof limitsConfig>>;
-export type BudgetsConfig = z.infer<ReturnType<typeof budgetsConfig>>;
-export type PricesConfig = z.infer<ReturnType<typeof pricesConfig>>;
 
 function withoutAbsent({
   requestsPerMinute,

@@ -1,11 +1,5 @@
 import { type ChatRequest, type Message, type Part, textOf } from '../core/request.ts';
 
-/** Prompt tokens of a request. `exact` where the model's own tokenizer counted. */
-export interface TokenCount {
-  readonly tokens: number;
-  readonly exact: boolean;
-}
-
 /**
  * Prompt tokens where nobody can count them: a quarter of the characters (one each outside the Latin blocks), four per
  * message, 800 per image, 20 per second of audio of some 4 kB. Within a fifth for English and code; settled from usage.

@@ -26,8 +26,6 @@ export interface Bounds {
   readonly minSamples: number;
 }
 
-export const defaultBounds: Bounds = { errorIncrease: 0.05, ttftRatio: 1.5, scoreDecrease: 0.1, minSamples: 50 };
-
 export interface Trial {
   readonly name: string;
   readonly rule: TrialRule;

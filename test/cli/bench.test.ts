@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { runLoad } from '../../src/cli/bench/load.ts';
-import { asciiBars, sparkline, svgPlot } from '../../src/cli/bench/plot.ts';
+import { asciiBars, svgPlot } from '../../src/cli/bench/plot.ts';
 import { quantiles, type Sample, summarise } from '../../src/cli/bench/sample.ts';
 import { openaiServer } from './openai-server.ts';
 import { tidegate } from './run-cli.ts';
@@ -115,8 +115,6 @@ describe('plots', () => {
     ).toBe('   1 █ a\n  10 ████ b');
     expect(asciiBars([{ label: '1', value: 0, text: '0' }])).toBe('  1  0');
     expect(asciiBars([])).toBe('');
-    expect(sparkline([])).toBe('');
-    expect(sparkline([1, 1, 1], 4)).toBe('█   ');
   });
 
   test('the picture is well-formed for one level, for failures and for hostile names', () => {

@@ -2,10 +2,11 @@ import { expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
 import { createRouting, type RoutingEvent } from '../../src/routing/attempt.ts';
 import { trialStrategy } from '../../src/routing/strategies/trial.ts';
-import { createTrial, defaultBounds, type Outcome, type TrialRule, type Verdict } from '../../src/routing/versions.ts';
+import { createTrial, type Outcome, type TrialRule, type Verdict } from '../../src/routing/versions.ts';
 import { ask, drink, from, leaf, rules, says, upstream } from './harness.ts';
 
-const rule = (change: Partial<TrialRule> = {}): TrialRule => ({ share: 0.5, rollback: defaultBounds, ...change });
+const bounds = { errorIncrease: 0.05, ttftRatio: 1.5, scoreDecrease: 0.1, minSamples: 50 };
+const rule = (change: Partial<TrialRule> = {}): TrialRule => ({ share: 0.5, rollback: bounds, ...change });
 const often = (count: number, make: (i: number) => Outcome) => Array.from({ length: count }, (_, i) => make(i));
 
 test.each([
@@ -101,7 +102,7 @@ test('a person may promote, roll back or go on, whatever the figures say', () =>
 });
 
 function canaried(failing: boolean, change: Partial<TrialRule> = {}) {
-  const trial = createTrial('demo: new', rule({ ...change, rollback: { ...defaultBounds, minSamples: 20 } }));
+  const trial = createTrial('demo: new', rule({ ...change, rollback: { ...bounds, minSamples: 20 } }));
   const old = upstream('old', [says('old')]);
   const fresh = upstream('new', [failing ? [new GatewayError('upstream_failed', 'no')] : says('new')]);
   const tree = {

@@ -6,8 +6,6 @@ export interface Level {
   readonly summary: Summary;
 }
 
-const blocks = '▁▂▃▄▅▆▇█';
-
 /** Horizontal bars, one a level, scaled to the largest value; the value follows its bar. */
 export function asciiBars(
   rows: readonly { readonly label: string; readonly value: number; readonly text: string }[],
@@ -21,20 +19,6 @@ export function asciiBars(
       return `  ${label.padStart(labels)} ${'█'.repeat(cells)} ${text}`;
     })
     .join('\n');
-}
-
-/** How values are spread, as one line of blocks from the smallest to the largest. */
-export function sparkline(values: readonly number[], cells = 40): string {
-  const low = Math.min(...values);
-  const high = Math.max(...values);
-  if (values.length === 0) return '';
-  const counts = Array<number>(cells).fill(0);
-  for (const value of values) {
-    const cell = high > low ? Math.min(cells - 1, Math.floor(((value - low) / (high - low)) * cells)) : 0;
-    counts[cell] = (counts[cell] ?? 0) + 1;
-  }
-  const most = Math.max(...counts);
-  return counts.map((count) => (count === 0 ? ' ' : blocks[Math.ceil((count / most) * blocks.length) - 1])).join('');
 }
 
 interface Series {
