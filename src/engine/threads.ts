@@ -15,8 +15,8 @@ const longestPauseMs = 30_000;
 /** A step that lasts so many times its best asks for a probe at once. */
 const alarm = 1.5;
 const worthwhile = 0.9;
-/** A probe ends with a step that took so many times the present ones: fewer threads take twice the time where all cores are free. */
-const hopeless = { fewer: 1.4, more: 4 } as const;
+/** A probe ends with a step that took so many times the present ones. Fewer threads take twice the time where all cores are free. */
+const hopeless = { fewer: 1.15, more: 4 } as const;
 
 /**
  * Compute threads meet at barriers and spin there: where another process takes one of their cores, all wait for it, and
