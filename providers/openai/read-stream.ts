@@ -1,5 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
+import { joinPieces } from '../../src/core/pieces.ts';
 import type { Step } from '../../src/core/through.ts';
 import { createChatChunkDecoder } from '../../src/wire/openai/upstream-answer.ts';
 import { createSseCutter, createSseDecoder, type SseEvent } from '../../src/wire/sse.ts';
@@ -11,6 +12,7 @@ const encoder = new TextEncoder();
 /**
  * The bytes of a streamed chat answer or text completion, as events. Nearly every chunk is the one before it with another
  * text: such a chunk is recognised by what stands around its text, and only the text is read. All else goes through JSON.
+ * Deltas that come in one read are one event, with its `pieces`.
  */
 export function readChatStream(): Step<Uint8Array, CompletionEvent> {
   const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -19,6 +21,7 @@ export function readChatStream(): Step<Uint8Array, CompletionEvent> {
   const decoder = createChatChunkDecoder();
   let shapes: readonly Shape[] = []; // one for each choice
   let doubt = 0;
+  const run = new Run();
 
   /** One event; true at the answer's end: what follows is not read. */
   const take = (event: SseEvent, out: CompletionEvent[]): boolean => {
@@ -50,13 +53,15 @@ export function readChatStream(): Step<Uint8Array, CompletionEvent> {
       for (let start = 0; start < text.length; ) {
         const found = text.indexOf('\n\n', start);
         const end = found < 0 ? text.length : found;
-        if (takeDelta(shapes, text, start, end, out)) doubt -= doubt > 0 ? 1 : 0;
+        if (takeDelta(shapes, text, start, end, run, out)) doubt -= doubt > 0 ? 1 : 0;
         else {
+          run.end(out);
           doubt += 2;
           if (takeAll(encoder.encode(text.slice(start, end + 2)), out)) return true;
         }
         start = end + 2;
       }
+      run.end(out);
       return false;
     },
     end(out) {
@@ -101,12 +106,37 @@ function shapeOf(data: string, { choice, text, logprobs }: TextDelta): Shape | u
 
 type TextDelta = Extract<CompletionEvent, { type: 'text-delta' }>;
 
+/** So much text becomes one event. */
+const maxJoined = 1024;
+
+/** Deltas of one choice behind each other. */
+class Run {
+  #choice = 0;
+  #pieces: string[] = [];
+  #length = 0;
+
+  add(choice: number, text: string, out: CompletionEvent[]): void {
+    if (choice !== this.#choice || this.#length + text.length > maxJoined) this.end(out);
+    this.#choice = choice;
+    this.#pieces.push(text);
+    this.#length += text.length;
+  }
+
+  end(out: CompletionEvent[]): void {
+    if (this.#pieces.length === 0) return;
+    out.push(joinPieces(this.#choice, this.#pieces));
+    this.#pieces = [];
+    this.#length = 0;
+  }
+}
+
 /** Adds the delta that one event is, if it is of a known shape. */
 function takeDelta(
   shapes: readonly Shape[],
   text: string,
   start: number,
   end: number,
+  run: Run,
   out: CompletionEvent[],
 ): boolean {
   for (const { choice, head, tail } of shapes) {
@@ -116,7 +146,7 @@ function takeDelta(
     const raw = text.slice(from, to);
     const delta = written.test(raw) ? jsonString(raw) : raw;
     if (delta === undefined) continue;
-    if (delta !== '') out.push({ type: 'text-delta', choice, text: delta });
+    if (delta !== '') run.add(choice, delta, out);
     return true;
   }
   return false;

@@ -21,6 +21,8 @@ export type CompletionEvent =
       readonly choice: number;
       readonly text: string;
       readonly logprobs?: readonly TokenLogprob[];
+      /** The upstream's own deltas, where several that came in one read are this one: how the client gets them. */
+      readonly pieces?: readonly string[];
     }
   | { readonly type: 'reasoning-delta'; readonly choice: number; readonly text: string }
   /** Ends a reasoning block: its signature, or the opaque data that stands for it. */

@@ -31,8 +31,8 @@ export function limitLength(
           out.push(event);
           return false;
         }
-        const { logprobs: _, ...rest } = event;
-        if (room > 0) out.push({ ...rest, text: points.slice(0, room).join('') });
+        const { choice } = event;
+        if (room > 0) out.push({ type: 'text-delta', choice, text: points.slice(0, room).join('') });
         const detail = `The answer was cut after ${characters} characters.`;
         out.push({ type: 'finish', choice: event.choice, reason: 'length', detail });
         done.add(event.choice);

@@ -1,6 +1,7 @@
 import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent, TokenLogprob } from '../core/event.ts';
 import type { Json } from '../core/json.ts';
+import { cutAgain, joinPieces } from '../core/pieces.ts';
 import type { Dialect } from '../core/request.ts';
 import { type Step, through } from '../core/through.ts';
 import { paced } from './pace.ts';
@@ -194,11 +195,12 @@ function filterStep(
         release(index, choice, found, out);
         if (choice.done) break;
         if (event.logprobs) enqueue(found, event.text, event.logprobs);
+        const { read, decided } = found.scanner;
         const text = found.scanner.push(event.text);
-        ready =
-          text === event.text && !event.logprobs && found.waiting.length === 0
-            ? event
-            : withLogprobs(rules, found, { type: 'text-delta', choice: index, text });
+        if (text === event.text && !event.logprobs && found.waiting.length === 0) ready = event;
+        else if (event.pieces && text.length === found.scanner.decided - decided) {
+          ready = joinPieces(index, cutAgain(event.pieces, read - decided, text)); // only held back, or given out after that
+        } else ready = withLogprobs(rules, found, { type: 'text-delta', choice: index, text });
         ending = found.scanner.ended;
         break;
       }

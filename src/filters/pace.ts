@@ -80,7 +80,7 @@ function piecesOf(event: CompletionEvent): CompletionEvent[] | undefined {
   switch (event.type) {
     case 'text-delta':
       if (event.text.length <= sliceUnits || event.logprobs) return undefined;
-      return slicesOf(event.text).map((text) => ({ ...event, text }));
+      return slicesOf(event.text).map((text) => ({ type: event.type, choice: event.choice, text }));
     case 'reasoning-delta':
     case 'refusal-delta':
       return event.text.length <= sliceUnits ? undefined : slicesOf(event.text).map((text) => ({ ...event, text }));

@@ -2,7 +2,7 @@ import { toGatewayError } from '../core/errors.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { RequestContext, Run } from '../core/run.ts';
 import { collect, forEachOf } from '../core/streams.ts';
-import type { WireFormat } from '../wire/format.ts';
+import { encodeEvent, type WireFormat } from '../wire/format.ts';
 import { parseJsonObject, readBody } from './body.ts';
 import { type Exchange, endpoint, reportFault, utf8Length } from './endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from './env.ts';
@@ -103,7 +103,7 @@ async function sendStream(
       if (sink.gone) return false;
       if (event.type === 'wire') passing = true;
       else if (event.type === 'takeover') passing = false;
-      const chunk = event.type === 'wire' ? event.bytes : passing ? '' : encoding.push(event);
+      const chunk = event.type === 'wire' ? event.bytes : passing ? '' : encodeEvent(encoding, event);
       if (chunk.length === 0) return undefined;
       lastWriteMs = performance.now();
       return sink.write(chunk);

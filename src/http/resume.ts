@@ -3,7 +3,7 @@ import { GatewayError, toGatewayError } from '../core/errors.ts';
 import { type ChatRequest, readable } from '../core/request.ts';
 import type { RequestContext, Run } from '../core/run.ts';
 import { sleep } from '../core/signals.ts';
-import type { AnswerMeta, StreamEncoder, WireFormat } from '../wire/format.ts';
+import { type AnswerMeta, encodeEvent, type StreamEncoder, type WireFormat } from '../wire/format.ts';
 import { encodeError } from '../wire/openai/errors.ts';
 import { sseHeaders, ssePing } from '../wire/sse.ts';
 import { type Exchange, endpoint } from './endpoint.ts';
@@ -45,7 +45,7 @@ export function runDetached(
   const work = async () => {
     try {
       for await (const event of (await running).events) {
-        log.append(splitEvents(encoder.push(event)));
+        log.append(splitEvents(encodeEvent(encoder, event)));
         progress();
       }
       const last = splitEvents(encoder.end());

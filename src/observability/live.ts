@@ -151,9 +151,10 @@ export function createLive({
           ttft.add(live.ttftMs, nowMs);
         } else itl.add(nowMs - this.#lastTokenMs, nowMs);
         this.#lastTokenMs = nowMs;
-        live.tokens++;
-        second.tokens++;
-        totals.tokens++;
+        const tokens = event.type === 'text-delta' ? (event.pieces?.length ?? 1) : 1;
+        live.tokens += tokens;
+        second.tokens += tokens;
+        totals.tokens += tokens;
       }
     }
 

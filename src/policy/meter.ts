@@ -1,4 +1,5 @@
 import type { CompletionEvent, Usage } from '../core/event.ts';
+import { separated } from '../core/pieces.ts';
 import type { CacheStatus } from '../core/run.ts';
 import type { ReadyIterator } from '../core/streams.ts';
 import { estimateTextTokens } from './estimate.ts';
@@ -60,7 +61,8 @@ class AnswerMeter implements Meter, AsyncIterable<CompletionEvent>, ReadyIterato
   }
 
   [Symbol.asyncIterator](): this {
-    this.#iterator ??= this.#source[Symbol.asyncIterator]();
+    // It is cut after a delta, not after a read.
+    this.#iterator ??= (this.#mayCut ? separated(this.#source) : this.#source)[Symbol.asyncIterator]();
     return this;
   }
 
@@ -143,7 +145,7 @@ class AnswerMeter implements Meter, AsyncIterable<CompletionEvent>, ReadyIterato
     this.#seen++;
     switch (event.type) {
       case 'text-delta':
-        this.#counted += event.logprobs?.length ?? Math.max(1, estimateTextTokens(event.text));
+        this.#counted += event.logprobs?.length ?? Math.max(event.pieces?.length ?? 1, estimateTextTokens(event.text));
         return;
       case 'reasoning-delta':
       case 'refusal-delta':

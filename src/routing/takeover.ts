@@ -70,7 +70,7 @@ export function createDelivered(maxCharacters: number): Delivered {
         const choice = open(event.choice);
         const refusing = event.type === 'refusal-delta';
         if (event.text !== '') choice.refusing = refusing;
-        const tokenCount = refusing ? 1 : (event.logprobs?.length ?? 1);
+        const tokenCount = refusing ? 1 : (event.logprobs?.length ?? event.pieces?.length ?? 1);
         if (count(choice, event.text, tokenCount)) choice.text += event.text;
         return;
       }

@@ -37,6 +37,14 @@ export interface AnswerMeta {
   readonly target: string;
 }
 
+/** An event as a client is to get it: what came in one read leaves as the deltas that it came in. */
+export function encodeEvent(encoder: StreamEncoder, event: CompletionEvent): string {
+  if (event.type !== 'text-delta' || !event.pieces) return encoder.push(event);
+  let chunks = '';
+  for (const text of event.pieces) chunks += encoder.push({ type: 'text-delta', choice: event.choice, text });
+  return chunks;
+}
+
 /** One answer's stream, as text to send, maybe empty. `wire` events never come here: their bytes are sent as they are. */
 export interface StreamEncoder {
   push(event: CompletionEvent): string;
