@@ -1,4 +1,3 @@
-import { adminRoutes } from '../admin-routes.ts';
 import { createIdempotency, type Idempotency } from '../cache/idempotency.ts';
 import { createResponseCache } from '../cache/response-cache.ts';
 import type { ResponseCache } from '../cache/through.ts';
@@ -10,12 +9,10 @@ import type { RequestRecord } from '../core/record.ts';
 import type { Route } from '../core/route.ts';
 import { edgeAnswers } from '../edge/answers.ts';
 import { createOutbox, type EdgeBindings, type Outbox, tell } from '../edge/bindings.ts';
-import { createBookkeeper } from '../edge/bookkeeper.ts';
 import { objectCounters } from '../edge/counters.ts';
 import type { RouteEntry } from '../http/deps.ts';
 import type { HttpDeps } from '../http/env.ts';
-import { d1 } from '../ledger/d1.ts';
-import { type Ledger, openTables } from '../ledger/ledger.ts';
+import type { Ledger } from '../ledger/ledger.ts';
 import type { Policy } from '../policy/admit.ts';
 import type { Counters } from '../policy/counters.ts';
 import { memoryCounters } from '../policy/counters-memory.ts';
@@ -34,7 +31,7 @@ export interface EdgeStores {
 }
 
 export async function openEdgeStores({ TIDEGATE_DB, TIDEGATE_STATE }: EdgeBindings): Promise<EdgeStores> {
-  const ledger = TIDEGATE_DB && (await openTables(d1(TIDEGATE_DB)));
+  const ledger = TIDEGATE_DB && (await openLedger(TIDEGATE_DB));
   if (!TIDEGATE_STATE) return { ...(ledger && { ledger }), counters: memoryCounters(), nonces: memoryNonces() };
   const outbox = createOutbox(TIDEGATE_STATE);
   return {
@@ -43,6 +40,11 @@ export async function openEdgeStores({ TIDEGATE_DB, TIDEGATE_STATE }: EdgeBindin
     nonces: { fresh: (nonce, keepMs) => tell<boolean>(TIDEGATE_STATE, 'nonces', { kind: 'nonce', nonce, keepMs }) },
     outbox,
   };
+}
+
+async function openLedger(database: NonNullable<EdgeBindings['TIDEGATE_DB']>): Promise<Ledger> {
+  const { d1, openTables } = await import('./books.ts');
+  return openTables(d1(database));
 }
 
 export interface EdgeStateOptions {
@@ -91,16 +93,15 @@ export async function openEdgeState({
     targetsOf,
   });
   const answers = edgeAnswers({ ...(kv && { kv }), ...(objects && { objects }), ...(outbox && { outbox }) });
-  const books =
-    ledger &&
-    createBookkeeper(
-      ledger.db,
-      async (target, usage) => {
-        catalogue ??= await genaiPrices();
-        return rules.prices.usd(target, usage);
-      },
-      (error) => onError(error, 'usage could not be booked; it is tried again'),
-    );
+  const withBooks = ledger && { ledger, ...(await import('./books.ts')) };
+  const books = withBooks?.createBookkeeper(
+    withBooks.ledger.db,
+    async (target, usage) => {
+      catalogue ??= await genaiPrices();
+      return rules.prices.usd(target, usage);
+    },
+    (error) => onError(error, 'usage could not be booked; it is tried again'),
+  );
   return {
     policy: rules.policy,
     cache: createResponseCache({
@@ -118,10 +119,10 @@ export async function openEdgeState({
     book: (record) => books?.add(record),
     ...(ledger && { objects: edgeObjects(ledger.objects), feedback: ledger.feedback }),
     routes: (deps) =>
-      ledger
-        ? adminRoutes(
+      withBooks
+        ? withBooks.adminRoutes(
             deps,
-            ledger,
+            withBooks.ledger,
             async () => books?.flush(),
             () => rules,
           )

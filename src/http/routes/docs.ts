@@ -3,7 +3,6 @@ import { encodeError } from '../../wire/openai/errors.ts';
 import type { Asset } from '../asset.ts';
 import { endpoint } from '../endpoint.ts';
 import type { HttpDeps } from '../env.ts';
-import { openApiDocument } from '../openapi.ts';
 
 /** Files of the browsable reference, by name; undefined where there is none. */
 export type DocsAsset = (name: string) => Promise<Asset | undefined>;
@@ -15,7 +14,7 @@ export function openApi(deps: HttpDeps, version: string) {
     deps,
     encodeError,
     async (_c, { json }) => {
-      document ??= openApiDocument(version);
+      document ??= (await import('../openapi.ts')).openApiDocument(version);
       json(document);
     },
     { authenticated: false },
