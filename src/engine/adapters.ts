@@ -1,6 +1,6 @@
 import type { ActiveRequest } from './job.ts';
 import type { LlamaContext } from './llama-context.ts';
-import type { LoraOptions } from './protocol.ts';
+import type { LoraOptions } from './load-options.ts';
 
 /** Switches the context to the LoRA adapters of a request, when it has others now. */
 export function createAdapterSwitch(

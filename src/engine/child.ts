@@ -1,15 +1,8 @@
 import { createEmbedder, type Embedder } from './embed.ts';
 import { type LlamaModel, loadLlamaModel } from './llama.ts';
+import type { LoadOptions } from './load-options.ts';
 import { optimizeEarly } from './optimize.ts';
-import type {
-  EngineCall,
-  EngineError,
-  EngineOutput,
-  EngineReport,
-  FromChild,
-  LoadOptions,
-  ToChild,
-} from './protocol.ts';
+import type { EngineCall, EngineError, EngineOutput, EngineReport, FromChild, ToChild } from './protocol.ts';
 import { createRunner, type Runner } from './runner.ts';
 import { readModelFile } from './shards.ts';
 import { TemplateError } from './template.ts';

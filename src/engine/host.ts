@@ -4,6 +4,7 @@ import { throwIfAborted, untilAborted } from '../core/signals.ts';
 import { toGatewayError } from './engine-error.ts';
 import { childEntry } from './entry.ts';
 import { createGeneration, type Pending } from './generation.ts';
+import type { LoadOptions } from './load-options.ts';
 import { optimizeEarly } from './optimize.ts';
 import type {
   EngineCall,
@@ -12,7 +13,6 @@ import type {
   EngineStats,
   FromChild,
   GenerateRequest,
-  LoadOptions,
   SlotState,
   ToChild,
 } from './protocol.ts';

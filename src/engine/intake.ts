@@ -1,9 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import { startGrammarState } from './chooser.ts';
 import type { LlamaModel } from './llama.ts';
+import type { LoadOptions } from './load-options.ts';
 import { GrammarSyntaxError, readGrammar } from './output/gbnf-reader.ts';
 import { grammarProblem } from './output/grammar-cost.ts';
-import type { EngineError, GenerateRequest, LoadOptions } from './protocol.ts';
+import type { EngineError, GenerateRequest } from './protocol.ts';
 import { PromptError, type PromptReader } from './tokenize.ts';
 
 /** The prompt's tokens, or why the request can't be served by this model. */

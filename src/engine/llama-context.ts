@@ -1,6 +1,6 @@
 import type { Bindings, NativeContext, NativeModel } from './binding.ts';
 import type { LlamaSampler } from './llama-sampler.ts';
-import type { LoadOptions } from './protocol.ts';
+import type { LoadOptions } from './load-options.ts';
 
 /** One native context: sequences with their KV, and the batch. Calls must not overlap. */
 export interface LlamaContext {

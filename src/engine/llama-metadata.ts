@@ -1,5 +1,5 @@
+import type { LoadOptions } from './load-options.ts';
 import { cellBytes } from './memory.ts';
-import type { LoadOptions } from './protocol.ts';
 
 /** A GGUF's metadata as node-llama-cpp reads it; only the fields named below matter. */
 export interface FileMetadata {

@@ -4,8 +4,9 @@ import { usableCores } from './cores.ts';
 import { type ContextOptions, type LlamaContext, openLlamaContext } from './llama-context.ts';
 import { isRanking, kvBytesOf, templatesOf } from './llama-metadata.ts';
 import { createLlamaSampler, type LlamaSampler, type SamplerConfig } from './llama-sampler.ts';
+import type { LoadOptions } from './load-options.ts';
 import { chooseContext, defaultSlots } from './memory.ts';
-import type { EngineModelInfo, LoadOptions } from './protocol.ts';
+import type { EngineModelInfo } from './protocol.ts';
 import { createVocabulary, type Vocabulary } from './vocabulary.ts';
 
 /**

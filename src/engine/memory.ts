@@ -1,6 +1,6 @@
 import type { GgufFacts } from './gguf.ts';
 import { kvBytesPerToken } from './gguf.ts';
-import type { LoadOptions } from './protocol.ts';
+import type { LoadOptions } from './load-options.ts';
 
 export const defaultSlots = 8;
 

@@ -1,7 +1,7 @@
 import { type BatchCandidate, planStep, prefillBudget, prefillPiece } from './batch-policy.ts';
 import { isDecoding, type Job } from './job.ts';
 import type { LlamaContext } from './llama-context.ts';
-import type { LoadOptions } from './protocol.ts';
+import type { LoadOptions } from './load-options.ts';
 import type { SpeedMeter } from './speed.ts';
 import type { ThreadTuner } from './threads.ts';
 
