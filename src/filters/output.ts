@@ -1,12 +1,13 @@
 import { GatewayError } from '../core/errors.ts';
-import type { CompletionEvent, TokenLogprob } from '../core/event.ts';
+import type { CompletionEvent } from '../core/event.ts';
 import type { Json } from '../core/json.ts';
 import { cutAgain, joinPieces } from '../core/pieces.ts';
 import type { Dialect } from '../core/request.ts';
 import { type Step, through } from '../core/through.ts';
 import { paced } from './pace.ts';
 import type { Rule, RuleSet } from './rules.ts';
-import { createScanner, type Ending, type Scanner } from './scanner.ts';
+import { createScanner, type Ending } from './scanner.ts';
+import { enqueue, type Field, withLogprobs } from './token-logprobs.ts';
 import { rewriteJson, rewriteText } from './whole.ts';
 
 export interface OutputOptions {
@@ -18,20 +19,6 @@ export interface OutputOptions {
   readonly onMatch?: (rule: Rule) => void;
   /** Another answer to the same request, from another target where there is one. */
   readonly again?: (() => Promise<AsyncIterable<CompletionEvent> | undefined>) | undefined;
-}
-
-interface Waiting {
-  readonly from: number;
-  readonly to: number;
-  readonly logprob: TokenLogprob;
-  /** It is not the token of its text alone. */
-  readonly vague: boolean;
-}
-
-interface Field {
-  readonly scanner: Scanner;
-  /** Log-probabilities that wait for their text, with its offsets. */
-  readonly waiting: Waiting[];
 }
 
 interface Choice {
@@ -314,39 +301,3 @@ const isEmpty = (event: CompletionEvent): boolean =>
   (event.type === 'text-delta' && event.text === '' && !event.logprobs?.length) ||
   ((event.type === 'reasoning-delta' || event.type === 'refusal-delta') && event.text === '') ||
   (event.type === 'tool-call-delta' && event.arguments === '');
-
-/** Notes which part of the text each token stands for; tokens that do not add up to it stand for all of it. */
-function enqueue({ scanner, waiting }: Field, text: string, logprobs: readonly TokenLogprob[]): void {
-  const exact = logprobs.map(({ token }) => token).join('') === text;
-  let from = scanner.read;
-  for (const logprob of logprobs) {
-    const length = exact ? logprob.token.length : text.length;
-    waiting.push({ from, to: from + length, logprob, vague: !exact });
-    if (exact) from += length;
-  }
-}
-
-/** True when nothing in an alternative token itself would be changed. */
-function isClean(rules: RuleSet, token: string): boolean {
-  const { text, ended } = rewriteText(rules, token);
-  return text === token && !ended;
-}
-
-/** The event with the log-probabilities whose text is decided and was not removed. */
-function withLogprobs(
-  rules: RuleSet,
-  found: Field | undefined,
-  event: Extract<CompletionEvent, { type: 'text-delta' }>,
-): Extract<CompletionEvent, { type: 'text-delta' }> {
-  if (!found || found.waiting.length === 0) return event;
-  const { scanner, waiting } = found;
-  const ready: TokenLogprob[] = [];
-  while (waiting[0] && (waiting[0].to <= scanner.decided || scanner.ended)) {
-    const { from, to, logprob, vague } = waiting[0];
-    waiting.shift();
-    if (to > scanner.decided || scanner.removed(from, to) || (vague && !isClean(rules, logprob.token))) continue;
-    const top = logprob.top.filter(({ token }) => isClean(rules, token));
-    ready.push(top.length === logprob.top.length ? logprob : { ...logprob, top });
-  }
-  return ready.length > 0 ? { ...event, logprobs: ready } : event;
-}
