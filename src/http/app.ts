@@ -1,4 +1,5 @@
 import { HonoBase as Hono } from 'hono/hono-base';
+import { TrieRouter } from 'hono/router/trie-router';
 import { getPath } from 'hono/utils/url';
 import { GatewayError } from '../core/errors.ts';
 import { apiRoutes } from './api.ts';
@@ -8,7 +9,6 @@ import { type DirectRoutes, directRoutes } from './direct.ts';
 import { endpoint } from './endpoint.ts';
 import { type AppContext, type AppEnv, headersOf } from './env.ts';
 import { envelopeOf } from './envelope.ts';
-import { createRouter } from './router.ts';
 import { live, ready } from './routes/health.ts';
 import { getModel, listModels } from './routes/models.ts';
 import { createStreamLogs } from './stream-log.ts';
@@ -32,7 +32,7 @@ export type App = Hono<AppEnv> & { readonly direct: DirectRoutes };
 
 export function createApp(given: AppDeps): App {
   const deps = { ...given, streams: given.streams ?? createStreamLogs() };
-  const app = new Hono<AppEnv>({ getPath: plainPath, router: createRouter() });
+  const app = new Hono<AppEnv>({ getPath: plainPath, router: new TrieRouter() });
   const methods = new Map<string, string[]>();
   const table = routes(deps).flatMap(withAlias);
   for (const [method, path, handler] of table) {

@@ -1,8 +1,8 @@
+import { LRUCache } from 'lru-cache';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { type Digest, equalDigests } from '../core/digest.ts';
 import { GatewayError } from '../core/errors.ts';
 import { bodyDigestHeader, isGatewayToken, tokenLivesMs, verifyGatewayToken } from '../core/gateway-token.ts';
-import { createRecent } from '../core/recent.ts';
 import { anonymous, type Caller } from '../core/run.ts';
 import type { KeyRecord } from '../ledger/key-record.ts';
 import type { AskedFor } from './admit.ts';
@@ -54,6 +54,9 @@ interface Seen {
   readonly atMs: number;
 }
 
+/** By size, since places for a given number would all be made beforehand, before there is a key. */
+const atMost = (maxSize: number) => ({ maxSize, sizeCalculation: () => 1 });
+
 /** Keys from the configuration and a store, checked by digest, believed for `freshMs`. */
 export function createKeyring({
   digest,
@@ -69,9 +72,9 @@ export function createKeyring({
   nonces = memoryNonces({ clock }),
 }: KeyringOptions): Keyring {
   const byDigest = new Map(fixed.map((record) => [record.digest, record]));
-  const seen = createRecent<string, Seen>(20_000);
+  const seen = new LRUCache<string, Seen>(atMost(20_000));
   /** Apart from the others, so that who guesses keys cannot push out those that are right. */
-  const unknown = createRecent<string, Seen>(5000);
+  const unknown = new LRUCache<string, Seen>(atMost(5000));
   const lookups = new Map<string, Promise<Seen>>();
   let anyKey: { readonly value: boolean; readonly atMs: number } | undefined;
 

@@ -1,6 +1,6 @@
+import { LRUCache } from 'lru-cache';
 import { type Clock, randomId, systemClock } from '../core/clock.ts';
 import type { GatewayError } from '../core/errors.ts';
-import { createRecent } from '../core/recent.ts';
 import { type ChatRequest, type Priority, readable } from '../core/request.ts';
 import type { Route } from '../core/route.ts';
 import type { RequestContext } from '../core/run.ts';
@@ -75,7 +75,7 @@ export function createPolicy({
   counters = memoryCounters({ clock }),
 }: PolicyOptions): PolicyControl {
   const wall = () => clock.wall();
-  const standing = createRecent<string, BudgetStatus>(1000);
+  const standing = new LRUCache<string, BudgetStatus>({ maxSize: 1000, sizeCalculation: () => 1 });
   const reserve = createReserve({ limits, budgets, counters, prices, spent, alert, wall, standing });
 
   const countPrompt = async (request: ChatRequest, route: Route, { signal }: RequestContext) => {
@@ -172,7 +172,7 @@ export function createPolicy({
   return {
     authenticate: (headers, asked) => keyring.authenticate(headers, asked),
     mayUse,
-    budgets: () => standing.values(),
+    budgets: () => [...standing.values()],
     admit(asked, wanted, context) {
       try {
         checkScope(wanted, context.caller, context.endpoint);
