@@ -98,9 +98,10 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     }
     if (!responses && (request.stream || kind === 'events')) return readChat(response); // not in the form asked for: translated
     const bytes = await readBytes(response.body);
-    const parsed = parseAnswer(utf8.decode(bytes));
+    const text = utf8.decode(bytes);
+    const parsed = parseAnswer(text);
     if (responses) return passWhole(observeResponse(parsed), bytes);
-    if (wire.mustSay) return saying(parsed, bytes);
+    if (wire.mustSay) return saying(parsed, text, bytes);
     const mended = mendCompletion(parsed);
     return passWhole(observeCompletion(parsed), mended ? encoder.encode(JSON.stringify(mended)) : bytes);
   }
@@ -150,8 +151,8 @@ function decodeWhole(body: unknown): CompletionEvent[] {
 }
 
 /** An answer that filters read: beside what it says, as bytes, where that is all there is in them; else translated. */
-function saying(body: unknown, bytes: Uint8Array): CompletionEvent[] {
-  const plain = readPlainCompletion(body);
+function saying(body: unknown, text: string, bytes: Uint8Array): CompletionEvent[] {
+  const plain = readPlainCompletion(body, text);
   if (!plain) return decodeWhole(body);
   const { start, says, usage } = plain;
   const ends = says.filter(({ type }) => type === 'finish');

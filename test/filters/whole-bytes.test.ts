@@ -93,6 +93,18 @@ test.each(Object.entries(elsewhere))('a phrase %s does not pass', async (_where,
   expect(await response.text()).not.toMatch(/abba|\\u0061bba/);
 });
 
+const twice = JSON.stringify(completion([choice('fine')]));
+test.each([
+  ['text', twice.replace('"content"', '"content":"so abba it is","content"')],
+  ['text, its name escaped', twice.replace('"content"', '"c\\u006fntent":"so abba it is" , "content"')],
+  ['list', twice.replace('"choices"', `"choices":[${JSON.stringify(choice('a \\" abba'))}],"choices"`)],
+])('a %s that stands there twice does not pass with the one that is read', async (_what, body) => {
+  upstream.answer({ ...json({}), body: [body] });
+  const answer = await (await chat(appOf('mask'))).text();
+  expect(answer).toContain('fine');
+  expect(answer).not.toContain('abba');
+});
+
 const heard = (body: Answer) => ({
   choices: body.choices?.map(({ message, finish_reason, finish_message }: Answer) => ({
     content: message.content ?? '',

@@ -12,10 +12,11 @@ export interface PlainCompletion {
 }
 
 /**
- * A chat or text completion whose only words are one text for each choice. Undefined where there are any others, in
- * fields that we know (calls, thoughts, log-probabilities) or do not: `decodeChatCompletion` tells what of it we can.
+ * A chat or text completion whose only words are one text for each choice; `body` is what JSON.parse made of `text`.
+ * Undefined where there are any others, in fields that we know (calls, thoughts, log-probabilities) or do not:
+ * `decodeChatCompletion` tells what of it we can.
  */
-export function readPlainCompletion(body: unknown): PlainCompletion | undefined {
+export function readPlainCompletion(body: unknown, text: string): PlainCompletion | undefined {
   if (!isJsonObject(body) || upstreamErrorIn(body)) return undefined;
   const choices = body['choices'];
   if (!Array.isArray(choices) || choices.length === 0 || !isWordless(body, named)) return undefined;
@@ -26,6 +27,7 @@ export function readPlainCompletion(body: unknown): PlainCompletion | undefined 
     if (told.text !== '') says.push({ type: 'text-delta', choice: index, text: told.text });
     says.push({ type: 'finish', choice: index, reason: decodeFinishReason(told.reason, false) });
   }
+  if (keysIn(body) !== keysOf(text)) return undefined;
   const usage = decodeUsage(body);
   return { start: startOf(body), says, usage: usage ? [{ type: 'usage', usage }] : [] };
 }
@@ -57,4 +59,34 @@ function isSilent(value: unknown, depth: number): boolean {
   if (depth > 4) return false;
   if (Array.isArray(value)) return value.every((item) => isSilent(item, depth + 1));
   return isWordless(value as JsonObject, undefined, depth + 1); // an object out of JSON.parse
+}
+
+/** Names in a value; a name that stood there twice is one. */
+function keysIn(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  let count = Array.isArray(value) ? 0 : Object.keys(value).length;
+  for (const item of Object.values(value)) count += keysIn(item);
+  return count;
+}
+
+/** Names in a JSON text: of one that stands there twice a reader may take either, so both would have to be read. */
+function keysOf(text: string): number {
+  let count = 0;
+  for (let start = text.indexOf('"'); start >= 0; ) {
+    let end = text.indexOf('"', start + 1);
+    while (end > 0 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
+    if (end < 0) return count;
+    afterBlanks.lastIndex = end + 1;
+    if (afterBlanks.test(text)) count++;
+    start = text.indexOf('"', end + 1);
+  }
+  return count;
+}
+
+const afterBlanks = /\s*:/y;
+
+function isEscaped(text: string, at: number): boolean {
+  let slashes = 0;
+  while (text.charCodeAt(at - 1 - slashes) === 0x5c) slashes++;
+  return slashes % 2 === 1;
 }
