@@ -27,8 +27,8 @@ export class Connection {
   /** Its request is on its way: until then, what comes was not asked for. */
   #sent = false;
   #held = true;
-  /** What is done instead of failing while nothing has come: see `begin`. */
-  #orElse: ((error: unknown) => void) | undefined;
+  /** What is done instead of failing while nothing was sent: see `begin`. */
+  #orElse: (() => void) | undefined;
   /** Monotonic milliseconds until which it may be used again, while it rests. */
   restsUntilMs = 0;
 
@@ -60,10 +60,10 @@ export class Connection {
   }
 
   /**
-   * Sends a request at the turn's end, so that a peer that has closed meanwhile can tell; `head` has one character a byte.
-   * `orElse` is called in place of a failure when the peer closes without a byte of an answer.
+   * Sends a request after so many turns of the event loop, so that a peer that has closed meanwhile can tell; `head` has
+   * one character a byte. `orElse` is called in place of a failure when the peer does so before anything was sent.
    */
-  begin(exchange: Http1Exchange, head: string, body: Uint8Array | undefined, orElse?: (error: unknown) => void): void {
+  begin(exchange: Http1Exchange, head: string, body: Uint8Array | undefined, turns: 1 | 2, orElse?: () => void): void {
     this.#exchange = exchange;
     this.#orElse = orElse;
     exchange.carriedBy(this);
@@ -71,11 +71,12 @@ export class Connection {
     if (!this.#held) socket.ref();
     this.#held = true;
     this.#sent = false;
-    atTurnEnd(() => {
+    const sendNow = () => {
       if (socket.destroyed) return;
       this.#sent = true;
       send(socket, head, body);
-    });
+    };
+    atTurnEnd(turns === 1 ? sendNow : () => atTurnEnd(sendNow));
   }
 
   /** Lets the process end while the connection rests. */
@@ -103,7 +104,6 @@ export class Connection {
       this.close();
       return true;
     }
-    this.#orElse = undefined;
     try {
       const taken = exchange.parser.push(lent.subarray(0, length));
       if (exchange.parser.over) this.#finish(exchange, taken === length);
@@ -137,7 +137,7 @@ export class Connection {
   #broke(error: unknown): void {
     const exchange = this.#exchange;
     this.#exchange = undefined;
-    if (this.#orElse && exchange?.settled === false) this.#orElse(error);
+    if (!this.#sent && this.#orElse && exchange?.settled === false) this.#orElse();
     else exchange?.fail(error);
   }
 }

@@ -1,5 +1,6 @@
 import { abortError } from '../../core/signals.ts';
 import type { TransportRequest, TransportResponse } from '../../core/transport.ts';
+import { atTurnEnd } from '../turn-end.node.ts';
 import { type Address, Connection, type ConnectionOptions } from './connection.node.ts';
 import { Http1Exchange } from './exchange.node.ts';
 import { requestHead } from './request-head.ts';
@@ -21,6 +22,8 @@ export interface Http1 {
 interface Origin extends Address {
   readonly hostHeader: string;
   readonly resting: Connection[];
+  /** Those whose answer ended in this turn of the event loop: a peer that closes behind it has not been heard yet. */
+  readonly fresh: Connection[];
 }
 
 interface Located {
@@ -31,8 +34,6 @@ interface Located {
 const longestRestMs = 600_000;
 /** So much earlier than the peer closes a connection it is not used any more. */
 const restMarginMs = 2000;
-/** A peer that had closed a connection before it was used again is heard of within this time: a round trip. */
-const staleMs = 1000;
 const sweepMs = 1000;
 const mostUrls = 256;
 
@@ -61,7 +62,7 @@ export function createHttp1({ connectTimeoutMs, keepAliveMs }: Http1Options): Ht
     const url = URL.canParse(text) ? new URL(text) : undefined;
     if (url?.username !== '' || url.password !== '') return undefined;
     const host = url.hostname.replace(/^\[|\]$/g, '');
-    const origin = { host, port: Number(url.port || 80), hostHeader: url.host, resting: [] };
+    const origin = { host, port: Number(url.port || 80), hostHeader: url.host, resting: [], fresh: [] };
     origins.set(text, origin);
     return origin;
   };
@@ -84,7 +85,7 @@ export function createHttp1({ connectTimeoutMs, keepAliveMs }: Http1Options): Ht
       const restMs = idleMs === undefined ? keepAliveMs : Math.min(idleMs - restMarginMs, longestRestMs);
       if (restMs <= 0) return connection.close();
       connection.restsUntilMs = performance.now() + restMs;
-      origin.resting.push(connection);
+      if (origin.fresh.push(connection) === 1) atTurnEnd(() => origin.resting.push(...origin.fresh.splice(0)));
     },
     onClose: (connection) => void open.delete(connection),
   });
@@ -94,12 +95,24 @@ export function createHttp1({ connectTimeoutMs, keepAliveMs }: Http1Options): Ht
     open.add(connection);
     return connection;
   };
-  const rested = ({ resting }: Origin, now: number): Connection | undefined => {
-    for (let last = resting.pop(); last; last = resting.pop()) {
+  const usable = (from: Connection[], now: number): Connection | undefined => {
+    for (let last = from.pop(); last; last = from.pop()) {
       if (last.usable && now < last.restsUntilMs) return last;
       last.close();
     }
     return undefined;
+  };
+  /** Nothing is sent twice: of a peer that had closed, a request only hears as long as it waits for its turn to be sent. */
+  const sendOver = (origin: Origin, exchange: Http1Exchange, head: string, body: Uint8Array | undefined): void => {
+    const now = performance.now();
+    const anew = () => (closed ? exchange.fail(new Error('closed')) : connect(origin).begin(exchange, head, body, 1));
+    const rested = usable(origin.resting, now);
+    if (rested) rested.begin(exchange, head, body, 1, anew);
+    else {
+      const fresh = usable(origin.fresh, now);
+      if (fresh) fresh.begin(exchange, head, body, 2, anew);
+      else anew();
+    }
   };
 
   return {
@@ -115,17 +128,7 @@ export function createHttp1({ connectTimeoutMs, keepAliveMs }: Http1Options): Ht
           reject(abortError(signal));
           return;
         }
-        const exchange = new Http1Exchange(signal, resolve, reject);
-        const now = performance.now();
-        const anew = () => connect(origin).begin(exchange, head, body);
-        // The peer may have closed it already: such a request has not been read, and is sent once more (as curl does).
-        const stale = (error: unknown) => {
-          if (closed || performance.now() - now > staleMs) exchange.fail(error);
-          else anew();
-        };
-        const connection = rested(origin, now);
-        if (connection) connection.begin(exchange, head, body, stale);
-        else anew();
+        sendOver(origin, new Http1Exchange(signal, resolve, reject), head, body);
       });
     },
     close() {
