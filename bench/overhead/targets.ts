@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -16,6 +16,8 @@ export interface Target {
   stop(): void;
 }
 
+const cli = join(import.meta.dirname, '..', 'bin', 'tidegate.mjs');
+
 export const models = ['json', 'burst-100', 'paced-40-50', 'paced-20-50', 'paced-1-1'] as const;
 
 /** `self` is this bench's own bundle: it runs mock and relay as children. When one does not start, the others are stopped. */
@@ -31,6 +33,7 @@ export async function startTargets(self: string, only: readonly string[]): Promi
 }
 
 async function* started(self: string, only: readonly string[]): AsyncGenerator<Target> {
+  execFileSync(process.execPath, [cli, '--version']); // builds what has changed, which is no part of a start
   const wanted = (name: string) => only.length === 0 || only.includes(name);
   const mockPort = await freePort();
   const mock = await start('direct', self, ['--mock', String(mockPort)], mockPort);
@@ -110,7 +113,6 @@ async function startTidegate(
     `providers:\n  mock: { type: openai-compatible, baseUrl: "http://127.0.0.1:${mockPort}/v1", apiKey: x }\nmodels:\n${entries.join('\n')}\n${more}\n`,
   );
   const port = await freePort();
-  const cli = join(import.meta.dirname, '..', 'bin', 'tidegate.mjs');
   const target = await start(
     name,
     cli,
