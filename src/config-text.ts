@@ -1,4 +1,4 @@
-import { isMap, LineCounter, parseDocument, visit } from 'yaml';
+import { isMap, isPair, LineCounter, parseDocument, visit } from 'yaml';
 import type { z } from 'zod';
 import { type Config, configSchema } from './config.ts';
 import { nearestNames } from './core/nearest.ts';
@@ -16,9 +16,14 @@ export class ConfigError extends Error {
 /** Where `${…}` in the text is filled in from; only roots have these. */
 export interface Secrets {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** For `${file:PATH}`; absent where there are no files. */
+  /** For `${file:PATH}`, and `file:PATH` as the whole of a secret; absent where there are no files. */
   readonly readFile?: (path: string) => string;
 }
+
+const secretName = /(key|secret|token|password|authorization|credentials|pepper)$/i;
+
+/** Whether a setting of this name holds a secret: its value may be read from a file, and is never shown. */
+export const isSecretField = (name: string): boolean => secretName.test(name);
 
 /** Checks a configuration's text. Rejects with ConfigError with lines and fields; `name` is what the error calls it. */
 export async function parseConfig(text: string, name: string, secrets: Secrets): Promise<Config> {
@@ -32,10 +37,13 @@ export async function parseConfig(text: string, name: string, secrets: Secrets):
   if (problems.length > 0) throw new ConfigError(name, problems);
 
   visit(document, {
-    Scalar(_key, node) {
-      if (typeof node.value !== 'string' || !node.value.includes('${')) return;
+    Scalar(_key, node, path) {
+      if (typeof node.value !== 'string') return;
+      const pair = path.at(-1);
+      const isFile = node.value.startsWith('file:') && isPair(pair) && isSecretField(String(pair.key));
+      if (!isFile && !node.value.includes('${')) return;
       try {
-        node.value = fillIn(node.value, secrets);
+        node.value = fillIn(isFile ? `\${${node.value}}` : node.value, secrets);
       } catch (error) {
         problems.push(`${lineAt(node.range?.[0])}${error instanceof Error ? error.message : String(error)}`);
       }

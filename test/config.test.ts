@@ -2,7 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { configSchema } from '../src/config.ts';
 import { ConfigError, parseConfig } from '../src/config-text.ts';
 
-const parse = (text: string, env: Record<string, string> = {}) => parseConfig(text, 'tidegate.yaml', { env });
+const files: Readonly<Record<string, string>> = { '/run/secrets/key': 'sk-2\n' };
+const readFile = (path: string) => {
+  const text = files[path];
+  if (text === undefined) throw new Error(`${path}: there is no such file`);
+  return text;
+};
+const parse = (text: string, env: Record<string, string> = {}) => parseConfig(text, 'tidegate.yaml', { env, readFile });
 const problemsOf = async (text: string) => {
   try {
     await parse(text);
@@ -36,6 +42,14 @@ describe('the configuration', () => {
     expect(config.server).toMatchObject({ heartbeat: 5000, maxBodyBytes: 2 * 1024 * 1024 });
   });
 
+  test('takes a secret from a file, in either way of writing it', async () => {
+    for (const apiKey of ['file:/run/secrets/key', '$' + '{file:/run/secrets/key}']) {
+      const { providers } = await parse(`providers:\n  up: { type: openai, apiKey: "${apiKey}" }\n`);
+      expect(providers['up']).toMatchObject({ apiKey: 'sk-2' });
+    }
+    expect((await parse('ledger: { url: "file:a.db" }')).ledger?.url).toBe('file:a.db');
+  });
+
   test.each([
     { name: 'broken YAML', text: 'server: {', problem: /^line 1: / },
     { name: 'a wrong type', text: 'server:\n  port: high\n', problem: /^line 2: server\.port: / },
@@ -48,6 +62,11 @@ describe('the configuration', () => {
       name: 'a secret that is not set',
       text: 'providers:\n  a: { type: openai, apiKey: "${NOPE}" }\n',
       problem: /^line 2: .*NOPE is not set/,
+    },
+    {
+      name: 'a secret whose file is not there',
+      text: 'providers:\n  a: { type: openai, apiKey: "file:/nope" }\n',
+      problem: /^line 2: \/nope: there is no such file/,
     },
     {
       name: 'a target that names nothing',

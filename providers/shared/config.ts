@@ -122,7 +122,7 @@ const vertex = once(() =>
     credentials: z
       .string()
       .optional()
-      .describe('The JSON key of a service account (`file:PATH`), or `metadata` for the identity of the machine.'),
+      .describe('The JSON key of a service account (as `file:PATH`), or `metadata` for the identity of the machine.'),
     api: z.enum(['gemini', 'openai']).default('gemini').describe('Gemini’s own format, or the OpenAI endpoint.'),
   }),
 );

@@ -1,6 +1,6 @@
-import { parse } from 'yaml';
+import { isPair, parseDocument, visit } from 'yaml';
 import type { Config } from '../config.ts';
-import { ConfigError, parseConfig } from '../config-text.ts';
+import { ConfigError, isSecretField, parseConfig } from '../config-text.ts';
 import type { Settings, SettingValue } from '../http/routes/dashboard.ts';
 
 export interface SettingsOptions {
@@ -14,10 +14,9 @@ export interface SettingsOptions {
 
 /** The configuration in force, where each value came from, and a check of other texts. Shows no secrets. */
 export function createSettings({ config, file, flags = {}, env }: SettingsOptions): Settings {
-  const written = new Set(file ? leaves(parse(file.text) ?? {}).map(({ path }) => path) : []);
-  const fromEnvironment = new Set(
-    file ? leaves(parse(file.text) ?? {}).flatMap(({ path, value }) => (/\$\{/.test(String(value)) ? [path] : [])) : [],
-  );
+  const inFile = file ? leaves(parseDocument(file.text).toJS() ?? {}) : [];
+  const written = new Set(inFile.map(({ path }) => path));
+  const fromEnvironment = new Set(inFile.filter(({ value }) => /\$\{/.test(String(value))).map(({ path }) => path));
   const originOf = (path: string): SettingValue['origin'] => {
     if (flags[path] !== undefined) return 'flag';
     if (fromEnvironment.has(path)) return 'environment';
@@ -29,13 +28,15 @@ export function createSettings({ config, file, flags = {}, env }: SettingsOption
       text: file ? withoutSecrets(file.text) : '',
       values: leaves(config).map(({ path, value }) => ({
         path,
-        value: isSecret(path) || fromEnvironment.has(path) ? '••••••' : JSON.stringify(flags[path] ?? value),
+        value:
+          isSecret(path) || fromEnvironment.has(path) ? dots : withoutPasswords(JSON.stringify(flags[path] ?? value)),
         origin: originOf(path),
       })),
     }),
     async check(text) {
       try {
-        await parseConfig(text, 'the text', { env });
+        // From afar no file is read: that a secret has one is believed.
+        await parseConfig(text, 'the text', { env, readFile: () => 'a secret' });
         return [];
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error;
@@ -45,18 +46,25 @@ export function createSettings({ config, file, flags = {}, env }: SettingsOption
   };
 }
 
-const secretName = /(^|\.)(api_?key|key|keys|secret|token|password|authorization|credentials|private_?key)(\.|$)/i;
-const isSecret = (path: string) => secretName.test(path);
+const isSecret = (path: string) => isSecretField(path) || path.includes('.headers.');
 
-/** Values under names of secrets, and passwords in addresses, do not leave the machine. */
-const withoutSecrets = (text: string) =>
-  text
-    .replace(
-      /^(\s*["']?(?:api_?key|secret|token|password|authorization|private_?key)["']?\s*:\s*)(?!\s*["']?\$\{).+$/gim,
-      '$1••••••',
-    )
-    .replace(/((?:api_?key|secret|token|password)["']?\s*:\s*)(?!["']?\$\{)[^,}\s]+/gi, '$1••••••')
-    .replace(/(:\/\/[^:/\s@]+:)[^@\s]+@/g, '$1••••••@');
+/** The text of a file without what must not leave the machine; where a secret is read from may be seen. */
+function withoutSecrets(text: string): string {
+  let shown = text;
+  const hidden: (readonly [from: number, to: number])[] = [];
+  visit(parseDocument(text), {
+    Scalar(key, { range, source = '' }, ancestors) {
+      const pairs = ancestors.filter(isPair).map((pair) => String(pair.key));
+      if (key === 'key' || !range || !isSecret(pairs.join('.')) || /^file:|\$\{/.test(source)) return;
+      hidden.push([range[0], range[0] + text.slice(range[0], range[1]).trimEnd().length]);
+    },
+  });
+  for (const [from, to] of hidden.reverse()) shown = shown.slice(0, from) + dots + shown.slice(to);
+  return withoutPasswords(shown).replace(/(#.*(?:key|secret|token|password)["']?\s*:\s*)[^,}\s]+/gi, `$1${dots}`);
+}
+
+const dots = '••••••';
+const withoutPasswords = (text: string): string => text.replace(/(:\/\/[^:/\s@]+:)[^@\s]+@/g, `$1${dots}@`);
 
 /** `line 3: server.prot: there is no such setting` in its parts. */
 function problemOf(problem: string): { line?: number; path: string; message: string } {

@@ -36,6 +36,35 @@ test('the values in force are shown with their origin, and secrets are not', asy
   expect(json.stdout).not.toContain('very-secret');
 });
 
+test('no kind of secret is shown, whatever it is called and however it is written', async () => {
+  const file = join(home, 'secrets.yaml');
+  writeFileSync(
+    file,
+    `providers:
+  aws: { type: bedrock, region: eu-west-1, accessKeyId: AKIA, secretAccessKey: hush-1, sessionToken: 'hush-2' }
+  azure:
+    type: azure-openai
+    baseUrl: https://a.openai.azure.com
+    entra: { tenantId: t, clientId: c, clientSecret: hush-3 }
+    # apiKey: hush-4
+  google:
+    type: vertex
+    project: p
+    credentials: |
+      {"private_key": "hush-5"}
+  own: { type: openai-compatible, baseUrl: http://127.0.0.1:1/v1, headers: { x-gate: hush-6 } }
+keys: { pepper: hush-7-and-long-enough-for-a-pepper }
+ledger: { url: "postgres://me:hush-8@db.example/books" }
+`,
+  );
+  const { stdout, stderr, code } = await tidegate(['config', 'show', file, '--json'], { env: { HOME: home } });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).not.toContain('hush');
+  const { text } = JSON.parse(stdout) as { text: string };
+  expect(text).toContain('secretAccessKey: ••••••, sessionToken: ••••••');
+  expect(text).toContain('credentials: ••••••\n  own: {');
+});
+
 test('the reference in docs/ is what the schema says (`tidegate config reference` prints it)', async () => {
   const { stdout } = await tidegate(['config', 'reference']);
   expect(readFileSync('docs/configuration.md', 'utf8')).toBe(stdout);
