@@ -133,13 +133,19 @@ async function report(cli: Cli, connection: Connection, flags: BenchFlags, level
     levels: levels.map(({ x, summary }) => ({ load: x, ...summary })),
   };
   const json = JSON.stringify(result, null, 2);
+  if (flags.json) cli.print(json);
+  else if (levels.length > 0) showLevels(cli, flags, levels, asciiBars);
+  // Last, as a file that cannot be written must not cost what was measured.
   if (flags.output) writeFileSync(flags.output, `${json}\n`);
   if (flags.svg) writeFileSync(flags.svg, svgPlot(`${connection.model} at ${connection.baseUrl}`, load, levels));
-  if (flags.json) {
-    cli.print(json);
-    return;
-  }
-  if (levels.length === 0) return;
+}
+
+function showLevels(
+  cli: Cli,
+  flags: BenchFlags,
+  levels: readonly Level[],
+  asciiBars: typeof import('./bench/plot.ts').asciiBars,
+): void {
   const { bold, dim } = cli.paint;
   const head = [
     flags.rate ? 'RATE' : 'CALLERS',

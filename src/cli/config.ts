@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { CliError, type CommandFactory } from './cli.ts';
+import type { CommandFactory } from './cli.ts';
 import { formatTable } from './format.ts';
 
 export const config: CommandFactory = (cli) => {
@@ -71,6 +71,6 @@ function readText(file: string, mayBeAbsent: boolean): string | undefined {
     return readFileSync(file, 'utf8');
   } catch (error) {
     if (mayBeAbsent && (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new CliError(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    throw error;
   }
 }

@@ -73,7 +73,7 @@ Examples:
 
 async function evalCommand(cli: Cli, file: string, targets: readonly string[], flags: EvalFlags): Promise<void> {
   const { parseCases } = await import('./eval/cases.ts');
-  const cases = parseCases(readCases(file), file);
+  const cases = parseCases(readFileSync(file, 'utf8'), file);
   const named: (string | undefined)[] = targets.length > 0 ? [...targets] : [undefined];
   const connections = new Map<string, Connection>();
   try {
@@ -188,11 +188,18 @@ function report(
     ),
   );
   const text = JSON.stringify({ at: new Date().toISOString(), targets: summary, outcomes }, null, 2);
-  if (output) writeFileSync(output, `${text}\n`);
-  if (json) {
-    cli.print(text);
-    return;
-  }
+  if (json) cli.print(text);
+  else showOutcomes(cli, targets, cases, outcomes, summary);
+  if (output) writeFileSync(output, `${text}\n`); // last: the answers are told even where it cannot be written
+}
+
+function showOutcomes(
+  cli: Cli,
+  targets: readonly string[],
+  cases: readonly EvalCase[],
+  outcomes: readonly Outcome[],
+  summary: readonly ReturnType<typeof summaryOf>[],
+): void {
   const { bold, green, red, dim } = cli.paint;
   const of = (target: string, id: string) => outcomes.filter((one) => one.target === target && one.caseId === id);
   const mark = (some: readonly Outcome[]): string => {
@@ -262,14 +269,6 @@ function enforce(targets: readonly string[], outcomes: readonly Outcome[], { thr
     return own.filter(({ passed }) => passed).length < threshold * own.length;
   });
   if (below.length > 0) throw new CliError(`below the threshold of ${threshold}: ${below.join(', ')}`);
-}
-
-function readCases(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new CliError(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
-  }
 }
 
 function share(text: string): number {

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { nearestNames } from '../core/nearest.ts';
+import { reasonOf } from '../node/system-error.ts';
 import { type Cli, CliError, processCli } from './cli.ts';
 import { commandGroups } from './commands.ts';
 import { answerCompletion } from './completion.ts';
@@ -63,7 +65,20 @@ function settle(command: Command, program: Command, cli: Cli): void {
     outputError: (text, write) => write(text.replace(/^error:/, cli.paint.red('error:'))),
   });
   for (const option of command.options) if (isNothing(option.defaultValue)) option.default(option.defaultValue, 'none');
+  if (command.commands.length > 0) command.hook('preSubcommand', refuseUnknown);
   for (const child of command.commands) settle(child, program, cli);
+}
+
+/** A group that lists when nothing else is asked for would take a mistyped name for an argument of its list. */
+function refuseUnknown(group: Command, chosen: Command): void {
+  const [word] = group.args;
+  if (word === undefined || word.startsWith('-') || [chosen.name(), ...chosen.aliases()].includes(word)) return;
+  const names = group.commands.map((command) => command.name());
+  const [near] = nearestNames(word, names, 1);
+  group.error(
+    `error: unknown command '${word}'\n${near ? `(Did you mean ${near}?)` : `(There are ${names.join(', ')}.)`}`,
+    { code: 'commander.unknownCommand' },
+  );
 }
 
 /** The empty start of what may be given again and again: help need not say `{}`. */
@@ -71,8 +86,7 @@ const isNothing = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 
 function report(cli: Cli, error: unknown): number {
-  const message = error instanceof Error ? error.message : String(error);
-  cli.note(`${cli.paint.red('error:')} ${message}`);
+  cli.note(`${cli.paint.red('error:')} ${reasonOf(error)}`);
   if (cli.env['TIDEGATE_DEBUG'] && error instanceof Error) cli.note(error.stack ?? '');
   else if (error instanceof Error && error.constructor === Error)
     cli.note('(TIDEGATE_DEBUG=1 shows where it happened)');

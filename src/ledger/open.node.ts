@@ -24,12 +24,13 @@ export const ledgerExists = (config: LedgerConfig, folder: string): boolean => {
 /** Opens the tables alone: for commands that read, or change keys. */
 export async function openLedger(config: LedgerConfig, audit: AuditConfig, folder: string): Promise<Ledger> {
   const file = ledgerFile(config, folder);
-  const db: Db = file !== undefined ? openSqlite(file) : await openPostgres(config.url);
+  let db: Db | undefined;
   try {
+    db = file !== undefined ? openSqlite(file) : await openPostgres(config.url);
     const ledger = await openTables(db, { auditDigest: nodeDigest(audit.secret) });
     return { ...ledger, audit: withNotedHead(ledger.audit, resolve(folder, config.spool, 'audit.head')) };
   } catch (error) {
-    await db.close().catch(() => {});
+    await db?.close().catch(() => {});
     const reason = error instanceof Error ? error.message : String(error);
     const where = file ?? new URL(config.url).host;
     throw new Error(`The ledger at ${where} cannot be opened (${reason}). Check ledger.url.`, { cause: error });

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config.ts';
 import { ConfigError, parseConfig } from '../config-text.ts';
+import { reasonOf } from './system-error.ts';
 
 /** Reads and checks a configuration file. Rejects with ConfigError. */
 export async function loadConfig(file: string, env: Readonly<Record<string, string | undefined>>): Promise<Config> {
@@ -8,7 +9,15 @@ export async function loadConfig(file: string, env: Readonly<Record<string, stri
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw new ConfigError(file, [error instanceof Error ? error.message : String(error)]);
+    throw new ConfigError(file, [reasonOf(error)]);
   }
-  return parseConfig(text, file, { env, readFile: (path) => readFileSync(path, 'utf8') });
+  return parseConfig(text, file, { env, readFile: readSecret });
+}
+
+function readSecret(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new Error(reasonOf(error), { cause: error });
+  }
 }

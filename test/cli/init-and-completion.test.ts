@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -29,6 +29,22 @@ test('init leaves an existing file alone unless told', async () => {
   expect(readFileSync(file, 'utf8')).toBe('server: { port: 1 }\n');
   expect((await tidegate(['init', '--yes', '--force', '-o', file], { env: { HOME: home } })).code).toBe(0);
   expect(readFileSync(file, 'utf8')).toContain('smollm2');
+});
+
+test('what the disk refuses is told with its path and what to change', async () => {
+  const taken = join(home, 'taken');
+  mkdirSync(taken);
+  writeFileSync(join(taken, '.tidegate'), 'a file where a folder belongs');
+  for (const args of [
+    ['init', '--yes'],
+    ['keys', 'create', '--name', 'laptop'],
+  ]) {
+    const run = await tidegate(args, { env: { HOME: home }, cwd: taken });
+    expect(run).toMatchObject({ code: 1, stdout: '' });
+    expect(run.stderr).toMatch(/taken\/\.tidegate.*(name another place|Check ledger\.url)/);
+  }
+  const absent = await tidegate(['config', 'check', 'absent.yaml'], { env: { HOME: home }, cwd: taken });
+  expect(absent.stderr).toMatch(/taken\/absent\.yaml: there is no such file/);
 });
 
 const questions = [

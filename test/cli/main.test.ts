@@ -20,6 +20,8 @@ const calls = [
   { args: ['models', 'rm', '--help'], code: 0, out: /Examples:/, err: /^$/ },
   { args: ['serve', '--help'], code: 0, out: /may be repeated\s+\(default: none\)/, err: /^$/ },
   { args: ['pul'], code: 2, out: /^$/, err: /Did you mean pull\?/ },
+  { args: ['models', 'remove'], code: 2, out: /^$/, err: /unknown command 'remove'\n\(There are list, rm, path\.\)/ },
+  { args: ['keys', 'crate'], code: 2, out: /^$/, err: /unknown command 'crate'\n\(Did you mean create\?\)/ },
   { args: ['pull', '--jsn', 'x'], code: 2, out: /^$/, err: /Did you mean --json\?/ },
   { args: ['pull'], code: 2, out: /^$/, err: /missing required argument 'model'/ },
   { args: ['pull', 'smolm2'], code: 1, out: /^$/, err: /Did you mean smollm2/ },
