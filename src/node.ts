@@ -14,7 +14,6 @@ import { createGateway } from './gateway.ts';
 import { createActiveRequests } from './http/active.ts';
 import { createApp } from './http/app.ts';
 import { createBatchRunner } from './http/batch-runner.ts';
-import { isLoopbackHost } from './http/cors.ts';
 import type { HttpDeps } from './http/env.ts';
 import { metricsRoutes } from './http/routes/metrics.ts';
 import { createStreamLogs } from './http/stream-log.ts';
@@ -210,7 +209,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     observe: observers.observeHttp,
     once: (body, context, make) => state.idempotency.once(body, context, make),
     onFault: (err, request_id) => observers.log.error({ err, request_id }, 'a request failed in the gateway itself'),
-    options: optionsOf(config, host),
+    options: optionsOf(config),
   };
   const streams = createStreamLogs(state.objects ? { objects } : {});
   const batches = createBatchRunner({ ...deps, objects });
@@ -255,7 +254,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     await state.reconfigure(next);
     const restart = restartNeeded(started, next);
     const old = parts;
-    Object.assign(deps.options, optionsOf(next, host));
+    Object.assign(deps.options, optionsOf(next));
     config = next;
     parts = built;
     void routing.replace(built.models).then(() => closeProviders(old, local));
@@ -300,13 +299,13 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
 }
 
 /** What the routes read at each request. */
-const optionsOf = ({ server, observability }: Config, host: string) => ({
+const optionsOf = ({ server, observability }: Config) => ({
   maxBodyBytes: server.maxBodyBytes,
   traceRatio: observability.traces?.sampled ?? 1,
   heartbeatMs: server.heartbeat,
   slowReaderMs: server.slowReader,
-  origins: server.origins ?? ['loopback'],
-  hosts: server.hosts ?? (isLoopbackHost(host) ? ['loopback'] : []),
+  origins: server.origins,
+  hosts: server.hosts,
 });
 
 function withLocalModels(config: Config, further: StartOptions['localModels'] = {}): Config {

@@ -6,7 +6,7 @@ import { apiRoutes } from './api.ts';
 import { preflightHeaders } from './cors.ts';
 import type { AppDeps, Handler, RouteEntry } from './deps.ts';
 import { type DirectRoutes, directRoutes } from './direct.ts';
-import { endpoint } from './endpoint.ts';
+import { endpoint, originsOf } from './endpoint.ts';
 import { type AppContext, type AppEnv, headersOf } from './env.ts';
 import { envelopeOf } from './envelope.ts';
 import { live, ready } from './routes/health.ts';
@@ -39,8 +39,9 @@ export function createApp(given: AppDeps): App {
     app.on(method, path, handler);
     methods.set(path, [...(methods.get(path) ?? []), method]);
   }
-  const { origins } = deps.options;
-  app.options('*', (c) => new Response(null, { status: 204, headers: preflightHeaders(headersOf(c), origins) }));
+  app.options('*', async (c) => {
+    return new Response(null, { status: 204, headers: preflightHeaders(headersOf(c), await originsOf(deps)) });
+  });
   for (const [path, allowed] of methods) app.all(path, methodNotAllowed(deps, allowed));
   app.notFound((c) => endpoint(deps, envelopeOf(c), () => Promise.reject(unknownUrl(c)), { authenticated: false })(c));
   return Object.assign(app, { direct: directRoutes(table) });

@@ -39,9 +39,9 @@ export function endpoint(
     const asked = headersOf(c);
     const requestId = requestIdOf(asked['x-request-id']);
     const ids = { 'x-request-id': requestId, 'request-id': requestId };
-    const { origin } = asked;
-    const headers = origin === undefined ? ids : { ...ids, ...corsHeaders(origin, deps.options.origins) };
     return respond(c, deps.options.slowReaderMs, async (sink) => {
+      const origins = asked['origin'] === undefined ? [] : await originsOf(deps);
+      const headers = asked['origin'] === undefined ? ids : { ...ids, ...corsHeaders(asked['origin'], origins) };
       const json: Exchange['json'] = (body, status = 200, more = {}) => {
         const text = JSON.stringify(body);
         sink.start(status, {
@@ -56,8 +56,10 @@ export function endpoint(
       const leave = deps.active.add(sink);
       try {
         if (authenticated && deps.active.closing) throw shuttingDown();
-        checkHost(asked['host'], deps.options.hosts);
-        checkOrigin(asked, deps.options.origins);
+        const { hosts } = deps.options;
+        if (!isHostAllowed(asked['host'], hosts ?? thisMachine) && (hosts || (await isOpen(deps))))
+          throw otherHost(asked);
+        if (isForeignPage(asked, origins)) throw foreignPage(asked);
         const known = authenticated ? deps.policy.authenticate(asked, c.req) : nobody;
         const caller = known instanceof Promise ? await known : known; // mostly nothing has to be looked up
         checkEndpoint(caller, c.req.path);
@@ -107,27 +109,37 @@ function timeoutOf(value: string | undefined): number | undefined {
   return Math.min(ms, 24 * 3600_000);
 }
 
-function checkOrigin(asked: Readonly<Record<string, string>>, allowed: readonly string[]): void {
-  if (asked['origin'] === undefined || !isForeignPage(asked, allowed)) return;
+const thisMachine = ['loopback'];
+const everybody = ['*'];
+
+/** Pages that may call: of the origins that are set, else of all where keys are asked for, and of this machine where not. */
+export async function originsOf(deps: Pick<HttpDeps, 'options' | 'policy'>): Promise<readonly string[]> {
+  return deps.options.origins ?? ((await isOpen(deps)) ? thisMachine : everybody);
+}
+
+/** Guarded as if open while nobody can tell. */
+const isOpen = ({ policy }: Pick<HttpDeps, 'policy'>): Promise<boolean> => policy.open().catch(() => true);
+
+function foreignPage(asked: Readonly<Record<string, string>>): GatewayError {
   const page = (asked['origin'] ?? '').slice(0, 100);
-  throw new GatewayError('forbidden', `Pages of '${page}' may not call this gateway; add it to server.origins.`);
+  return new GatewayError('forbidden', `Pages of '${page}' may not call this gateway; add it to server.origins.`);
 }
 
 /** The last host that was let in, and by which list: nearly all requests name the same. */
 let known: { readonly host: string; readonly allowed: readonly string[] } | undefined;
 
-function checkHost(host: string | undefined, allowed: readonly string[]): void {
-  if (allowed.length === 0 || host === undefined) return;
-  if (known?.host === host && known.allowed === allowed) return;
+function isHostAllowed(host: string | undefined, allowed: readonly string[]): boolean {
+  if (allowed.length === 0 || host === undefined) return true;
+  if (known?.host === host && known.allowed === allowed) return true;
   const name = host.replace(/:\d+$/, '').toLowerCase();
-  if (allowed.includes(name) || (allowed.includes('loopback') && isLoopbackHost(name))) {
-    known = { host, allowed };
-    return;
-  }
-  throw new GatewayError(
-    'forbidden',
-    `This gateway does not answer for the host '${name.slice(0, 100)}'; add it to server.hosts.`,
-  );
+  if (!allowed.includes(name) && !(allowed.includes('loopback') && isLoopbackHost(name))) return false;
+  known = { host, allowed };
+  return true;
+}
+
+function otherHost(asked: Readonly<Record<string, string>>): GatewayError {
+  const name = (asked['host'] ?? '').replace(/:\d+$/, '').toLowerCase().slice(0, 100);
+  return new GatewayError('forbidden', `This gateway does not answer for the host '${name}'; add it to server.hosts.`);
 }
 
 const encoder = new TextEncoder();

@@ -116,10 +116,13 @@ export interface HttpOptions {
   readonly heartbeatMs: number;
   /** A reader that takes nothing for so long is dropped. */
   readonly slowReaderMs: number;
-  /** Origins that browsers may call from; `*` for all, `loopback` for pages served on this machine. */
-  readonly origins: readonly string[];
-  /** Host names that requests may carry; empty for all. Guards an open gateway against DNS rebinding. */
-  readonly hosts: readonly string[];
+  /**
+   * Origins that browsers may call from; `*` for all, `loopback` for pages served on this machine. Undefined: `loopback`
+   * while everybody is let in, `*` where keys are asked for.
+   */
+  readonly origins: readonly string[] | undefined;
+  /** Host names that requests may carry; empty for all; undefined as above. Guards an open gateway against DNS rebinding. */
+  readonly hosts: readonly string[] | undefined;
 }
 
 export const defaultHttpOptions: HttpOptions = {

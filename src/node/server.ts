@@ -38,7 +38,7 @@ export function listen(
   };
   const general = getRequestListener(
     fetch as Parameters<typeof getRequestListener>[0], // bindings are typed by the app
-    { overrideGlobalObjects: false },
+    { overrideGlobalObjects: false, hostname: 'localhost' }, // for HTTP/1.0, whose health checks name no host
   );
   const server = createServer(options, (incoming, outgoing) => {
     const { url = '', method = '', headers } = incoming;

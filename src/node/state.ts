@@ -140,6 +140,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
     admitTokens: async (tokens, route, context) =>
       prices.behind(() => rules.policy.admitTokens(tokens, route, context)),
     mayUse: (route, caller) => rules.policy.mayUse(route, caller),
+    open: () => rules.policy.open(),
   };
 
   const prune = () => {

@@ -19,6 +19,8 @@ export interface Policy {
   /** The same for calls that answer as a whole. */
   admitTokens(tokens: number, route: Route, context: RequestContext): Promise<TokenAdmission>;
   mayUse(route: Route, caller: Caller): boolean;
+  /** True while everybody is let in. */
+  open(): Promise<boolean>;
 }
 
 /** The request line; read late, because only signed requests need it. */
@@ -69,5 +71,6 @@ export function openPolicy(caller: Caller): Policy {
       return { headers: {}, settle: () => {}, release: () => {} };
     },
     mayUse,
+    open: async () => true,
   };
 }

@@ -35,7 +35,7 @@ export interface KeyringOptions {
 /** The part of the ledger that a keyring reads. */
 export interface KeyStore {
   byDigest(digest: string): Promise<KeyRecord | undefined>;
-  /** Whether there is any key that is not revoked. */
+  /** Whether there was ever a key, a revoked one too. */
   any(): Promise<boolean>;
 }
 

@@ -171,6 +171,7 @@ export function createPolicy({
 
   return {
     authenticate: (headers, asked) => keyring.authenticate(headers, asked),
+    open: () => keyring.open(),
     mayUse,
     budgets: () => [...standing.values()],
     admit(asked, wanted, context) {

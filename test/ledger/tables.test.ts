@@ -225,7 +225,7 @@ describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engi
     await expect(ledger.keys.add({ ...key, id: 'key_2' })).rejects.toThrow();
     expect(await ledger.keys.update({ ...key, revokedAt: 5 })).toBe(true);
     expect(await other.keys.byId('key_1')).toMatchObject({ revokedAt: 5 });
-    expect(await other.keys.any()).toBe(false);
+    expect(await other.keys.any()).toBe(true);
     expect(await ledger.keys.update({ ...key, id: 'key_none', digest: 'x' })).toBe(false);
   });
 
