@@ -4,11 +4,11 @@ import { isJsonObject, type Json, type JsonObject } from '../src/core/json.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
 import { type ChatRequest, type Message, textOf } from '../src/core/request.ts';
 import { decodeSse } from '../src/wire/sse.ts';
+import { streamError } from '../src/wire/upstream-error.ts';
 import { assertFunctions, offered, thinkingBudget } from './shared/content.ts';
 import { parseEvent } from './shared/pass-through.ts';
 import { assertSupported } from './shared/supported.ts';
 import type { Upstream } from './shared/upstream.ts';
-import { streamError } from './shared/upstream-error.ts';
 
 export const cohereCapabilities: Capabilities = {
   ...noCapabilities,

@@ -1,9 +1,9 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.ts';
 import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
+import { streamError } from '../../src/wire/upstream-error.ts';
 import { parseEvent } from '../shared/pass-through.ts';
 import type { StreamObserver } from '../shared/see-events.ts';
-import { streamError } from '../shared/upstream-error.ts';
 
 /** Reads a Messages stream; one per answer (https://docs.anthropic.com/en/docs/build-with-claude/streaming). */
 export interface MessagesDecoder {

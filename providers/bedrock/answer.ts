@@ -3,7 +3,7 @@ import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.ts';
 import { isJsonObject, type JsonObject } from '../../src/core/json.ts';
 import { concatBytes } from '../../src/core/streams.ts';
-import { streamError } from '../shared/upstream-error.ts';
+import { streamError } from '../../src/wire/upstream-error.ts';
 
 const maxMessageBytes = 16 * 1024 * 1024;
 const encoder = new TextEncoder();

@@ -2,7 +2,7 @@ import { randomId } from '../../src/core/clock.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../src/core/event.ts';
 import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
-import { streamError } from '../shared/upstream-error.ts';
+import { streamError } from '../../src/wire/upstream-error.ts';
 
 interface Candidate {
   calls: number;

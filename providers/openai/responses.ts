@@ -1,9 +1,9 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.ts';
 import { isJsonObject, type JsonObject } from '../../src/core/json.ts';
+import { streamError } from '../../src/wire/upstream-error.ts';
 import { parseEvent } from '../shared/pass-through.ts';
 import type { StreamObserver } from '../shared/see-events.ts';
-import { streamError } from '../shared/upstream-error.ts';
 
 /** Watches a Responses stream that passes by (https://platform.openai.com/docs/api-reference/responses-streaming). */
 export function observeResponses(): StreamObserver {

@@ -1,7 +1,8 @@
 import { randomId } from '../../core/clock.ts';
-import { type ErrorKind, GatewayError } from '../../core/errors.ts';
+import { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.ts';
+import { streamError } from '../upstream-error.ts';
 
 /**
  * Reads an upstream's chat stream, loosely: only what we use, nulls allowed, and repairs what is surely meant (missing
@@ -281,52 +282,6 @@ export function decodeUsage(chunk: JsonObject): Usage | undefined {
 /** An error object where a completion was due: `{error: {…}}`, `{error: "…"}`, or vLLM's `{object: "error"}`. */
 export function upstreamErrorIn(body: JsonObject): GatewayError | undefined {
   const { error } = body;
-  if (error === undefined || error === null || error === false) {
-    return body['object'] === 'error' ? upstreamError(undefined, body) : undefined;
-  }
-  return upstreamError(undefined, isJsonObject(error) ? error : { message: error });
-}
-
-/**
- * An upstream's refusal in our words. `status` is its HTTP status, if that is how it came. The upstream's message is
- * handed on only where it speaks about the client's request; all else could hold its secrets.
- */
-export function upstreamError(status: number | undefined, error: JsonObject, retryAfterMs?: number): GatewayError {
-  const code = typeof error['code'] === 'number' ? undefined : stringOf(error['code']) || undefined;
-  const effective =
-    status ?? numberOf(error['status']) ?? (typeof error['code'] === 'number' ? error['code'] : undefined) ?? 0;
-  const type = stringOf(error['type']);
-  const kind = errorKind(effective, code, type);
-  const words = stringOf(error['message'])?.slice(0, 2000);
-  const ofClient = kind === 'upstream_rejected' || kind === 'context_length_exceeded';
-  const param = stringOf(error['param']) || undefined;
-  return new GatewayError(kind, ofClient && words ? words : upstreamWords(kind), {
-    ...(ofClient && kind === 'upstream_rejected' ? { code, param, status: clientStatus(effective) } : {}),
-    retryAfterMs,
-  });
-}
-
-const clientStatus = (status: number): number => (status >= 400 && status < 500 ? status : 400);
-
-function upstreamWords(kind: ErrorKind): string {
-  switch (kind) {
-    case 'upstream_unauthorized':
-      return 'The upstream refused the gateway’s credentials.';
-    case 'upstream_rate_limited':
-      return 'The upstream limits the request rate; try again later.';
-    case 'timeout':
-      return 'The upstream took too long.';
-    default:
-      return 'The upstream failed to answer.';
-  }
-}
-
-function errorKind(status: number, code: string | undefined, type: string | undefined): ErrorKind {
-  if (code === 'context_length_exceeded' || type === 'exceed_context_size_error') return 'context_length_exceeded';
-  if (status === 401 || status === 403 || code === 'invalid_api_key') return 'upstream_unauthorized';
-  if (status === 429 || code === 'rate_limit_exceeded' || code === 'insufficient_quota') return 'upstream_rate_limited';
-  if (status === 408 || status === 504) return 'timeout';
-  if (status >= 400 && status < 500) return 'upstream_rejected';
-  if (status === 0 && type === 'invalid_request_error') return 'upstream_rejected';
-  return 'upstream_failed';
+  const none = error === undefined || error === null || error === false;
+  return none && body['object'] !== 'error' ? undefined : streamError(body);
 }

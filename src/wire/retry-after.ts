@@ -1,4 +1,4 @@
-import { isJsonObject } from '../../src/core/json.ts';
+import { isJsonObject } from '../core/json.ts';
 
 const dayMs = 24 * 3600 * 1000;
 
