@@ -3,7 +3,7 @@ import type { Capabilities, Prediction } from '../core/provider.ts';
 import type { ChatRequest, Priority } from '../core/request.ts';
 import type { Facts } from './facts.ts';
 import type { Leaf, PlaceRule, RouteNode, RouteRules } from './model.ts';
-import { circuitOpen, type TargetState, type TargetStates, unavailable } from './state.ts';
+import { circuitOpen, coolingDown, type TargetState, type TargetStates, unavailable } from './state.ts';
 import type { Child, Situation } from './strategies/strategy.ts';
 import type { Trial, Version } from './versions.ts';
 
@@ -129,8 +129,12 @@ export function nobodyLeft(plan: Plan, route: string, now: number): GatewayError
       { param: 'model' },
     );
   }
+  // Clients slow down at a 429; a 503 tells them that something is broken.
+  const limited =
+    times.length > 0 &&
+    plan.excluded.every(({ reason, retryAtMs }) => retryAtMs === undefined || reason === coolingDown);
   return new GatewayError(
-    'unavailable',
+    limited ? 'upstream_rate_limited' : 'unavailable',
     reasons
       ? `No target of the model '${route}' can answer now (${reasons}).`
       : `No target is configured for the model '${route}'.`,

@@ -77,12 +77,13 @@ export function createTargetStates({ breaker, retries, fallbacks = defaultFallba
 }
 
 export const circuitOpen = 'circuit open';
+export const coolingDown = 'rate limited by the upstream';
 
 /** Why a target may not be called now, and from when it may; undefined when it may. */
 export function unavailable(state: TargetState, now: number): { reason: string; retryAtMs: number } | undefined {
   const circuit: BreakerState = state.breaker.state(now);
   if (circuit === 'open') return { reason: circuitOpen, retryAtMs: state.breaker.retryAtMs() };
-  if (now < state.coolUntilMs) return { reason: 'rate limited by the upstream', retryAtMs: state.coolUntilMs };
+  if (now < state.coolUntilMs) return { reason: coolingDown, retryAtMs: state.coolUntilMs };
   if (!state.healthy) return { reason: 'failed its health check', retryAtMs: now + 1000 };
   return undefined;
 }

@@ -113,10 +113,11 @@ test('honours a short retry-after of the only target, and passes a long one on',
   const { events } = await drink(await send(routingOf([upstream('a', [[soon], says('a')])])));
   expect(textsOf(events)).toBe('a');
   expect(performance.now() - startedMs).toBeGreaterThanOrEqual(19);
-  await expect(send(routingOf([upstream('a', [[limited], says('a')])]))).rejects.toMatchObject({
-    kind: 'upstream_rate_limited',
-    retryAfterMs: 60_000,
-  });
+  const routing = routingOf([upstream('a', [[limited], says('a')])]);
+  await expect(send(routing)).rejects.toMatchObject({ kind: 'upstream_rate_limited', retryAfterMs: 60_000 });
+  const meanwhile = await send(routing).catch((thrown: unknown) => thrown);
+  expect(meanwhile).toMatchObject({ kind: 'upstream_rate_limited', status: 429, attempts: [] });
+  expect((meanwhile as GatewayError).retryAfterMs).toBeGreaterThan(50_000);
 });
 
 test('a circuit opens after five failures in a row, and what it says of retry-after is true', async () => {
