@@ -69,6 +69,7 @@ const answers: Readonly<Record<string, string>> = {
   'repeated headers': `${ok}x-one: 1\r\nX-One:2\r\nx-two:  spaces\r\nx-empty:\r\ncontent-length: 0\r\n\r\n`,
   'letters beyond ASCII': `${ok}x-name: \xe9\xff\r\ncontent-length: 2\r\n\r\n\xc3\xa9`,
   'an interim answer before': `HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n${ok}content-length: 2\r\n\r\nok`,
+  'a length of nothing and a status that has no body': 'HTTP/1.1 304 Not Modified\r\netag: "a"\r\n\r\n',
   'no keep-alive': `${ok}connection: close\r\ncontent-length: 2\r\n\r\nok`,
   'a short rest': `${ok}keep-alive: timeout=1\r\ncontent-length: 2\r\n\r\nok`,
   'HTTP/1.0': 'HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok',
@@ -82,6 +83,11 @@ const noAnswers: Readonly<Record<string, string>> = {
   'a header without a name': `${ok}: x\r\ncontent-length: 2\r\n\r\nok`,
   'a space before the colon': `${ok}content-length : 2\r\n\r\nok`,
   'a line without a colon': `${ok}nonsense\r\ncontent-length: 2\r\n\r\nok`,
+  'a name with a space in it': `${ok}x y: 1\r\ncontent-length: 2\r\n\r\nok`,
+  'a line feed alone within a header': `${ok}x: a\ncontent-length: 9\r\ncontent-length: 2\r\n\r\nok`,
+  'a carriage return alone within a header': `${ok}x: a\rb\r\ncontent-length: 2\r\n\r\nok`,
+  'a zero byte within a header': `${ok}x: a\0b\r\ncontent-length: 2\r\n\r\nok`,
+  'a length that is a list': `${ok}content-length: 2, 2\r\n\r\nok`,
   'a status that is none': 'HTTP/1.1 2000 OK\r\ncontent-length: 2\r\n\r\nok',
 };
 /** A broken frame is told after the head, so that a reader may have seen some of the body. */
@@ -218,6 +224,30 @@ test('what comes in the same packet after an answer is nobody’s answer', async
     socket.write(`${ok}content-length: 2\r\n\r\nok${more}`);
   };
   for (let i = 0; i < 3; i++) expect(await heard(pooled)).toMatchObject({ text: 'ok' });
+});
+
+test('a connection whose reader lagged behind to the end of an answer is read again for the next', async () => {
+  const alone = createPooledTransport();
+  const size = 100_000; // more than is held for a reader before its socket is paused
+  script = (socket) => socket.write(`${ok}content-length: ${size}\r\n\r\n${'x'.repeat(size)}`);
+  for (let round = 0; round < 3; round++) {
+    const { body } = await alone.send(post(), { signal: AbortSignal.timeout(10_000) });
+    await new Promise((resolve) => setTimeout(resolve, 50)); // all of it has come
+    let read = 0;
+    for await (const piece of body) read += piece.length;
+    expect(read).toBe(size);
+  }
+  await alone.close?.();
+});
+
+test('interim answers without number are passed over', async () => {
+  script = (socket) => socket.write(`${'HTTP/1.1 103\r\n\r\n'.repeat(4000)}${ok}content-length: 2\r\n\r\nok`);
+  expect(await heard(pooled)).toMatchObject({ status: 200, text: 'ok' });
+});
+
+test('a header that goes on in the next line is one line', async () => {
+  script = (socket) => socket.write(`${ok}x-a: one\r\n\t two\r\ncontent-length: 2\r\n\r\nok`);
+  expect(await heard(pooled)).toMatchObject({ headers: { 'x-a': 'one two' }, text: 'ok' });
 });
 
 test('connections are used again, one request at a time', async () => {

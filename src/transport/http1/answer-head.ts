@@ -13,8 +13,9 @@ export interface AnswerHead {
   headers(): Record<string, string>;
 }
 
-const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?:[ \r]|$)/;
-const isName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?(?=\r\n|$)/;
+/** All lines after the first: a name, a colon, and no control character but the tab. */
+const fieldLines = /^(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)*$/;
 
 /** Reads a head without its last blank line; one character a byte. Throws where it can be understood in two ways. */
 export function readHead(text: string): AnswerHead {
@@ -35,6 +36,7 @@ class ParsedHead implements AnswerHead {
   constructor(text: string) {
     const first = statusLine.exec(text);
     if (!first) throw badHead('its first line');
+    if (!fieldLines.test(text.slice(first[0].length))) throw badHead('a line of its headers');
     this.#text = text;
     this.status = Number(first[2]);
     this.keepsAlive = first[1] === '1';
@@ -70,7 +72,6 @@ class ParsedHead implements AnswerHead {
     eachLine(text, (start, colon, end) => {
       const name = text.slice(start, colon).toLowerCase();
       const value = valueIn(text, colon, end);
-      if (!isName.test(name)) throw badHead('the name of a header');
       headers[name] = Object.hasOwn(headers, name) ? `${headers[name]}, ${value}` : value;
     });
     return headers;
@@ -98,14 +99,13 @@ class ParsedHead implements AnswerHead {
   }
 }
 
-/** Goes through the lines after the first. Throws for one that has no name. */
+/** Goes through the lines after the first, each of which has a name. */
 function eachLine(text: string, see: (start: number, colon: number, end: number) => void): void {
   for (let before = text.indexOf('\r\n'); before >= 0; ) {
     const start = before + 2;
     const next = text.indexOf('\r\n', start);
     const end = next < 0 ? text.length : next;
     const colon = text.indexOf(':', start);
-    if (colon <= start || colon > end || isBlank(text.charCodeAt(colon - 1))) throw badHead('a line without a name');
     see(start, colon, end);
     before = next;
   }

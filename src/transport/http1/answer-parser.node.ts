@@ -63,7 +63,7 @@ export class AnswerParser {
   /** Gives how many of the bytes belong to the answer. They may be moved. Throws where they are no answer. */
   push(bytes: Buffer): number {
     let at = 0;
-    if (this.#step === 'head') at = this.#takeHead(bytes);
+    while (this.#step === 'head' && at < bytes.length) at += this.#takeHead(at === 0 ? bytes : bytes.subarray(at));
     if (at >= bytes.length) return at;
     if (this.#step === 'body') return this.#takeBody(bytes, at);
     if (this.#step === 'body-to-close') {
@@ -79,6 +79,7 @@ export class AnswerParser {
     else if (this.#step !== 'over') throw new Error('the connection ended before the answer');
   }
 
+  /** Of an interim answer (1xx) nothing is left: the real one follows. */
   #takeHead(bytes: Buffer): number {
     const heldBytes = this.#held?.length ?? 0;
     const all = this.#held ? Buffer.concat([this.#held, bytes]) : bytes;
@@ -90,11 +91,9 @@ export class AnswerParser {
     }
     this.#held = undefined;
     const head = readHead(all.toString('latin1', 0, end));
-    const taken = end + 4 - heldBytes;
+    if (head.status === 101) throw notHttp('another protocol');
     if (head.status >= 200) this.#begin(head);
-    else if (head.status === 101) throw notHttp('another protocol');
-    else if (taken < bytes.length) return taken + this.push(bytes.subarray(taken)); // an interim answer: the real one follows
-    return taken;
+    return end + 4 - heldBytes;
   }
 
   #begin(head: AnswerHead): void {

@@ -119,6 +119,7 @@ export class Connection {
     this.#exchange = undefined;
     const { reusable, idleMs } = parser;
     if (settled && reusable && clean && this.usable && this.#socket.writableLength === 0) {
+      if (this.#socket.isPaused()) this.#socket.resume(); // by a reader that lags behind an answer that is all here
       this.#options.onRest(this, idleMs);
     } else this.close();
   }
