@@ -2,14 +2,14 @@
  * What does the gateway add to an upstream call? Targets run interleaved, round by round, in front of the same mock:
  * direct, a bare node:http relay (the floor), Tidegate as it comes, without metrics and with a filter, and where they are
  * at hand Portkey (TIDEGATE_BENCH_PORTKEY names its start-server.js) and LiteLLM (TIDEGATE_BENCH_LITELLM names the
- * `litellm` of an environment with `litellm[proxy]`). `--only relay,tidegate,"two workers"` shows what a second process
- * brings, where there are cores for it beside load and mock. A start is the time from spawn to the first connection.
+ * `litellm` of an environment with `litellm[proxy]`). A start is the time from spawn to the first connection.
  * Run: node bench/run.mjs overhead [--rounds 3] [--seconds 1.5] [--only relay,tidegate] [--save]
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
-import { type Exchange, median, openConnection, percentile } from './overhead/client.ts';
+import { median, percentile } from './overhead/client.ts';
+import { body, closedLoop, openLoop, paced } from './overhead/loads.ts';
 import { startMock } from './overhead/mock.ts';
 import { startRelay } from './overhead/relay.ts';
 import { cpuSeconds, startTargets, type Target } from './overhead/targets.ts';
@@ -103,110 +103,6 @@ const emptyRow = (): Row => ({
   gapP99: [],
   failures: 0,
 });
-
-const body = (model: string, stream: boolean) =>
-  JSON.stringify({
-    model,
-    ...(stream ? { stream: true } : {}),
-    messages: [
-      { role: 'system', content: 'You are a helpful assistant.' },
-      { role: 'user', content: 'Tell me about the tide. '.repeat(10) },
-    ],
-  });
-
-function requestOf(target: Target, text: string): Buffer {
-  const headers = Object.entries(target.headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  return Buffer.from(
-    `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:${target.port}\r\ncontent-type: application/json\r\n${headers.join('')}content-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
-  );
-}
-
-/** So many connections, each sending its next request when the last is answered. */
-async function closedLoop(target: Target, text: string, connections: number, ms: number) {
-  const request = requestOf(target, text);
-  const start = performance.now();
-  let done = 0;
-  let failed = 0;
-  const worker = async () => {
-    const connection = openConnection(target.port);
-    while (performance.now() - start < ms) {
-      if ((await connection.send(request)).ok) done++;
-      else if (++failed > 50) break;
-    }
-    connection.close();
-  };
-  await Promise.all(Array.from({ length: connections }, worker));
-  return { done, failed, perSecond: (done * 1000) / (performance.now() - start) };
-}
-
-/** How coarse a timer of one millisecond is. */
-const tickMs = 1.5;
-
-/**
- * So many requests a second whatever the answers take: those due are sent at each tick and each answer. Times count from
- * there, and what the generator was late by more than its tick is added. It sleeps between: spinning to the due moment
- * takes a whole core from what is measured.
- */
-async function openLoop(target: Target, text: string, rate: number, ms: number) {
-  const request = requestOf(target, text);
-  const free = Array.from({ length: 64 }, () => openConnection(target.port));
-  const all = [...free];
-  const running: Promise<void>[] = [];
-  const totals: number[] = [];
-  const firsts: number[] = [];
-  let failed = 0;
-  let sent = 0;
-  const start = performance.now();
-  const take = (exchange: Exchange, lateMs: number) => {
-    if (!exchange.ok) failed++;
-    else {
-      totals.push(exchange.totalMs + lateMs);
-      firsts.push(exchange.firstMs + lateMs);
-    }
-  };
-  const sendDue = () => {
-    const elapsedMs = performance.now() - start;
-    for (; elapsedMs < ms && sent < (elapsedMs / 1000) * rate; sent++) {
-      const connection = free.pop() ?? openConnection(target.port);
-      if (!all.includes(connection)) all.push(connection);
-      const lateMs = Math.max(0, elapsedMs - (sent / rate) * 1000 - tickMs);
-      running.push(
-        connection.send(request).then((exchange) => {
-          take(exchange, lateMs);
-          free.push(connection);
-          sendDue();
-        }),
-      );
-    }
-  };
-  while (performance.now() - start < ms) {
-    sendDue();
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-  await Promise.all(running);
-  for (const connection of all) connection.close();
-  return { totals, firsts, failed };
-}
-
-/** Streams of 40 events, one every 50 ms: how late does each arrive, measured from the stream's own beat? */
-async function paced(target: Target, streams: number) {
-  const request = requestOf(target, body('paced-40-50', true));
-  const lags: number[] = [];
-  let failed = 0;
-  const one = async (index: number) => {
-    await new Promise((resolve) => setTimeout(resolve, (index * 1000) / streams));
-    const connection = openConnection(target.port);
-    const arrivals: number[] = [];
-    const { ok } = await connection.send(request, (now) => arrivals.push(now));
-    connection.close();
-    if (!ok) failed++;
-    for (let at = 1; at < arrivals.length; at++) {
-      lags.push(Math.max(0, (arrivals[at] ?? 0) - (arrivals[at - 1] ?? 0) - 50));
-    }
-  };
-  await Promise.all(Array.from({ length: streams }, (_, index) => one(index)));
-  return { lags, failed };
-}
 
 interface Conditions {
   readonly rounds: number;

@@ -88,7 +88,9 @@ const settings: Readonly<Record<string, Setting>> = {
   tidegate: {},
   'without metrics': { file: 'observability: { metrics: { enabled: false } }' },
   'with a filter': { file: 'filters: { secrets: { kind: patterns, preset: secrets } }', model: ', filters: [secrets]' },
-  'two workers': { args: ['--workers', '2'], asked: true },
+  '1 worker': { args: ['--workers', '1'], asked: true },
+  '2 workers': { args: ['--workers', '2'], asked: true },
+  '3 workers': { args: ['--workers', '3'], asked: true },
 };
 
 interface Setting {
@@ -189,15 +191,18 @@ export function cpuSeconds(pid: number | undefined): number {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
-    return children.reduce(
-      (sum, child) => sum + cpuSeconds(Number(child)),
+    return childrenOf(pid).reduce(
+      (sum, child) => sum + cpuSeconds(child),
       (Number(fields[11]) + Number(fields[12])) / 100,
     );
   } catch {
     return Number.NaN;
   }
 }
+
+/** Ids of the processes it started (Linux). */
+export const childrenOf = (pid: number | undefined): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
 
 export function residentMiB(pid: number | undefined): number {
   try {
