@@ -59,7 +59,7 @@ export function googleTokens(
 ): () => Promise<Token> {
   const account = parseAccount(credentials);
   return async () => {
-    const { importPKCS8, SignJWT } = await import('jose');
+    const { importPKCS8, SignJWT } = await import('./jose.ts');
     const key = await importPKCS8(account.private_key, 'RS256').catch((error: unknown) => {
       throw new GatewayError('upstream_unauthorized', 'The service account’s private key cannot be read.', {
         cause: error,

@@ -10,21 +10,28 @@ export interface FoldedSymbol {
   readonly noEnd: boolean;
 }
 
-const invisible = /^\p{Default_Ignorable_Code_Point}$/u;
-const whitespace = /^\s$/u;
-const word = /^[\p{L}\p{M}\p{N}_]$/u;
-/** Scripts written without spaces: a word boundary would hide every word in them. */
-const unspaced = /^[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Thai}\p{scx=Lao}\p{scx=Khmer}\p{scx=Myanmar}]$/u;
 const sharp: Readonly<Record<string, string>> = { ß: 'ss', ẞ: 'SS' };
+
+// Unicode classes stand inside functions: V8 makes their tables when a text needs them, not as a gateway starts.
+function isInvisible(char: string): boolean {
+  return /^\p{Default_Ignorable_Code_Point}$/u.test(char);
+}
+
+/** Of a script written without spaces: a word boundary would hide every word in them. */
+function isUnspaced(char: string): boolean {
+  return /^[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Thai}\p{scx=Lao}\p{scx=Khmer}\p{scx=Myanmar}]$/u.test(
+    char,
+  );
+}
 
 export function symbolsOf(codePoint: number): readonly FoldedSymbol[] {
   if (codePoint < 128 || (codePoint >= 0xd800 && codePoint <= 0xdfff))
     return [{ code: codePoint, noStart: false, noEnd: false }];
   const char = String.fromCodePoint(codePoint);
-  if (invisible.test(char)) return [];
+  if (isInvisible(char)) return [];
   const canonical = [...char.normalize('NFD')].length > 1;
   const codes = [...(sharp[char] ?? char.normalize('NFKD'))]
-    .filter((piece) => !invisible.test(piece))
+    .filter((piece) => !isInvisible(piece))
     .map((piece) => piece.codePointAt(0) ?? 0);
   return codes.map((code, index) => ({
     code,
@@ -38,7 +45,7 @@ export function foldCase(code: number): number {
   if (code < 128) return code >= 65 && code <= 90 ? code + 32 : code >= 9 && code <= 13 ? 32 : code;
   if (code >= 0xd800 && code <= 0xdfff) return code;
   const char = String.fromCodePoint(code);
-  if (whitespace.test(char)) return 32;
+  if (/^\s$/u.test(char)) return 32;
   const folded = char.toUpperCase().toLowerCase();
   return [...folded].length === 1 ? (folded.codePointAt(0) ?? code) : code;
 }
@@ -48,7 +55,7 @@ export function isWord(code: number): boolean {
   if (code < 128) return /\w/.test(String.fromCharCode(code));
   if (code >= 0xd800 && code <= 0xdfff) return false;
   const char = String.fromCodePoint(code);
-  return word.test(char) && !unspaced.test(char);
+  return /^[\p{L}\p{M}\p{N}_]$/u.test(char) && !isUnspaced(char);
 }
 
 /** The symbols of a whole text as a string: what checks (Luhn, …) get to see. */

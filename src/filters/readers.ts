@@ -6,7 +6,7 @@ import type { Transport } from '../core/transport.ts';
 import { type Direction, reads } from './compile.ts';
 import type { FilterConfig } from './config.ts';
 import { injectionScore } from './injection.ts';
-import { beginningOf, type CompileSchema, compileWithZod, extractJson, problemOf } from './json-check.ts';
+import { beginningOf, type CompileSchema, compileWithoutCode, extractJson, problemOf } from './json-check.ts';
 import { type AskModel, moderationCategories, scoresOf } from './judge.ts';
 import { fromElsewhere, pass, type Reader, spoken, type Verdict } from './verdict.ts';
 import { askWebhook } from './webhook.ts';
@@ -43,7 +43,7 @@ export function readerOf(
 ): Reader | undefined {
   switch (config.kind) {
     case 'json':
-      return jsonReader(name, config, request, parts.compileSchema ?? compileWithZod);
+      return jsonReader(name, config, request, parts.compileSchema ?? compileWithoutCode);
     case 'language':
       return languageReader(name, config);
     case 'confidence':

@@ -21,7 +21,7 @@ export function createJwtVerifier(
 ): (token: string) => Promise<Caller> {
   let keys = given;
   return async (token) => {
-    const { createRemoteJWKSet, jwtVerify } = await import('jose'); // loaded by who has such tokens
+    const { createRemoteJWKSet, jwtVerify } = await import('./jose.ts'); // loaded by who has such tokens
     keys ??= createRemoteJWKSet(new URL(jwks), { timeoutDuration: 3000, cooldownDuration: rotationMs });
     try {
       const { payload } = await jwtVerify(token, keys, {

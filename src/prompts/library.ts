@@ -1,4 +1,4 @@
-import * as z from 'zod';
+import { type Schema, Validator } from '@cfworker/json-schema';
 import { GatewayError } from '../core/errors.ts';
 import type { Json } from '../core/json.ts';
 import { nearestNames } from '../core/nearest.ts';
@@ -138,12 +138,8 @@ function checkVariables(
       if (!optional) refuse(name, 'is missing');
       continue;
     }
-    const result = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]).safeParse(value); // checked when read
-    if (!result.success) {
-      const issue = result.error.issues[0];
-      const where = issue && issue.path.length > 0 ? ` at ${issue.path.join('.')}` : '';
-      refuse(name, `is wrong${where}: ${issue?.message ?? 'not valid'}`);
-    }
+    const { valid, errors } = new Validator(structuredClone(schema) as Schema, '2020-12').validate(value); // an object, by its reader
+    if (!valid) refuse(name, `is wrong: ${errors.at(-1)?.error ?? 'it does not fit its schema'}`);
     values[name] = value;
   }
   return values;

@@ -19,6 +19,29 @@ test.each([
   }
 });
 
+test.each([
+  ['fits', '{"a": {"n": 1}, "b": "x"}', 'stop'],
+  ['does not fit inside', '{"a": {"n": "x"}, "b": "x"}', 'content-filter'],
+  ['is what must not be', '{"a": {"n": 0}, "b": "x"}', 'content-filter'],
+  ['lacks what is needed then', '{"a": {"n": 1}}', 'content-filter'],
+])(
+  'the whole of JSON Schema is checked, with and without code generation: an answer that %s',
+  async (_name, text, reason) => {
+    const whole = {
+      $defs: { counted: { ...schema, not: { properties: { n: { const: 0 } } } } },
+      properties: { a: { $ref: '#/$defs/counted' } },
+      anyOf: [{ not: { required: ['a'] } }, { required: ['b'] }],
+    };
+    for (const parts of [{}, { compileSchema: createAjvCompiler() }]) {
+      const { choice } = await filtersOf({ shape: { kind: 'json', schema: whole } }, parts).answer([
+        ...said(text),
+        finish,
+      ]);
+      expect(choice?.finishReason).toBe(reason);
+    }
+  },
+);
+
 test('repair takes JSON out of the words around it', async () => {
   const { choice, decisions } = await filtersOf({ shape: { kind: 'json', schema, action: 'repair' } }).answer([
     ...said('Sure! ```json\n{"n": 1, "s": "a,}",}\n``` Done.'),
