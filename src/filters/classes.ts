@@ -17,6 +17,8 @@ export interface SymbolClasses {
   readonly all: readonly SymbolClass[];
   /** The class of a code point: ≥ 0; `invisible`; or below that, `several - index` into `sequences`. */
   of(codePoint: number): number;
+  /** The same of the first code points, which most texts are made of: negative as well for one that was not met yet. */
+  readonly common: Int32Array;
   readonly sequences: readonly (readonly number[])[];
 }
 
@@ -49,9 +51,11 @@ export function createClasses(
     return id;
   };
   const sequences: number[][] = [];
-  const pages: (Int32Array | undefined)[] = [];
+  const common = new Int32Array(256).fill(unknown);
+  const pages: (Int32Array | undefined)[] = [common];
   return {
     all,
+    common,
     sequences,
     of(codePoint) {
       let page = pages[codePoint >> 8];

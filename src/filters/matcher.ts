@@ -1,7 +1,8 @@
 import type { Automaton } from './automaton.ts';
 import { endOfText, type SymbolClass } from './classes.ts';
 import { closer, type PhraseMachine } from './phrases.ts';
-import type { Accept, Edge, State, States } from './states.ts';
+import type { States } from './states.ts';
+import { type Accept, columns, type Edge, type State } from './transitions.ts';
 
 /** Told of each match at the symbol that ends it; says whether the text ends with it. */
 export interface MatchSink {
@@ -36,7 +37,6 @@ const machineOf = (states: States, state: State = states.start): Machine => ({
 const symbolsPerEdge = 32;
 const edgesBeforeGroups = 500;
 
-const noTable = new Uint16Array(0);
 const noRing = new Int32Array(0);
 
 /**
@@ -54,9 +54,6 @@ export class Matcher {
   /** Where the last symbols start in the source; negative: no match may start there. */
   readonly #ring: Int32Array;
   readonly #boundary: number;
-  readonly #rows: number;
-  readonly #width: number;
-  readonly #table: Uint16Array;
   /** Of the phrases. */
   #node = 0;
   #lastIsWord = false;
@@ -76,36 +73,77 @@ export class Matcher {
     this.#ringMask = phrases ? 2 ** Math.ceil(Math.log2(phrases.maxDepth + 2)) - 1 : -1;
     this.#ring = phrases ? new Int32Array(this.#ringMask + 1) : noRing;
     this.#boundary = phrases?.boundary ?? 0;
-    this.#rows = phrases?.rows ?? 0;
-    this.#width = phrases?.width ?? 0;
-    this.#table = phrases?.table ?? noTable;
     this.#machines = expressions ? [machineOf(expressions)] : [];
   }
 
   /**
-   * Reads on in `text`, whose unit `from` stands at `offset` in the source, over what is no part of any match: most of
-   * most texts. Returns the first unit that it did not take.
+   * Reads [from, to) of `text`, whose unit `from` stands at `offset` in the source, as long as each unit is one symbol and
+   * no match ends: nearly all of most texts. Returns the first unit that it did not take; what that says goes to `take`.
    */
-  skim(text: string, from: number, offset: number): number {
+  run(text: string, from: number, to: number, offset: number): number {
     const machine = this.#machines[0];
-    if (this.#phrases || !machine || machine.live > 0 || this.#machines.length > 1) return from;
+    let row = machine?.state.row ?? 0;
+    let node = this.#node;
+    if (row < 0 || this.#machines.length > 1) return from;
     const { classes } = this.#automaton;
-    const { kinds } = machine;
-    let { state } = machine;
+    const { common } = classes;
+    const edges = machine?.states.transitions.cells;
+    const kinds = machine?.kinds;
+    const phrases = this.#phrases;
+    const boundary = this.#boundary;
+    let isWord = this.#lastIsWord;
+    /** The last unit before which no expression is live, and the state there. */
+    let quiet = -1;
+    let quietRow = 0;
     let at = from;
-    for (; at < text.length; at++) {
+    for (; at < to; at++) {
       const unit = text.charCodeAt(at);
       if ((unit & 0xf800) === 0xd800) break; // half of a character
-      const found = classes.of(unit);
+      const found = unit < common.length ? (common[unit] as number) : classes.of(unit);
       if (found < 0) break;
-      const edge = state.next[kinds[found] ?? -1];
-      if (edge === undefined || !edge.quiet) break;
-      state = edge.to;
+      let edge = 0;
+      if (kinds && edges) {
+        const kind = kinds[found] as number; // of a class that was met; else there is no edge
+        edge = kind < columns ? (edges[row * columns + kind] as number) : 0; // all rows are there
+        if (edge === 0) break;
+      }
+      if (phrases) {
+        const symbol = this.#classes[found] as SymbolClass; // classes come from the automaton
+        let next = node;
+        if (boundary > 0 && symbol.word !== isWord) next = quietStep(phrases, next, boundary);
+        if (next >= 0) next = quietStep(phrases, next, symbol.phraseSymbol);
+        if (next < 0) break;
+        node = next;
+        isWord = symbol.word;
+      }
+      row = edge >> 1;
+      if ((edge & 1) === 0) {
+        quiet = at + 1;
+        quietRow = row;
+      }
     }
     if (at === from) return from;
-    machine.state = state;
-    this.#symbols += at - from;
-    this.lastEnd = offset + at - from;
+    if (machine) {
+      if (quiet >= 0) {
+        machine.state = machine.states.transitions.stateIn(quietRow);
+        machine.live = 0;
+      }
+      // Where live prefixes begin is followed only behind that: few of them live to see the end of a word.
+      for (let i = Math.max(from, quiet); i < at; i++) {
+        const kind = machine.kinds[classes.of(text.charCodeAt(i))] as number; // met above, as is the edge
+        move(machine, machine.state.next[kind] as Edge, offset + i - from);
+      }
+    }
+    const count = at - from;
+    if (phrases) {
+      for (let i = Math.max(0, count - this.#ring.length); i < count; i++) {
+        this.#ring[(this.#symbols + i) & this.#ringMask] = offset + i;
+      }
+    }
+    this.#node = node;
+    this.#lastIsWord = isWord;
+    this.#symbols += count;
+    this.lastEnd = offset + count;
     return at;
   }
 
@@ -129,18 +167,12 @@ export class Matcher {
     }
     if (this.#ended) return false;
 
+    this.#symbols++;
     if (phrases) {
-      this.#ring[this.#symbols & this.#ringMask] = symbol.noStart ? ~start : start;
-      this.#symbols++;
-      const node = this.#node;
-      const known = node < this.#rows;
-      const entry = known ? (this.#table[node * this.#width + symbol.phraseSymbol] as number) : closer; // both come from there
-      if (entry < closer) this.#node = entry;
-      else {
-        this.#node = phrases.step(node, symbol.phraseSymbol);
-        if (phrases.ends[this.#node] === 1 && !symbol.noEnd) this.#foundPhrases(phrases, this.#node, end);
-      }
-    } else this.#symbols++;
+      this.#ring[(this.#symbols - 1) & this.#ringMask] = symbol.noStart ? ~start : start;
+      this.#node = phrases.step(this.#node, symbol.phraseSymbol);
+      if (phrases.ends[this.#node] === 1 && !symbol.noEnd) this.#foundPhrases(phrases, this.#node, end);
+    }
     for (let i = 0; i < machines.length; i++) {
       const machine = machines[i] as Machine; // i is in range
       const edge = machine.edge as Edge; // just set
@@ -245,6 +277,14 @@ function move(machine: Machine, { moves, to }: Edge, start: number): void {
   }
   machine.live = count;
   machine.state = to;
+}
+
+/** Where a symbol leads; -1 where patterns end there. */
+function quietStep({ table, rows, width, step, ends }: PhraseMachine, node: number, symbol: number): number {
+  const entry = node < rows ? (table[node * width + symbol] as number) : closer; // both come from there
+  if (entry < closer) return entry;
+  const next = step(node, symbol);
+  return ends[next] === 1 ? -1 : next;
 }
 
 /** From here on by groups, each where it is. */

@@ -102,14 +102,16 @@ class TextScanner implements Scanner, MatchSink, UnitSink {
     this.#automaton.expressions?.read(text.length);
     let alive = true;
     for (let at = 0; at < text.length && alive; ) {
-      const next = this.#json ? at : this.#skim(text, at);
-      if (next === at) {
+      const plain = this.#reader.plainUntil(text, at);
+      const next = plain === at ? at : this.#matcher.run(text, at, plain, this.read);
+      if (next > at) {
+        this.#invisibles = 0;
+        this.read += next - at;
+        at = next;
+      } else {
         alive = this.#reader.take(text.charCodeAt(at), this.read);
         at++;
         this.read++;
-      } else {
-        this.read += next - at;
-        at = next;
       }
     }
     return this.#emit(alive ? this.#pendingStart() : this.#endLimit);
@@ -189,14 +191,6 @@ class TextScanner implements Scanner, MatchSink, UnitSink {
     if (offset !== this.#bareEnd) return;
     this.#bareEnd = offset + 1;
     this.#drop(offset, offset + 1);
-  }
-
-  /** Reads on over what no match is in; the first unit of `text` after that. */
-  #skim(text: string, from: number): number {
-    if (this.#reader.pendingStart(this.read) < this.read) return from; // half of a character waits for the other
-    const next = this.#matcher.skim(text, from, this.read);
-    if (next > from) this.#invisibles = 0;
-    return next;
   }
 
   #source(start: number, end: number): string {

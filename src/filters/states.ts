@@ -1,44 +1,15 @@
 import type { SymbolClass } from './classes.ts';
 import { endOfText } from './classes.ts';
 import type { Instruction, Pattern, Program, Start } from './program.ts';
-
-/** An expression that ends at an edge: its start is in the register of a thread before the edge, or -1 for this symbol. */
-export interface Accept {
-  readonly pattern: number;
-  readonly register: number;
-}
-
-export interface Edge {
-  readonly to: State;
-  /** Per thread of `to`: the register of `from` it goes on from, or -1 where it starts with this symbol. */
-  readonly moves: Int32Array;
-  /** Matches that end before this symbol (a word boundary or the end showed it). */
-  readonly before: readonly Accept[] | undefined;
-  /** Matches that end with this symbol. */
-  readonly after: readonly Accept[] | undefined;
-  /** Nothing is live behind it, and nothing matched. */
-  readonly quiet: boolean;
-}
-
-/** Where all expressions are at once. Threads are ordered by their start, earliest first. */
-export interface State {
-  /** Edges built so far, by `States.kinds` of the symbol class. */
-  readonly next: (Edge | undefined)[];
-  readonly word: boolean;
-  readonly first: boolean;
-  /** What was read just before, in bits (see Context). */
-  readonly context: number;
-  /** Instructions that wait for a symbol. */
-  readonly threads: Int32Array;
-  /** The earliest thread that holds text back, or -1. */
-  readonly holdRegister: number;
-}
+import { type Accept, createTransitions, type Edge, type State, type Transitions } from './transitions.ts';
 
 /** Expressions made deterministic while text is read. */
 export interface States {
   readonly start: State;
   /** By symbol class: what it is to these expressions, which tell fewer apart than all do. Filled by `edge`. */
   readonly kinds: readonly number[];
+  /** The edges built so far, for reading on fast. */
+  readonly transitions: Transitions;
   /** The edge for a symbol class; kept, but for text that would never meet it again. */
   edge(state: State, symbolClass: number): Edge;
   /** The state of these expressions that is part of `state`, which may be of more of them. */
@@ -120,17 +91,11 @@ export function createStates(
   };
 
   let known = new Map<number, State[]>();
-  let count = 0;
+  const transitions = createTransitions();
   let symbolsRead = 0;
   let unkept = 0;
-  const forget = (): void => {
-    for (const bucket of known.values()) for (const state of bucket) state.next.length = 0; // readers under way keep their own
-    known = new Map();
-    count = 0;
-    symbolsRead = 0;
-  };
   const makeState = (word: boolean, first: boolean, context: number, threads: Int32Array): State => ({
-    ...{ next: [], word, first, context, threads },
+    ...{ row: -1, next: [], word, first, context, threads },
     holdRegister: threads.findIndex((id) => patterns[patternOf[id] as number]?.holds === true), // threads are instructions
   });
   const intern = (word: boolean, first: boolean, context: number, threads: Int32Array): State => {
@@ -144,8 +109,16 @@ export function createStates(
     const state = makeState(word, first, context, threads);
     if (bucket) bucket.push(state);
     else known.set(hash, [state]);
-    count++;
+    transitions.add(state);
     return state;
+  };
+  const forget = (): void => {
+    for (const bucket of known.values()) for (const state of bucket) state.next.length = 0; // readers under way keep their own
+    start.next.length = 0;
+    known = new Map();
+    symbolsRead = 0;
+    transitions.clear();
+    transitions.add(start);
   };
 
   // One build at a time: what it works with is made once.
@@ -240,7 +213,7 @@ export function createStates(
     return found;
   };
 
-  const build = (state: State, symbolClass: number, keep: boolean): Edge => {
+  const build = (state: State, symbolClass: number, isKept: boolean): Edge => {
     from = state;
     symbol = classes[symbolClass] as SymbolClass; // ids come from the classes
     atEnd = symbolClass === endOfText;
@@ -264,13 +237,13 @@ export function createStates(
       if (first !== undefined && symbol.members[first] === 1) context |= 1 << (2 * index);
       if (opened && symbol.members[last] === 1) context |= 2 << (2 * index);
     }
-    const make = keep ? intern : makeState;
+    const make = isKept ? intern : makeState;
     return {
       to: make(symbol.word, false, context, threads.slice(0, length)),
       moves: moves.slice(0, length),
       before: before.length > 0 ? before : undefined,
       after: after.length > 0 ? after : undefined,
-      quiet: length === 0 && before.length === 0 && after.length === 0,
+      matches: before.length > 0 || after.length > 0,
     };
   };
 
@@ -278,6 +251,7 @@ export function createStates(
   return {
     start,
     kinds,
+    transitions,
     owns,
     within: ({ word, first, context, threads: all }) => intern(word, first, context, all.filter(owns)),
     read(symbols) {
@@ -288,13 +262,16 @@ export function createStates(
         unkept--;
         return build(state, symbolClass, false);
       }
+      const { count } = transitions;
       if (count >= maxStates || count * kinds.length > maxCells) {
         // Text that comes to new states all the time is read faster without keeping them.
         if (symbolsRead < count * worthwhile) unkept = maxStates;
         forget();
       }
       const edge = build(state, symbolClass, true);
-      state.next[kindOf(symbolClass)] = edge;
+      const kind = kindOf(symbolClass);
+      state.next[kind] = edge;
+      transitions.set(state, kind, edge);
       return edge;
     },
     canJoin(symbols) {
@@ -308,7 +285,7 @@ export function createStates(
       return state.threads.length > 0;
     },
     get count() {
-      return count;
+      return transitions.count;
     },
   };
 }

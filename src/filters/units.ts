@@ -6,6 +6,8 @@ export interface UnitReader {
   settle(offset: number): boolean;
   /** Where a character that is not whole yet begins; `none` where there is none. */
   pendingStart(none: number): number;
+  /** Up to where units from `from` on stand for themselves, halves of characters aside; at least so far. */
+  plainUntil(text: string, from: number): number;
   /** Inside a string of JSON. */
   readonly inString: boolean;
 }
@@ -56,9 +58,14 @@ export class TextReader implements UnitReader {
   pendingStart(none: number): number {
     return this.#high >= 0 ? none - 1 : none;
   }
+
+  plainUntil(text: string, from: number): number {
+    return this.#high >= 0 ? from : text.length;
+  }
 }
 
 const [quote, backslash, letterU] = [34, 92, 117];
+const maxPlain = 64;
 const simpleEscapes: Readonly<Record<string, number>> = { b: 8, f: 12, n: 10, r: 13, t: 9, '"': 34, '\\': 92, '/': 47 };
 
 /** JSON: escapes in strings are decoded, and each string and value is a text of its own. */
@@ -104,6 +111,17 @@ export class JsonReader implements UnitReader {
     if (this.#high >= 0) from = Math.min(from, this.#highStart);
     if (this.#escapeStart >= 0) from = Math.min(from, this.#escapeStart);
     return from;
+  }
+
+  plainUntil(text: string, from: number): number {
+    if (!this.inString || this.#escapeStart >= 0 || this.#high >= 0) return from;
+    const most = Math.min(text.length, from + maxPlain); // what follows may be asked for again
+    let at = from;
+    for (; at < most; at++) {
+      const unit = text.charCodeAt(at);
+      if (unit === quote || unit === backslash) break;
+    }
+    return at;
   }
 
   #feedUnit(unit: number, start: number, end: number): boolean {
