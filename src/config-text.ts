@@ -116,6 +116,6 @@ function fillIn(text: string, { env, readFile }: Secrets): string {
     const value = env[key] ?? fallback;
     if (value === undefined)
       throw new Error(`the environment variable ${key} is not set; set it, or write \${${key}:-default}`);
-    return value;
+    return value.trim(); // as of a file: many a secret ends in a line break
   });
 }

@@ -214,7 +214,8 @@ export const configSchema = once(() =>
       observability: section(observabilityConfig, absent.observability),
       edge: z.lazy(edge).optional(),
     })
-    .superRefine(({ models, providers, filters }, context) => {
+    .superRefine((config, context) => {
+      const { models, providers, filters } = config;
       for (const [name, model] of Object.entries(models)) {
         for (const [index, filter] of model.filters.entries()) {
           if (Object.hasOwn(filters, filter)) continue;
@@ -225,9 +226,27 @@ export const configSchema = once(() =>
       for (const { path, message } of referenceProblems(models, Object.keys(providers))) {
         context.addIssue({ code: 'custom', path: [...path], message });
       }
+      for (const [path, model] of modelsNamedIn(config)) {
+        if (model === undefined || Object.hasOwn(models, model)) continue;
+        context.addIssue({ code: 'custom', path: [...path], message: `there is no model '${model}'` });
+      }
     })
     .describe('The configuration of Tidegate.'),
 );
+
+type NamedModel = readonly [path: readonly (string | number)[], model: string | undefined];
+type Naming = Pick<Config, 'budgets' | 'filters' | 'moderation' | 'cache' | 'observability'>;
+
+/** Public models that other sections name; those of `models` itself are looked at with their routes. */
+const modelsNamedIn = ({ budgets, filters, moderation, cache, observability }: Naming): readonly NamedModel[] => [
+  ...budgets.map(({ reroute }, index): NamedModel => [['budgets', index, 'reroute'], reroute]),
+  ...Object.entries(filters).map(
+    ([name, filter]): NamedModel => [['filters', name, 'judge'], 'judge' in filter ? filter.judge : undefined],
+  ),
+  [['moderation', 'judge'], moderation?.judge],
+  [['cache', 'embeddings'], cache.embeddings],
+  [['observability', 'quality', 'embeddings'], observability.quality.embeddings],
+];
 
 export type Config = z.infer<ReturnType<typeof configSchema>>;
 export type EngineConfig = Config['engine'];

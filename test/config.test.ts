@@ -42,6 +42,11 @@ describe('the configuration', () => {
     expect(config.server).toMatchObject({ heartbeat: 5000, maxBodyBytes: 2 * 1024 * 1024 });
   });
 
+  test('takes a secret without the line break that came with it', async () => {
+    const { providers } = await parse('providers:\n  up: { type: openai, apiKey: "${KEY}" }\n', { KEY: 'sk-1\n' });
+    expect(providers['up']).toMatchObject({ apiKey: 'sk-1' });
+  });
+
   test('takes a secret from a file, in either way of writing it', async () => {
     for (const apiKey of ['file:/run/secrets/key', '$' + '{file:/run/secrets/key}']) {
       const { providers } = await parse(`providers:\n  up: { type: openai, apiKey: "${apiKey}" }\n`);
@@ -72,6 +77,26 @@ describe('the configuration', () => {
       name: 'a target that names nothing',
       text: 'models:\n  a:\n    targets:\n      - { weight: 1 }\n',
       problem: /^line 4: .*local.*provider/,
+    },
+    {
+      name: 'a key that no header can hold',
+      text: 'providers:\n  a: { type: openai, apiKey: "sk-1\\n2" }\n',
+      problem: /^line 2: providers\.a\.apiKey: .*line breaks/,
+    },
+    {
+      name: 'a header within a header',
+      text: 'providers:\n  a: { type: openai, headers: { x-a: "1\\r\\nx-b: 2" } }\n',
+      problem: /^line 2: providers\.a\.headers\.x-a: .*line breaks/,
+    },
+    {
+      name: 'a budget that sends on to no model',
+      text: 'budgets:\n  - { name: all, usd: 1, reroute: smal }\n',
+      problem: /^line 2: budgets\.0\.reroute: there is no model 'smal'/,
+    },
+    {
+      name: 'a judge that is no model',
+      text: 'filters:\n  kind: { kind: topics, banned: [war], judge: nobody }\n',
+      problem: /^line 2: filters\.kind\.judge: there is no model 'nobody'/,
     },
     { name: 'a bad duration', text: 'server: { drain: soon }\n', problem: /500ms/ },
   ])('refuses $name with its line and field', async ({ text, problem }) => {

@@ -9,6 +9,14 @@ const baseUrl = once(() =>
   }),
 );
 
+/** A secret with a line break in it would be refused at each request, in words about the upstream. */
+const headerValue = once(() =>
+  z
+    .string()
+    .regex(/^[\t\x20-\x7e\x80-\xff]*$/, 'goes into a header, which holds no line breaks and no letters beyond Latin-1'),
+);
+const headerName = once(() => z.string().regex(/^[\w!#$%&'*+.^`|~-]+$/, 'is no name of a header'));
+
 const capabilities = once(() =>
   z
     .strictObject({
@@ -55,8 +63,8 @@ const common = once(
   () =>
     ({
       baseUrl: baseUrl().optional().describe('The address up to and without the endpoint, as in `https://host/v1`.'),
-      apiKey: z.string().optional().describe('The key: from the environment, as in \u0024{NAME}, or `file:PATH`.'),
-      headers: z.record(z.string(), z.string()).optional().describe('Further headers for every request.'),
+      apiKey: headerValue().optional().describe('The key: from the environment, as in \u0024{NAME}, or `file:PATH`.'),
+      headers: z.record(headerName(), headerValue()).optional().describe('Further headers for every request.'),
       capabilities: capabilities().optional(),
       balance: z.string().optional().describe('How replicas share the traffic; see `balance` of a model.'),
       callerKeys: z.boolean().optional().describe('Requests may bring their own key in `x-tidegate-upstream-key`.'),
