@@ -38,12 +38,31 @@ export interface History {
 
 const maxTokens = 4096;
 const maxExplained = 200;
+/** Under load, how far back the last requests reach at least. */
+const lookBackSeconds = 20;
+const leastPerSecond = 100;
 
-/** The last `size` requests in memory. Holds no prompts; tokens of answers only where the client asked for that. */
+/**
+ * The last `size` requests in memory. Where more of them end well than would fill it in `lookBackSeconds`, it keeps an even
+ * share of those: all of them would be no more than the last moment, and moving them was half of all garbage collection.
+ * Holds no prompts; tokens of answers only where the client asked for that.
+ */
 export function createHistory({ size = 2000 }: { readonly size?: number } = {}): History {
   const ring: RequestRecord[] = [];
   const explained = new Map<string, readonly ExplainedToken[]>();
   let count = 0;
+  const perSecond = Math.max(size / lookBackSeconds, leastPerSecond);
+  const mostRoom = perSecond * lookBackSeconds;
+  let room = mostRoom;
+  let lastMs = 0;
+
+  const takeRoom = (nowMs: number): boolean => {
+    room = Math.min(mostRoom, room + (Math.max(0, nowMs - lastMs) / 1000) * perSecond);
+    lastMs = nowMs;
+    if (room < 1) return false;
+    room -= 1;
+    return true;
+  };
 
   /** The newest of that id. Looked for one by one: somebody asks now and then, and an index would be kept for every request. */
   const recordOf = (...ids: readonly string[]): RequestRecord | undefined => {
@@ -58,7 +77,9 @@ export function createHistory({ size = 2000 }: { readonly size?: number } = {}):
 
   return {
     sink(record) {
-      ring[count % size] = record;
+      if (record.outcome === 'ok' && !takeRoom(record.startedMs + record.durationMs)) return;
+      // A copy: where records live long, V8 soon makes all of them among the old, those too that nobody keeps.
+      ring[count % size] = structuredClone(record);
       count++;
     },
     watch(request, { requestId, headers }) {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
 import { anonymous } from '../../src/core/run.ts';
+import { createHistory } from '../../src/observability/history.ts';
 import { createMovingQuantiles } from '../../src/observability/quantiles.ts';
 import { decodeSse } from '../../src/wire/sse.ts';
 import { adminApp, post } from './admin-app.ts';
@@ -85,6 +86,23 @@ test('only an admin sees other people’s requests', async () => {
     role: 'caller',
     version: '1.2.3',
   });
+});
+
+test('under load an even share of what went well is kept, and all that failed', async () => {
+  const { gateway, history: first } = adminApp({ providers: [scripted('up', answerOf('a'))] });
+  await drain((await gateway.stream(ask(), contextOf({}))).events);
+  const [answered] = first.find({});
+  const history = createHistory({ size: 2000 });
+  for (let startedMs = 0; answered && startedMs < 60_000; startedMs++) {
+    const outcome = startedMs % 100 === 0 ? 'timeout' : 'ok';
+    history.sink({ ...answered.record, outcome, startedMs, durationMs: 0 }); // a thousand a second
+  }
+  const found = history.find({ limit: 2000 });
+  const ages = found.map(({ record }) => 59_999 - record.startedMs);
+  expect(found.length).toBe(2000);
+  expect(Math.max(...ages)).toBeGreaterThan(15_000);
+  expect(ages.filter((ms) => ms < 1000).length).toBeGreaterThan(50);
+  expect(found.filter(({ record }) => record.outcome === 'timeout').length).toBeGreaterThan(150);
 });
 
 test('requests are found by text, model and outcome, newest first, and the oldest are forgotten', async () => {
