@@ -2,6 +2,7 @@ import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.ts';
 import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
 import { streamError } from '../../src/wire/upstream-error.ts';
+import { usageBesideCache } from '../shared/cached-usage.ts';
 import { parseEvent } from '../shared/pass-through.ts';
 import type { StreamObserver } from '../shared/see-events.ts';
 
@@ -199,19 +200,13 @@ function finishOf(reason: string): FinishReason {
   }
 }
 
-/** Anthropic counts cached tokens apart; our prompt tokens include them. */
-function usageOf(raw: JsonObject): Usage | undefined {
-  const count = (name: string) => (typeof raw[name] === 'number' ? raw[name] : undefined);
-  const [input, output] = [count('input_tokens'), count('output_tokens')];
-  if (input === undefined && output === undefined) return undefined;
-  const [read, written] = [count('cache_read_input_tokens'), count('cache_creation_input_tokens')];
-  return {
-    promptTokens: (input ?? 0) + (read ?? 0) + (written ?? 0),
-    completionTokens: output ?? 0,
-    ...(read === undefined ? {} : { cachedTokens: read }),
-    ...(written === undefined ? {} : { cacheWriteTokens: written }),
-  };
-}
+const usageOf = (raw: JsonObject): Usage | undefined =>
+  usageBesideCache(raw, {
+    input: 'input_tokens',
+    output: 'output_tokens',
+    cacheRead: 'cache_read_input_tokens',
+    cacheWritten: 'cache_creation_input_tokens',
+  });
 
 const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});

@@ -4,6 +4,7 @@ import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.
 import { isJsonObject, type JsonObject } from '../../src/core/json.ts';
 import { concatBytes } from '../../src/core/streams.ts';
 import { streamError } from '../../src/wire/upstream-error.ts';
+import { usageBesideCache } from '../shared/cached-usage.ts';
 
 const maxMessageBytes = 16 * 1024 * 1024;
 const encoder = new TextEncoder();
@@ -140,18 +141,13 @@ function finishOf(reason: string): { readonly reason: FinishReason; readonly det
   }
 }
 
-function usageOf(raw: JsonObject): Usage | undefined {
-  const count = (name: string) => (typeof raw[name] === 'number' ? raw[name] : undefined);
-  const [input, output] = [count('inputTokens'), count('outputTokens')];
-  if (input === undefined && output === undefined) return undefined;
-  const [read, written] = [count('cacheReadInputTokens'), count('cacheWriteInputTokens')];
-  return {
-    promptTokens: (input ?? 0) + (read ?? 0) + (written ?? 0),
-    completionTokens: output ?? 0,
-    ...(read === undefined ? {} : { cachedTokens: read }),
-    ...(written === undefined ? {} : { cacheWriteTokens: written }),
-  };
-}
+const usageOf = (raw: JsonObject): Usage | undefined =>
+  usageBesideCache(raw, {
+    input: 'inputTokens',
+    output: 'outputTokens',
+    cacheRead: 'cacheReadInputTokens',
+    cacheWritten: 'cacheWriteInputTokens',
+  });
 
 const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});
