@@ -248,7 +248,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
 
   const closeProviders = ({ providers }: typeof parts, but?: Provider) =>
     Promise.all([...providers.values()].flat().map((provider) => provider !== but && provider.close?.()));
-  const reload = async () => {
+  const readAgain = async () => {
     const next = await readConfig();
     const built = await build(next);
     await state.reconfigure(next);
@@ -261,6 +261,13 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     observers.log.info({ models: Object.keys(next.models), restart }, 'the configuration was read again');
     if (restart.length > 0) observers.log.warn({ restart }, 'these changed settings take effect at the next start');
     return { restart };
+  };
+  let reloading: Promise<unknown> = Promise.resolve();
+  /** One after the other, so that the file as it is last is what serves. */
+  const reload = () => {
+    const again = reloading.then(readAgain);
+    reloading = again.catch(() => {});
+    return again;
   };
   const unwatch = watch
     ? watch(() => {
