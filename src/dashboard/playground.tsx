@@ -63,7 +63,7 @@ export function Playground() {
   };
 
   const send = (prompt: string) => {
-    if (running || !prompt.trim()) return;
+    if (running || !prompt.trim() || lanes.some(({ model }) => !model)) return; // the names of models are on their way
     setText('');
     void run(lanes.map(({ model, turns }) => ({ model, turns: [...turns, { role: 'user', text: prompt }] })));
   };
@@ -99,7 +99,13 @@ export function Playground() {
                 <span class="spacer" />
                 {index === lanes.length - 1 && (
                   <>
-                    <button type="button" class="button quiet small" aria-pressed={lanes.length > 1} onClick={compare}>
+                    <button
+                      type="button"
+                      class="button quiet small"
+                      aria-pressed={lanes.length > 1}
+                      onClick={compare}
+                      disabled={models.length === 0}
+                    >
                       {lanes.length > 1 ? 'One model' : 'Compare'}
                     </button>
                     <button

@@ -41,6 +41,7 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
     return page;
   }
   const say = async (page: Page, text: string) => {
+    await page.waitForSelector('.lane option', { state: 'attached' }); // there is a model to ask
     await page.fill('[data-main-field]', text);
     await page.press('[data-main-field]', 'Enter');
   };
@@ -85,11 +86,11 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
     expect(await page.innerText('.turn.assistant .said')).toContain('Twice a day the harbour fills and empties.');
     expect(await page.innerText('.stats')).toMatch(/to first token.*tokens\/s.*28 tokens/s);
     await page.hover('.token >> nth=6');
-    expect(await page.innerText('.inspector')).toMatch(/12 %[\s\S]*␣sea[\s\S]*62 %/);
+    await expect.poll(() => page.innerText('.inspector')).toMatch(/12 %[\s\S]*␣sea[\s\S]*62 %/);
     await picture(page, 'playground');
     await page.focus('.said[role=group]');
     await page.keyboard.press('ArrowLeft');
-    expect(await page.innerText('.inspector')).toMatch(/^␣Moon\s+99 %/);
+    await expect.poll(() => page.innerText('.inspector')).toMatch(/^␣Moon\s+99 %/);
     await page.click('[aria-label="Good answer"]');
     await page.waitForSelector('text=Thanks');
   });
@@ -110,7 +111,7 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
   test('compares two models side by side, on one prompt', async () => {
     const page = await visit('playground');
     await page.click('text=Compare');
-    expect(await page.inputValue('[aria-label="Model 2"]')).toBe('chat');
+    await expect.poll(() => page.inputValue('[aria-label="Model 2"]')).toBe('chat');
     await say(page, 'Why are there tides?');
     await page.waitForFunction(() => document.querySelectorAll('.stats a').length === 2, undefined, {
       timeout: 30_000,
@@ -135,12 +136,12 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
     await page.fill('text=System prompt', 'Be brief.');
     await page.click('text=Code');
     const code = () => page.innerText('dialog pre');
-    expect(await code()).toContain(`curl ${backend.url}/v1/chat/completions`);
+    await expect.poll(code).toContain(`curl ${backend.url}/v1/chat/completions`);
     expect(await code()).toContain("What'\\''s the tide?");
     await page.click('dialog >> text=python');
-    expect(await code()).toMatch(/OpenAI\(base_url="http[\s\S]*Be brief\.[\s\S]*"stream": True/);
+    await expect.poll(code).toMatch(/OpenAI\(base_url="http[\s\S]*Be brief\.[\s\S]*"stream": True/);
     await page.click('dialog >> text=javascript');
-    expect(await code()).toContain('new OpenAI({ baseURL:');
+    await expect.poll(code).toContain('new OpenAI({ baseURL:');
     await page.keyboard.press('Escape');
     await expect.poll(() => page.locator('dialog').count()).toBe(0);
   });
@@ -159,9 +160,9 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
       undefined,
       { timeout: 20_000 },
     );
-    expect(await page.locator('.slot').count()).toBe(8);
-    expect(await page.locator('canvas').count()).toBe(4);
-    expect(await page.innerText('[aria-label=Targets]')).toContain('half-open');
+    await expect.poll(() => page.locator('.slot').count()).toBe(8);
+    await expect.poll(() => page.locator('canvas').count()).toBe(4);
+    await expect.poll(() => page.innerText('[aria-label=Targets]')).toContain('half-open');
     await page.waitForTimeout(pictures ? 6000 : 0);
     await picture(page, 'live');
     await page.click('text=Pause');
@@ -219,7 +220,7 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
     expect(await page.innerText('dialog pre')).toMatch(/^tg-\w{20,}$/);
     await page.keyboard.press('Escape');
     await page.waitForSelector('dialog', { state: 'detached' });
-    expect(await page.innerText('tbody')).toMatch(/notebook[\s\S]*caller[\s\S]*research/);
+    await expect.poll(() => page.innerText('tbody')).toMatch(/notebook[\s\S]*caller[\s\S]*research/);
     expect(await page.content()).not.toContain('tg-Ab3dxxxx');
     await picture(page, 'keys');
     await page.click('tbody >> text=Revoke');
@@ -252,14 +253,17 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
     const page = await visit('quality');
     const version = page.locator('section[aria-label="local/smollm2-135m-instruct"]');
     await version.waitFor();
-    expect(await version.innerText()).toMatch(/answers[\s\S]*failed[\s\S]*language[\s\S]*gathering/);
-    expect(await version.locator('svg[role=img]').count()).toBeGreaterThan(3);
+    await expect.poll(() => version.innerText()).toMatch(/answers[\s\S]*failed[\s\S]*language[\s\S]*gathering/);
+    await expect.poll(() => version.locator('svg[role=img]').count()).toBeGreaterThan(3);
   });
 
   test('goes everywhere by keyboard', async () => {
     const page = await visit('live');
-    await page.keyboard.press('3');
-    await page.waitForSelector('h1:text("Requests")');
+    const third = async () => {
+      await page.keyboard.press('3'); // again, as the page may not listen yet
+      return page.innerText('h1');
+    };
+    await expect.poll(third).toBe('Requests');
     await page.keyboard.press('/');
     expect(await page.evaluate(() => document.activeElement?.getAttribute('type'))).toBe('search');
     await page.keyboard.type('1');

@@ -313,7 +313,7 @@ observability: { alerts: { webhook: "${receiver.url}", every: 50ms, hold: 0s } }
     expect([await ask('free'), await ask('money')]).toEqual([200, 200]);
     room('1');
     expect(await ask('free')).toBe(200);
-    expect(await health()).toContain('lost');
+    await expect.poll(health, { timeout: 15_000 }).toContain('lost');
     expect([await ask('free'), await ask('money'), await ask('free')]).toEqual([200, 503, 200]);
     await expect.poll(alerts, { timeout: 15_000 }).toEqual([['firing', 'ledger']]);
     room('unlimited');

@@ -4,7 +4,7 @@ import { type FaultyUpstream, faultyUpstream } from '../faulty-upstream.ts';
 import { type RealGateway, realGateway, says } from './real-gateway.ts';
 
 const path = await modelPath();
-const words = (seed: number) => Array.from({ length: 60 }, (_, i) => `tide${(i * 7 + seed) % 97}`).join(' ');
+const words = (seed: number) => Array.from({ length: 20 }, (_, i) => `tide${(i * 7 + seed) % 97}`).join(' ');
 
 describe.skipIf(path === null)('the own engine under load', () => {
   let upstream: FaultyUpstream;
@@ -26,18 +26,19 @@ models:
     await upstream.close();
   });
   const target = (response: Response) => response.headers.get('x-tidegate-target');
-  const busy = (count: number, model: string, headers: Record<string, string> = {}) =>
+  /** Many short answers: some begin in time on a slow machine, and not all of them do on a fast one. */
+  const busy = (model: string, headers: Record<string, string> = {}) =>
     Promise.all(
-      Array.from({ length: count }, async (_, i) => {
+      Array.from({ length: 24 }, async (_, i) => {
         await new Promise((resolve) => setTimeout(resolve, i * 60)); // what one brings is known when the next one comes
-        const response = await it.chat(words(i), { model, max_tokens: 48 }, headers);
+        const response = await it.chat(words(i), { model, max_tokens: 24 }, headers);
         await response.text();
         return response;
       }),
     );
 
   test('what it can not begin in time goes to the lighter target, and comes back by itself', async () => {
-    const responses = await busy(12, 'm');
+    const responses = await busy('m');
     const targets = responses.map(target);
     expect(responses.every(({ status }) => status === 200)).toBe(true);
     expect(targets[0]).toMatch(/^local\//);
@@ -49,8 +50,8 @@ models:
   }, 90_000);
 
   test('with nobody else the least urgent are refused first, and served when they come back as told', async () => {
-    const running = busy(12, 'alone', { 'x-tidegate-priority': 'interactive' });
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    const running = busy('alone', { 'x-tidegate-priority': 'interactive' });
+    await new Promise((resolve) => setTimeout(resolve, 1500));
     const refused = await it.chat(words(99), { model: 'alone', max_tokens: 4 }, { 'x-tidegate-priority': 'batch' });
     const seconds = Number(refused.headers.get('retry-after'));
     expect([refused.status, seconds >= 1 && seconds < 60]).toEqual([429, true]);
