@@ -42,7 +42,8 @@ export async function writeEdgePieces() {
   mkdirSync(folder, { recursive: true });
   const names = outputFiles.map(({ path }) => basename(path));
   // Pieces before main.mjs, which imports them: a `wrangler dev` that looks meanwhile finds a whole set.
-  const inOrder = [...outputFiles].sort((a, b) => Number(/main/.test(a.path)) - Number(/main/.test(b.path)));
+  const isMain = ({ path }) => basename(path) === 'main.mjs';
+  const inOrder = [...outputFiles].sort((a, b) => Number(isMain(a)) - Number(isMain(b)));
   for (const { path, contents } of inOrder) writeIfOther(path, contents);
   for (const name of readdirSync(folder)) {
     if (!names.includes(name) && !name.endsWith('.tmp')) rmSync(join(folder, name), { force: true });

@@ -59,6 +59,7 @@ type Turn<T> =
   | { readonly joined: Promise<T> }
   | { readonly key: string; readonly fingerprint: string; readonly release: () => void };
 
+/** Answers by `Idempotency-Key`, kept in `store` for `keepMs`: the same key with the same body gets the same answer. */
 export function createIdempotency({
   store,
   digest = webDigest(),

@@ -55,6 +55,7 @@ export interface Aborter {
   abort(reason: unknown): void;
 }
 
+/** An AbortController in little: made for every request, where the platform's own costs more than all else in one. */
 export function createAborter(): Aborter {
   const signal = new PlainSignal();
   return {

@@ -27,6 +27,7 @@ export interface GatewayClaims {
 
 export const isGatewayToken = (credential: string): boolean => credential.startsWith(prefix);
 
+/** A token for one request: good once, and for a moment from `nowMs` (Unix milliseconds). */
 export async function signGatewayToken(
   secret: string,
   { tenant, nonce }: GatewayClaims,

@@ -29,6 +29,7 @@ export interface CallerLimits {
   readonly streams?: number;
 }
 
+/** Everybody, while a gateway has no keys: it then serves its own machine only, so nothing is held back. */
 export const anonymous: Caller = { id: 'anonymous', role: 'admin', tags: [], tenant: 'anonymous' };
 
 /** Everything about one request that is not its content. Made by http, only read afterwards. */
@@ -52,6 +53,7 @@ export interface RequestContext {
   readonly after?: ((work: Promise<unknown>) => void) | undefined;
 }
 
+/** How the response cache took part: `bypass` where it was not asked, `coalesced` with an equal request under way. */
 export type CacheStatus = 'hit' | 'miss' | 'bypass' | 'coalesced' | 'stale';
 
 /** One call of one target, as it ended up to the first event. */

@@ -222,6 +222,7 @@ export async function collect(events: AsyncIterable<CompletionEvent>): Promise<C
   return collector.result();
 }
 
+/** All of them as one; a single piece is given as it is, not copied. */
 export function concatBytes(pieces: readonly Uint8Array[]): Uint8Array {
   if (pieces.length === 1 && pieces[0]) return pieces[0];
   let length = 0;

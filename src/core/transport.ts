@@ -18,6 +18,7 @@ export interface TransportRequest {
 /** Lower-case names and values, or both in one list `[name, value, name, value, …]`, which is cheaper to make and to send. */
 export type RequestHeaders = Readonly<Record<string, string>> | readonly string[];
 
+/** Either form as a record. */
 export function headersByName(headers: RequestHeaders): Readonly<Record<string, string>> {
   if (!isHeaderList(headers)) return headers;
   const byName: Record<string, string> = {};

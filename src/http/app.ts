@@ -30,6 +30,7 @@ function routes(deps: AppDeps): readonly RouteEntry[] {
 
 export type App = Hono<AppEnv> & { readonly direct: DirectRoutes };
 
+/** All routes with their errors; `direct` are those that node:http may call without a `Request`. */
 export function createApp(given: AppDeps): App {
   const deps = { ...given, streams: given.streams ?? createStreamLogs() };
   const app = new Hono<AppEnv>({ getPath: plainPath, router: new TrieRouter() });

@@ -34,10 +34,12 @@ interface Priced {
   readonly model: string;
 }
 
+/** What a use costs in US dollars; undefined where no price is known. */
 export type PriceCatalogue = (providerId: string | undefined, model: string, usage: Usage) => number | undefined;
 
 const joulesPerKwh = 3.6e6;
 
+/** Prices of targets, in US dollars. */
 export function createPrices({ overrides = {}, catalogue, providerId, usdPerKwh = 0 }: PriceOptions = {}): Prices {
   const units = new Map<string, { prompt: number; completion: number }>();
   const priced = new Map<string, Priced>();

@@ -82,6 +82,7 @@ export function rulesOf(model: RoutedModel): RouteRules {
   );
 }
 
+/** Routing over these models; `replace` puts others in their place while answers under way end as they began. */
 export function createRouting(
   models: readonly RoutedModel[],
   clock: Clock = systemClock,
