@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { ApiError } from './api.ts';
 
 export function Page({
@@ -98,7 +98,8 @@ export function Dialog({
   children: ComponentChildren;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Before it can be seen or asked for a key: an Escape that comes first would be nobody's.
+  useLayoutEffect(() => {
     dialog.current?.showModal();
   }, []);
   return (
