@@ -53,11 +53,14 @@ const withAlias = (entry: RouteEntry): readonly RouteEntry[] => {
   return path.startsWith('/v1/') ? [entry, [method, path.slice('/v1'.length), handler]] : [entry];
 };
 
-/** People's base URLs end in a slash, or don't: `//` means `/`, and one at the end means nothing. */
+/** People's base URLs end in a slash, or don't, and in a `/v1` that the client adds too: `//` means `/`, `/v1/v1` is `/v1`. */
 function plainPath(request: Request): string {
   const path = getPath(request);
-  if (path.length < 2 || (!path.includes('//') && !path.endsWith('/'))) return path;
-  return path.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '');
+  if (path.length < 2 || (!path.includes('//') && !path.endsWith('/') && !path.startsWith('/v1/v1/'))) return path;
+  return path
+    .replace(/\/{2,}/g, '/')
+    .replace(/(?<=.)\/$/, '')
+    .replace(/^\/v1(?=\/v1\/)/, '');
 }
 
 function unknownUrl(c: AppContext): GatewayError {

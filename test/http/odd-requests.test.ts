@@ -55,17 +55,26 @@ test.each([
   expect([response.status, ((await response.json()) as Answer).error.code]).toEqual([status, code]);
 });
 
-test.each(['/v1/chat/completions/', '/v1//chat/completions', '//v1/chat/completions', '/chat/completions/'])(
-  '%s is the same address with another slash',
-  async (path) => {
-    expect((await send(text, {}, path)).status).toBe(200);
-  },
-);
+test.each([
+  '/v1/chat/completions/',
+  '/v1//chat/completions',
+  '//v1/chat/completions',
+  '/chat/completions/',
+  '/v1/v1/chat/completions',
+  '/v1//v1/chat/completions/',
+])('%s is the same address with another slash', async (path) => {
+  expect((await send(text, {}, path)).status).toBe(200);
+});
 
 test('a key for one endpoint opens no other by a further slash', async () => {
   const policy = openPolicy({ ...anonymous, endpoints: ['/v1/embeddings'] });
   const app = appWith(scripted(['Hello']), { policy });
-  for (const path of ['/v1/chat/completions', '/v1/chat/completions/', '/v1//chat/completions', '/chat/completions']) {
+  for (const path of [
+    '/v1/chat/completions',
+    '/v1//chat/completions/',
+    '/v1/v1/chat/completions',
+    '/chat/completions',
+  ]) {
     expect((await post(app, path, hello)).status).toBe(403);
   }
 });
