@@ -1,13 +1,8 @@
 import packageJson from '../../package.json' with { type: 'json' };
 import { memoryObjects } from '../core/objects.ts';
-import { anthropicMessages } from '../wire/anthropic/format.ts';
-import { ollamaChat, ollamaGenerate } from '../wire/ollama/format.ts';
-import { createBatchRunner } from './batch-runner.ts';
-import type { AppDeps, RouteEntry } from './deps.ts';
-import { generation } from './generation.ts';
+import { once } from '../core/once.ts';
+import type { AppDeps, Handler, RouteEntry } from './deps.ts';
 import { resumeStream } from './resume.ts';
-import { countMessageTokens } from './routes/anthropic.ts';
-import { cancelBatch, createBatch, getBatch, listBatches } from './routes/batches.ts';
 import {
   chatCompletions,
   deleteStoredChat,
@@ -16,42 +11,7 @@ import {
   listStoredMessages,
   updateStoredChat,
 } from './routes/chat.ts';
-import { compactResponse } from './routes/compact.ts';
-import { completions } from './routes/completions.ts';
-import {
-  addConversationItems,
-  createConversation,
-  deleteConversation,
-  deleteConversationItem,
-  getConversation,
-  getConversationItem,
-  listConversationItems,
-  updateConversation,
-} from './routes/conversations.ts';
 import { docs, openApi } from './routes/docs.ts';
-import { deleteFile, getFile, getFileContent, listFiles, uploadFile } from './routes/files.ts';
-import { forward } from './routes/forward.ts';
-import { infill } from './routes/infill.ts';
-import { controlModel } from './routes/model-control.ts';
-import {
-  ollamaEmbed,
-  ollamaGeneration,
-  ollamaPull,
-  ollamaRefusal,
-  ollamaRunning,
-  ollamaShow,
-  ollamaTags,
-  ollamaVersion,
-} from './routes/ollama.ts';
-import {
-  cancelResponse,
-  countInputTokens,
-  createResponse,
-  deleteResponse,
-  getResponse,
-  listInputItems,
-} from './routes/responses.ts';
-import { applyTemplate, detokenize, embeddings, moderations, rerank, tokenize } from './routes/whole-calls.ts';
 import { createStreamLogs } from './stream-log.ts';
 
 /** Endpoints that are passed on as they are. */
@@ -72,11 +32,19 @@ const ollamaOnly = [
   ['POST', '/api/push', 'Models are not pushed to a registry from here.'],
 ] as const;
 
+const otherRoutes = once(() => import('./other-routes.ts'));
+
+/** A route that is loaded when it is first asked for: most clients speak one dialect, and all others would be read at every start. */
+function late(build: (routes: Awaited<ReturnType<typeof otherRoutes>>) => Handler | Promise<Handler>): Handler {
+  const handler = once(async () => build(await otherRoutes()));
+  return async (c) => (await handler())(c);
+}
+
 /** The API surface besides models: every dialect, what is kept, whole calls, the engine's own. */
 export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
   const { describeModel, pullModel, objects = memoryObjects(), streams = createStreamLogs() } = app;
   const deps = { ...app, objects, streams };
-  const batches = app.batches ?? createBatchRunner(deps);
+  const batches = once(async () => app.batches ?? (await otherRoutes()).createBatchRunner(deps));
   return [
     ['POST', '/v1/chat/completions', chatCompletions(deps, objects)],
     ['GET', '/v1/chat/completions', listStoredChats(deps, objects)],
@@ -84,54 +52,54 @@ export function apiRoutes(app: AppDeps): readonly RouteEntry[] {
     ['POST', '/v1/chat/completions/:id', updateStoredChat(deps, objects)],
     ['DELETE', '/v1/chat/completions/:id', deleteStoredChat(deps, objects)],
     ['GET', '/v1/chat/completions/:id/messages', listStoredMessages(deps, objects)],
-    ['POST', '/v1/files', uploadFile(deps, objects)],
-    ['GET', '/v1/files', listFiles(deps, objects)],
-    ['GET', '/v1/files/:id', getFile(deps, objects)],
-    ['GET', '/v1/files/:id/content', getFileContent(deps, objects)],
-    ['DELETE', '/v1/files/:id', deleteFile(deps, objects)],
-    ['POST', '/v1/batches', createBatch(deps, objects, batches)],
-    ['GET', '/v1/batches', listBatches(deps, objects)],
-    ['GET', '/v1/batches/:id', getBatch(deps, objects)],
-    ['POST', '/v1/batches/:id/cancel', cancelBatch(deps, objects, batches)],
-    ['POST', '/v1/responses', createResponse(deps)],
-    ['POST', '/v1/responses/input_tokens', countInputTokens(deps)],
-    ['POST', '/v1/responses/compact', compactResponse(deps)],
-    ['GET', '/v1/responses/:id', getResponse(deps)],
-    ['DELETE', '/v1/responses/:id', deleteResponse(deps)],
-    ['POST', '/v1/responses/:id/cancel', cancelResponse(deps)],
-    ['GET', '/v1/responses/:id/input_items', listInputItems(deps)],
-    ['POST', '/v1/conversations', createConversation(deps, objects)],
-    ['GET', '/v1/conversations/:id', getConversation(deps, objects)],
-    ['POST', '/v1/conversations/:id', updateConversation(deps, objects)],
-    ['DELETE', '/v1/conversations/:id', deleteConversation(deps, objects)],
-    ['GET', '/v1/conversations/:id/items', listConversationItems(deps, objects)],
-    ['POST', '/v1/conversations/:id/items', addConversationItems(deps, objects)],
-    ['GET', '/v1/conversations/:id/items/:item', getConversationItem(deps, objects)],
-    ['DELETE', '/v1/conversations/:id/items/:item', deleteConversationItem(deps, objects)],
+    ['POST', '/v1/files', late((r) => r.uploadFile(deps, objects))],
+    ['GET', '/v1/files', late((r) => r.listFiles(deps, objects))],
+    ['GET', '/v1/files/:id', late((r) => r.getFile(deps, objects))],
+    ['GET', '/v1/files/:id/content', late((r) => r.getFileContent(deps, objects))],
+    ['DELETE', '/v1/files/:id', late((r) => r.deleteFile(deps, objects))],
+    ['POST', '/v1/batches', late(async (r) => r.createBatch(deps, objects, await batches()))],
+    ['GET', '/v1/batches', late((r) => r.listBatches(deps, objects))],
+    ['GET', '/v1/batches/:id', late((r) => r.getBatch(deps, objects))],
+    ['POST', '/v1/batches/:id/cancel', late(async (r) => r.cancelBatch(deps, objects, await batches()))],
+    ['POST', '/v1/responses', late((r) => r.createResponse(deps))],
+    ['POST', '/v1/responses/input_tokens', late((r) => r.countInputTokens(deps))],
+    ['POST', '/v1/responses/compact', late((r) => r.compactResponse(deps))],
+    ['GET', '/v1/responses/:id', late((r) => r.getResponse(deps))],
+    ['DELETE', '/v1/responses/:id', late((r) => r.deleteResponse(deps))],
+    ['POST', '/v1/responses/:id/cancel', late((r) => r.cancelResponse(deps))],
+    ['GET', '/v1/responses/:id/input_items', late((r) => r.listInputItems(deps))],
+    ['POST', '/v1/conversations', late((r) => r.createConversation(deps, objects))],
+    ['GET', '/v1/conversations/:id', late((r) => r.getConversation(deps, objects))],
+    ['POST', '/v1/conversations/:id', late((r) => r.updateConversation(deps, objects))],
+    ['DELETE', '/v1/conversations/:id', late((r) => r.deleteConversation(deps, objects))],
+    ['GET', '/v1/conversations/:id/items', late((r) => r.listConversationItems(deps, objects))],
+    ['POST', '/v1/conversations/:id/items', late((r) => r.addConversationItems(deps, objects))],
+    ['GET', '/v1/conversations/:id/items/:item', late((r) => r.getConversationItem(deps, objects))],
+    ['DELETE', '/v1/conversations/:id/items/:item', late((r) => r.deleteConversationItem(deps, objects))],
     ['GET', '/v1/streams/:id', resumeStream(deps, streams)],
-    ['POST', '/v1/completions', completions(deps)],
-    ['POST', '/v1/embeddings', embeddings(deps)],
-    ['POST', '/v1/moderations', moderations(deps)],
-    ['POST', '/v1/rerank', rerank(deps)],
-    ['POST', '/v1/messages', generation(deps, anthropicMessages)],
-    ['POST', '/v1/messages/count_tokens', countMessageTokens(deps)],
-    ['POST', '/api/chat', ollamaGeneration(deps, ollamaChat, app.modelControl)],
-    ['POST', '/api/generate', ollamaGeneration(deps, ollamaGenerate, app.modelControl)],
-    ['GET', '/api/tags', ollamaTags(deps, describeModel)],
-    ['GET', '/api/ps', ollamaRunning(deps, describeModel)],
-    ['POST', '/api/show', ollamaShow(deps, describeModel)],
-    ['POST', '/api/embed', ollamaEmbed(deps, false)],
-    ['POST', '/api/embeddings', ollamaEmbed(deps, true)],
-    ['POST', '/api/pull', ollamaPull(deps, pullModel)],
-    ['GET', '/api/version', ollamaVersion(deps)],
-    ...ollamaOnly.map(([method, path, what]): RouteEntry => [method, path, ollamaRefusal(deps, what)]),
-    ['POST', '/v1/models/load', controlModel(deps, app.modelControl, 'load')],
-    ['POST', '/v1/models/unload', controlModel(deps, app.modelControl, 'unload')],
-    ...forwarded.map((path): RouteEntry => ['POST', `/v1${path}`, forward(deps, path)]),
-    ['POST', '/infill', infill(deps)],
-    ['POST', '/tokenize', tokenize(deps)],
-    ['POST', '/detokenize', detokenize(deps)],
-    ['POST', '/apply-template', applyTemplate(deps)],
+    ['POST', '/v1/completions', late((r) => r.completions(deps))],
+    ['POST', '/v1/embeddings', late((r) => r.embeddings(deps))],
+    ['POST', '/v1/moderations', late((r) => r.moderations(deps))],
+    ['POST', '/v1/rerank', late((r) => r.rerank(deps))],
+    ['POST', '/v1/messages', late((r) => r.messages(deps))],
+    ['POST', '/v1/messages/count_tokens', late((r) => r.countMessageTokens(deps))],
+    ['POST', '/api/chat', late((r) => r.ollamaGeneration(deps, 'chat', app.modelControl))],
+    ['POST', '/api/generate', late((r) => r.ollamaGeneration(deps, 'generate', app.modelControl))],
+    ['GET', '/api/tags', late((r) => r.ollamaTags(deps, describeModel))],
+    ['GET', '/api/ps', late((r) => r.ollamaRunning(deps, describeModel))],
+    ['POST', '/api/show', late((r) => r.ollamaShow(deps, describeModel))],
+    ['POST', '/api/embed', late((r) => r.ollamaEmbed(deps, false))],
+    ['POST', '/api/embeddings', late((r) => r.ollamaEmbed(deps, true))],
+    ['POST', '/api/pull', late((r) => r.ollamaPull(deps, pullModel))],
+    ['GET', '/api/version', late((r) => r.ollamaVersion(deps))],
+    ...ollamaOnly.map(([method, path, what]): RouteEntry => [method, path, late((r) => r.ollamaRefusal(deps, what))]),
+    ['POST', '/v1/models/load', late((r) => r.controlModel(deps, app.modelControl, 'load'))],
+    ['POST', '/v1/models/unload', late((r) => r.controlModel(deps, app.modelControl, 'unload'))],
+    ...forwarded.map((path): RouteEntry => ['POST', `/v1${path}`, late((r) => r.forward(deps, path))]),
+    ['POST', '/infill', late((r) => r.infill(deps))],
+    ['POST', '/tokenize', late((r) => r.tokenize(deps))],
+    ['POST', '/detokenize', late((r) => r.detokenize(deps))],
+    ['POST', '/apply-template', late((r) => r.applyTemplate(deps))],
     ['GET', '/openapi.json', openApi(deps, packageJson.version)],
     ['GET', '/docs', docs(deps)],
     ['GET', '/docs/:file', docs(deps, app.docsAsset)],

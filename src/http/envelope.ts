@@ -1,5 +1,5 @@
-import { encodeMessageError } from '../wire/anthropic/encode.ts';
-import { encodeOllamaError } from '../wire/ollama/encode.ts';
+import { encodeMessageError } from '../wire/anthropic/errors.ts';
+import { encodeOllamaError } from '../wire/ollama/errors.ts';
 import { encodeError } from '../wire/openai/errors.ts';
 import type { ErrorBody } from './endpoint.ts';
 import { type AppContext, headersOf } from './env.ts';

@@ -1,10 +1,7 @@
 import packageJson from '../../package.json' with { type: 'json' };
 import { decodeDelivered } from '../../providers/delivered.ts';
-import { createProviders } from '../../providers/registry.ts';
-import { tidegate } from '../../providers/tidegate.ts';
 import type { AiBinding } from '../../providers/workers-ai.ts';
 import type { Config } from '../config.ts';
-import { parseConfig } from '../config-text.ts';
 import { systemClock } from '../core/clock.ts';
 import { memoryObjects } from '../core/objects.ts';
 import type { Provider } from '../core/provider.ts';
@@ -61,7 +58,7 @@ export async function buildEdgeGateway(text: string, name: string, options: Edge
   const { bindings, stores, transport, states, log } = options;
   const config = await readConfig(text, name, bindings);
   const probes = config.edge && createNodeProbes(config.edge.nodes, transport, states);
-  const models = await routedModels(config, providersOf(config, bindings, transport));
+  const models = await routedModels(config, await providersOf(config, bindings, transport));
   const routing = createRouting(models, undefined, {
     states,
     decodeWire: decodeDelivered,
@@ -170,6 +167,7 @@ async function readConfig(text: string, name: string, bindings: EdgeBindings): P
   const env = Object.fromEntries(
     Object.entries(bindings).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
   );
+  const { parseConfig } = await import('../config-text.ts');
   const config = await parseConfig(text, name, { env });
   const { response } = config.cache;
   if (!response) return config;
@@ -177,9 +175,14 @@ async function readConfig(text: string, name: string, bindings: EdgeBindings): P
   return { ...config, models: Object.fromEntries(models) };
 }
 
-function providersOf(config: Config, bindings: EdgeBindings, transport: Transport): Map<string, readonly Provider[]> {
+async function providersOf(
+  config: Config,
+  bindings: EdgeBindings,
+  transport: Transport,
+): Promise<Map<string, readonly Provider[]>> {
   const ai = bindings.AI === undefined ? {} : { ai: bindings.AI as AiBinding }; // bound in wrangler.toml under [ai]
   const providers = new Map<string, readonly Provider[]>();
+  const { createProviders, tidegate } = await import('./providers.ts');
   for (const [name, entry] of Object.entries(config.providers)) {
     providers.set(name, createProviders(name, entry, { transport, ...ai }));
   }

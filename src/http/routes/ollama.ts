@@ -1,9 +1,10 @@
 import { GatewayError, toGatewayError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
 import type { RequestContext } from '../../core/run.ts';
-import type { WireFormat } from '../../wire/format.ts';
 import { isLoadRequest, ollamaModel } from '../../wire/ollama/decode.ts';
-import { encodeOllamaError, ndjson } from '../../wire/ollama/encode.ts';
+import { ndjson } from '../../wire/ollama/encode.ts';
+import { encodeOllamaError } from '../../wire/ollama/errors.ts';
+import { ollamaChat, ollamaGenerate } from '../../wire/ollama/format.ts';
 import { encodeOllamaRunning, encodeOllamaShow, encodeOllamaTags } from '../../wire/ollama/models.ts';
 import { ollamaEmbedSchema, ollamaModelSchema, ollamaPullSchema } from '../../wire/ollama/schema.ts';
 import type { ModelEntry } from '../../wire/openai/models.ts';
@@ -30,14 +31,15 @@ export type PullModel = (
 /** `/api/chat` and `/api/generate`; without anything to answer they only load the model. */
 export function ollamaGeneration(
   deps: HttpDeps,
-  format: WireFormat,
+  kind: 'chat' | 'generate',
   control?: ModelControl,
 ): (c: AppContext) => Promise<Response> {
+  const format = kind === 'chat' ? ollamaChat : ollamaGenerate;
   return endpoint(deps, format.encodeError, async (c, exchange) => {
     const bytes = await readBody(c, deps.options.maxBodyBytes);
     const body = parseJsonObject(bytes);
     if (isLoadRequest(body)) {
-      exchange.json(await loaded(deps, control, body, format.dialect === 'ollama-chat', exchange.context));
+      exchange.json(await loaded(deps, control, body, kind === 'chat', exchange.context));
       return;
     }
     await answer(deps, format, format.decode(body, { bytes, headers: headersOf(c) }), exchange);

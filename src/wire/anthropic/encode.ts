@@ -1,10 +1,10 @@
-import type { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../../core/event.ts';
 import type { Json } from '../../core/json.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
 import { encodeParts } from '../openai/usage.ts';
 import { encodeNamedSse } from '../sse.ts';
+import { encodeMessageError } from './errors.ts';
 import { readSentMessage } from './sent.ts';
 
 export interface MessageAnswer {
@@ -266,35 +266,4 @@ function inputOf(text: string): Json {
     // falls through
   }
   return { input: text };
-}
-
-/** Anthropic's envelope; the type follows the status. */
-export function encodeMessageError(error: GatewayError, requestId: string) {
-  const param = error.param === null || error.message.includes(error.param) ? '' : `${error.param}: `;
-  return {
-    type: 'error',
-    error: { type: errorType(error), message: `${param}${error.message}` },
-    request_id: requestId,
-  };
-}
-
-function errorType({ kind, status }: GatewayError): string {
-  if (kind === 'budget_exceeded') return 'billing_error';
-  if (kind === 'overloaded' || status === 503) return 'overloaded_error';
-  switch (status) {
-    case 401:
-      return 'authentication_error';
-    case 403:
-      return 'permission_error';
-    case 404:
-      return 'not_found_error';
-    case 413:
-      return 'request_too_large';
-    case 429:
-      return 'rate_limit_error';
-    case 504:
-      return 'timeout_error';
-    default:
-      return status < 500 ? 'invalid_request_error' : 'api_error';
-  }
 }

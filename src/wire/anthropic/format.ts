@@ -1,7 +1,8 @@
 import type { AnswerMeta, WireFormat } from '../format.ts';
 import { encodeNamedSse, sseHeaders } from '../sse.ts';
 import { decodeMessagesRequest } from './decode.ts';
-import { createMessageEncoder, encodeMessage, encodeMessageError, type MessageAnswer } from './encode.ts';
+import { createMessageEncoder, encodeMessage, type MessageAnswer } from './encode.ts';
+import { encodeMessageError } from './errors.ts';
 
 /** `POST /v1/messages`. */
 export const anthropicMessages: WireFormat = {

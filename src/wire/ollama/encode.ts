@@ -1,4 +1,3 @@
-import type { GatewayError } from '../../core/errors.ts';
 import type { FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
 import type { Json } from '../../core/json.ts';
 import type { ToolCall } from '../../core/request.ts';
@@ -6,6 +5,7 @@ import type { Collected } from '../../core/streams.ts';
 import type { AnswerMeta, StreamEncoder } from '../format.ts';
 import { encodeLogprobs } from '../openai/encode.ts';
 import { encodeParts } from '../openai/usage.ts';
+import { encodeOllamaError } from './errors.ts';
 
 export const ndjson = 'application/x-ndjson';
 const line = (value: object): string => `${JSON.stringify(value)}\n`;
@@ -142,5 +142,3 @@ function objectOf(text: string): Json {
   }
   return text === '' ? {} : { input: text };
 }
-
-export const encodeOllamaError = (error: GatewayError) => ({ error: error.message });

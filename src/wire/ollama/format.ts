@@ -1,6 +1,7 @@
 import type { WireFormat } from '../format.ts';
 import { decodeOllamaChat, decodeOllamaGenerate } from './decode.ts';
-import { createOllamaEncoder, encodeOllama, encodeOllamaError, ndjson } from './encode.ts';
+import { createOllamaEncoder, encodeOllama, ndjson } from './encode.ts';
+import { encodeOllamaError } from './errors.ts';
 
 /** `POST /api/chat`. */
 export const ollamaChat: WireFormat = {
