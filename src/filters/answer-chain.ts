@@ -44,7 +44,8 @@ export function answerChain(
   const stages: Stage[] = [];
   if (rules) {
     const onMatch = (rule: Rule) => tally.note(rule.filter, actionOf(rule), 'output', rule.label);
-    stages.push((events, again) => filterEvents(events, rules, { ...options, onMatch, again }));
+    const { choices, jsonText, dialect } = options; // each by name: this is made for every request
+    stages.push((events, again) => filterEvents(events, rules, { choices, jsonText, dialect, onMatch, again }));
     if (rules.rejoins) stages.push((events) => filterEvents(events, blockingTwin(rules), options));
   }
   const patterns = stages.length;

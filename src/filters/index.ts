@@ -9,7 +9,7 @@ import { type Direction, reads, rulesOf } from './compile.ts';
 import type { FilterConfig, FiltersConfig } from './config.ts';
 import { createTally } from './decisions.ts';
 import { createHoldbackMeter } from './holdback.ts';
-import { filterRequest } from './input.ts';
+import { filterRequest, type InputResult } from './input.ts';
 import { type Filtered, type Filters, unfiltered } from './none.ts';
 import { type FilterParts, readerOf } from './readers.ts';
 import { compileRules, type RuleSet } from './rules.ts';
@@ -31,7 +31,7 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
     return compiled.get(key);
   };
 
-  const filtered = async (asked: ChatRequest, route: Route, context: RequestContext): Promise<Filtered> => {
+  const filtered = (asked: ChatRequest, route: Route, context: RequestContext): Filtered | Promise<Filtered> => {
     const active = route.filters.flatMap((name): Active[] => {
       const found = config[name];
       if (!found) throw new GatewayError('internal', `The route '${route.name}' names an unknown filter '${name}'.`);
@@ -40,29 +40,23 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
     if (active.length === 0) return unfiltered(asked);
 
     const tally = createTally();
-    const input = await filterRequest(asked, active, rulesFor(active, 'input'), {
-      tally,
-      parts,
-      signal: context.signal,
-    });
-    const found = labelled(input.request, tally.decisions(), config);
-    const answer = answerChain(
-      active,
-      rulesFor(active, 'output'),
-      { ...input, request: found },
-      {
-        tally,
-        signal: context.signal,
-        readerOf: (filter) => readerOf(filter.name, filter.config, input.request, parts),
-      },
-    );
-    const holdback = createHoldbackMeter(clock.now);
-    return {
-      request: answer ? answer.request : found,
-      decisions: tally.decisions,
-      ...(answer && { holdback: holdback.held }),
-      output: (events, again) => (answer ? holdback.leave(answer.output(holdback.enter(events), again)) : events),
+    const { signal } = context;
+    const input = filterRequest(asked, active, rulesFor(active, 'input'), { tally, parts, signal });
+    const answering = ({ request, restoring }: InputResult): Filtered => {
+      const found = labelled(request, tally.decisions(), config);
+      const readers = (filter: Active) => readerOf(filter.name, filter.config, request, parts);
+      const rules = rulesFor(active, 'output');
+      const answer = answerChain(active, rules, { request: found, restoring }, { tally, signal, readerOf: readers });
+      if (!answer) return { request: found, decisions: tally.decisions, output: (events) => events };
+      const holdback = createHoldbackMeter(clock.now);
+      return {
+        request: answer.request,
+        decisions: tally.decisions,
+        holdback: holdback.held,
+        output: (events, again) => holdback.leave(answer.output(holdback.enter(events), again)),
+      };
     };
+    return input instanceof Promise ? input.then(answering) : answering(input);
   };
 
   return {
@@ -73,9 +67,10 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
 
 /** What the filters found, for routes that keep such requests at home: each filter's name, and `personal-data`. */
 function labelled(request: ChatRequest, decisions: readonly Decision[], config: FiltersConfig): ChatRequest {
+  if (decisions.length === 0) return request;
   const names = new Set(decisions.map(({ name }) => name));
   if ([...names].some((name) => config[name]?.kind === 'pii')) names.add('personal-data');
-  return names.size === 0 ? request : { ...request, labels: [...names] };
+  return { ...request, labels: [...names] };
 }
 
 /** True when a filter is meant for this caller. */

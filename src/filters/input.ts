@@ -5,13 +5,13 @@ import { reads } from './compile.ts';
 import type { FilterConfig } from './config.ts';
 import type { Tally } from './decisions.ts';
 import { overLimit } from './limits.ts';
-import { createPace } from './pace.ts';
+import { createPace, sliceUnits } from './pace.ts';
 import { createPlaceholders, type Placeholders } from './placeholders.ts';
 import { type FilterParts, readerOf } from './readers.ts';
-import { type RewriteText, rewriteRequest, textsOf, withTexts } from './request-text.ts';
+import { rewriteRequest, textsOf, withTexts } from './request-text.ts';
 import { actionOf, changes, compileRules, ends, type Rule, type RuleSet } from './rules.ts';
 import { shadowed, type Verdict } from './verdict.ts';
-import { rewriteLongText } from './whole.ts';
+import { rewriteLongText, rewriteText } from './whole.ts';
 
 export interface InputResult {
   readonly request: ChatRequest;
@@ -28,9 +28,38 @@ interface InputTools {
 /**
  * A request's filters in order of what they cost and what they may see: limits, then patterns and personal data, and
  * only then whatever asks a model or another service, which so never gets what was masked. Throws content_blocked
- * without a word of the text.
+ * without a word of the text. No promise where there is nothing to do.
  */
-export async function filterRequest(
+export function filterRequest(
+  asked: ChatRequest,
+  active: readonly Active[],
+  rules: RuleSet | undefined,
+  tools: InputTools,
+): InputResult | Promise<InputResult> {
+  const passes = active.every(({ config }) => hasNoSay(config, asked)) && (!rules || isClean(asked, rules));
+  return passes ? { request: asked, restoring: undefined } : throughAll(asked, active, rules, tools);
+}
+
+/** True of a filter that, patterns aside, lets this request pass as it is, and need not wait to know that. */
+function hasNoSay(config: FilterConfig, asked: ChatRequest): boolean {
+  if (config.kind === 'limits') return overLimit(asked, config) === undefined;
+  if (!reads(config, 'input')) return true;
+  return config.kind === 'patterns' || (config.kind === 'pii' && !hasNames(config));
+}
+
+/** True where no pattern is in any text; false too where they are too long to read at once. */
+function isClean(asked: ChatRequest, rules: RuleSet): boolean {
+  const texts = everyText(asked);
+  const length = texts.reduce((sum, { text }) => sum + text.length, 0);
+  if (Array.isArray(asked.prompt?.text) || length > sliceUnits) return false;
+  let clean = true;
+  const onMatch = () => {
+    clean = false;
+  };
+  return texts.every(({ text, json }) => rewriteText(rules, text, { json, onMatch }).text === text && clean);
+}
+
+async function throughAll(
   asked: ChatRequest,
   active: readonly Active[],
   rules: RuleSet | undefined,
@@ -47,7 +76,8 @@ export async function filterRequest(
     if (!config.shadow) refuse(name, config, `The request has ${problem}.`);
   }
 
-  const placeholders = rules || active.some(hasNames) ? createPlaceholders(takenIn(asked)) : undefined;
+  const placeholders =
+    rules || active.some(({ config }) => hasNames(config)) ? createPlaceholders(takenIn(asked)) : undefined;
   let request = asked;
   const scan = async (set: RuleSet) => {
     const rewritten = await scanRequest(request, set, placeholders, tally);
@@ -55,7 +85,7 @@ export async function filterRequest(
     request = rewritten.request;
   };
   for (const { name, config } of active) {
-    if (hasNames({ config }) && config.kind === 'pii' && reads(config, 'input')) {
+    if (hasNames(config) && config.kind === 'pii' && reads(config, 'input')) {
       const set = await namedRules(name, config, request, parts, signal);
       if (set) await scan(set);
     }
@@ -86,37 +116,39 @@ async function scanRequest(asked: ChatRequest, rules: RuleSet, placeholders: Pla
     rule.restorable && placeholders ? placeholders.replace(rule, text) : (rule.replacement?.(text) ?? '');
   let changed = false;
   let ended: Rule | undefined;
-  const texts: { readonly text: string; readonly json: boolean }[] = [];
-  rewriteRequest(asked, (text, json) => {
-    texts.push({ text, json });
-    return text;
-  });
   const pace = createPace();
   const rewritten: string[] = [];
-  for (const { text, json } of texts) {
+  for (const { text, json } of everyText(asked)) {
     const result = await rewriteLongText(rules, text, pace, { json, onMatch, replace });
     ended ??= result.ended?.rule;
     changed ||= result.text !== text;
     rewritten.push(result.text);
     if (ended) return { request: asked, ended }; // refused anyway
   }
+  if (!changed) return { request: asked, ended };
   let at = 0;
-  const request = rewriteRequest(asked, (text) => rewritten[at++] ?? text);
-  return { request: changed ? readable(request) : asked, ended };
+  return { request: readable(rewriteRequest(asked, (text) => rewritten[at++] ?? text)), ended };
+}
+
+/** All that `rewriteRequest` would change, in its order. */
+function everyText(request: ChatRequest): readonly { readonly text: string; readonly json: boolean }[] {
+  const texts: { text: string; json: boolean }[] = [];
+  rewriteRequest(request, (text, json) => {
+    texts.push({ text, json });
+    return text;
+  });
+  return texts;
 }
 
 /** Placeholders that the client's own texts hold already: they must not turn into somebody's data. */
 function takenIn(request: ChatRequest): (placeholder: string) => boolean {
-  const texts: string[] = [];
-  const collect: RewriteText = (text) => {
-    if (/\[[A-Za-z_]+_\d+\]/.test(text)) texts.push(text.toUpperCase());
-    return text;
-  };
-  rewriteRequest(request, collect);
+  const texts = everyText(request)
+    .filter(({ text }) => /\[[A-Za-z_]+_\d+\]/.test(text))
+    .map(({ text }) => text.toUpperCase());
   return (placeholder) => texts.some((text) => text.includes(placeholder));
 }
 
-const hasNames = ({ config }: Pick<Active, 'config'>): boolean =>
+const hasNames = (config: FilterConfig): boolean =>
   config.kind === 'pii' && config.ner !== undefined && config.ner !== false;
 
 /** Names and places that the local model finds in this request, as phrases of their own. */

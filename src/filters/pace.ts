@@ -3,7 +3,7 @@ import type { ReadyIterator } from '../core/streams.ts';
 import { Opened } from '../core/through.ts';
 
 /** So much text is read at once; at the slowest that patterns can be it takes some ten milliseconds. */
-const sliceUnits = 2_048;
+export const sliceUnits = 2_048;
 /** Others get their turn after so long: streams beside this one must not wait for a huge text. */
 const turnMs = 8;
 

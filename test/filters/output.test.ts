@@ -1,6 +1,8 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { toGatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
-import { textOf } from '../../src/core/request.ts';
+import { type ChatRequest, textOf } from '../../src/core/request.ts';
 import { hardTexts } from './adversarial.ts';
 import { context, filtersOf, finish, said, user } from './harness.ts';
 
@@ -197,6 +199,34 @@ test('a request whose answer must be read comes back without its bytes; one that
   const inputOnly = filtersOf({ words: { ...secret.words, on: 'input', action: 'block' } });
   expect((await inputOnly.apply(request)).request.wire).toBeDefined();
 });
+
+test.each(['mask', 'block', 'flag'])(
+  'a request goes on at once where nothing is found, and otherwise as beside a filter that waits: %s',
+  async (action) => {
+    const words = { kind: 'patterns', on: 'input', phrases: ['abba'], expressions: ['c{2,3}'], action };
+    const [quick, slow] = [filtersOf({ words }), filtersOf({ words, orders: { kind: 'injection' } })];
+    expect(quick.apply(user('all is well'))).not.toBeInstanceOf(Promise);
+    const outcome = async ({ apply }: typeof quick, request: ChatRequest) => {
+      try {
+        const { request: passed, decisions } = await apply(request);
+        return { passed, decisions: decisions?.() };
+      } catch (error) {
+        return toGatewayError(error).message;
+      }
+    };
+    const text = fc.string({ unit: fc.constantFrom('a', 'b', 'c', 'A', ' ', '\u00ad', '"', '\\'), maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(text, text, async (asked, args) => {
+        const call = { id: 'c', kind: 'function', name: 'f', arguments: JSON.stringify({ args }) } as const;
+        const request = user(asked);
+        const messages = [...request.messages, { role: 'assistant', content: [], toolCalls: [call] } as const];
+        const both = [await outcome(quick, { ...request, messages }), await outcome(slow, { ...request, messages })];
+        expect(both[0]).toEqual(both[1]);
+      }),
+      { numRuns: 300, seed: 11 },
+    );
+  },
+);
 
 test('a huge delta and a huge prompt of hard text leave the event loop to others', async () => {
   const hard = hardTexts(300_000)['spaced digits'] ?? '';
