@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type OpenAI from 'openai';
 import type { RunningGateway } from '../node.ts';
 import { type Cli, CliError } from './cli.ts';
-import { publicName } from './flags.ts';
+import { parseUrl, publicName } from './flags.ts';
 import { pullMissing, readConfig } from './serve.ts';
 
 /** An address that answers, with the official client pointed at it. */
@@ -28,6 +28,7 @@ export const withConnectFlags = (command: Command): Command =>
     .option(
       '--url <url>',
       'base URL of a running server (TIDEGATE_URL); else the one on this machine, or one of our own',
+      parseUrl,
     )
     .option('-c, --config <file>', 'configuration file for a gateway of our own');
 

@@ -5,6 +5,7 @@ import type { ChatRequest } from '../core/request.ts';
 import type { RequestContext } from '../core/run.ts';
 import type { Described, ExplainedTarget } from '../routing/explanation.ts';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
+import { parseUrl } from './flags.ts';
 import { readConfig } from './serve.ts';
 
 interface ExplainFlags {
@@ -36,7 +37,7 @@ export const explain: CommandFactory = (cli) =>
     .option('--label <label>', 'what the classifier would say')
     .option('--found <label>', 'what filters would find, such as personal-data; may be repeated', more, [])
     .option('-c, --config <file>', 'configuration file (tidegate.yaml in this folder, if there)')
-    .option('--url <url>', 'ask a running gateway: its plan now, with circuits, load and latencies')
+    .option('--url <url>', 'ask a running gateway: its plan now, with circuits, load and latencies', parseUrl)
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -120,13 +121,12 @@ async function pricesOf() {
 
 function readBody({ file, prompt }: ExplainFlags): JsonObject {
   if (file === undefined) return { messages: [{ role: 'user', content: prompt ?? 'Hello.' }] };
+  const text = readFileSync(file === '-' ? 0 : file, 'utf8');
   let body: unknown;
   try {
-    body = JSON.parse(readFileSync(file === '-' ? 0 : file, 'utf8'));
+    body = JSON.parse(text);
   } catch (error) {
-    throw new CliError(
-      `${file} is no JSON that can be read: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new CliError(`${file} is no JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
   if (!isJsonObject(body)) throw new CliError(`${file} holds no request: it must be a JSON object`);
   return body;

@@ -23,6 +23,13 @@ export function parsePort(text: string): number {
   return port;
 }
 
+export function parseUrl(text: string): string {
+  if (!/^https?:\/\//.test(text) || !URL.canParse(text)) {
+    throw new InvalidArgumentError('An address such as http://127.0.0.1:8787.');
+  }
+  return text;
+}
+
 /** A whole number of at least `least`. */
 export const wholeNumber = (least: number) => (text: string) => {
   if (!/^\d+$/.test(text) || Number(text) < least) {

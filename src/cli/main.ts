@@ -86,9 +86,10 @@ const isNothing = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 
 function report(cli: Cli, error: unknown): number {
-  cli.note(`${cli.paint.red('error:')} ${reasonOf(error)}`);
+  const reason = reasonOf(error);
+  cli.note(`${cli.paint.red('error:')} ${reason}`);
   if (cli.env['TIDEGATE_DEBUG'] && error instanceof Error) cli.note(error.stack ?? '');
-  else if (error instanceof Error && error.constructor === Error)
+  else if (error instanceof Error && error.constructor === Error && error.message === reason)
     cli.note('(TIDEGATE_DEBUG=1 shows where it happened)');
   return error instanceof CliError ? error.exitCode : 1;
 }

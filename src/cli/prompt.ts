@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { GatewayError } from '../core/errors.ts';
@@ -14,9 +14,12 @@ interface RenderOptions {
   readonly json?: boolean;
 }
 
+/** It need not be there. */
+const defaultDirectory = 'prompts';
+
 /** `tidegate prompt`: the prompt library without a running gateway. */
 export const prompt: CommandFactory = (cli) => {
-  const directory = () => new Option('-d, --directory <folder>', 'the prompt library').default('prompts');
+  const directory = () => new Option('-d, --directory <folder>', 'the prompt library').default(defaultDirectory);
   return new Command('prompt')
     .summary('list, render and test prompts of the library')
     .description('Look at the prompt library: what it holds, what a prompt renders to, and whether its own tests pass.')
@@ -85,6 +88,7 @@ Examples:
 
 /** The package's own prompts, and over them those of the folder. */
 async function openLibrary(directory: string): Promise<PromptLibrary> {
+  if (directory !== defaultDirectory && !existsSync(directory)) throw new CliError(`There is no folder ${directory}.`);
   const [{ createLibrary }, { readPromptFiles }] = await Promise.all([
     import('../prompts/library.ts'),
     import('../prompts/files.node.ts'),

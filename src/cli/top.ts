@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { sleep } from '../core/signals.ts';
 import type { LivePoint, LiveSnapshot } from '../observability/live.ts';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
+import { parseUrl } from './flags.ts';
 import { readConfig } from './serve.ts';
 
 interface TopFlags {
@@ -15,7 +16,7 @@ export const top: CommandFactory = (cli) =>
   new Command('top')
     .summary('watch a running gateway')
     .description('Show slots, queue, rates and requests of a running gateway, every second.')
-    .option('--url <url>', 'address of the gateway (TIDEGATE_URL); else the one on this machine')
+    .option('--url <url>', 'address of the gateway (TIDEGATE_URL); else the one on this machine', parseUrl)
     .option('-c, --config <file>', 'configuration file that names host and port')
     .option('--once', 'print one picture and end')
     .option('--json', 'print a JSON line per second')
