@@ -61,9 +61,14 @@ class AnswerMeter implements Meter, AsyncIterable<CompletionEvent>, ReadyIterato
   }
 
   [Symbol.asyncIterator](): this {
+    this.#open();
+    return this;
+  }
+
+  #open(): ReadyIterator<CompletionEvent> {
     // It is cut after a delta, not after a read.
     this.#iterator ??= (this.#mayCut ? separated(this.#source) : this.#source)[Symbol.asyncIterator]();
-    return this;
+    return this.#iterator;
   }
 
   used(): Usage | undefined {
@@ -114,8 +119,7 @@ class AnswerMeter implements Meter, AsyncIterable<CompletionEvent>, ReadyIterato
   }
 
   async #pull(): Promise<IteratorResult<CompletionEvent>> {
-    const iterator = this[Symbol.asyncIterator]().#iterator;
-    if (!iterator) return { done: true, value: undefined };
+    const iterator = this.#open();
     let result: IteratorResult<CompletionEvent>;
     try {
       result = await iterator.next();

@@ -3,10 +3,10 @@ import { Agent } from 'undici';
 import { GatewayError } from '../core/errors.ts';
 import { abortError } from '../core/signals.ts';
 import type { Transport, TransportRequest, TransportResponse } from '../core/transport.ts';
-import { guardedConnector, type PausedAnswers } from './connector.node.ts';
-import { Exchange } from './exchange.node.ts';
 import { assertPublicUrl } from './guard.ts';
 import { isPrivateAddress } from './private-address.ts';
+import { guardedConnector, type PausedAnswers } from './undici-connector.node.ts';
+import { UndiciExchange } from './undici-exchange.node.ts';
 
 export interface UndiciTransportOptions {
   /** Most time for DNS, TCP and TLS together. */
@@ -58,7 +58,7 @@ function send(agent: Agent, paused: PausedAnswers, request: TransportRequest, si
       reject(abortError(signal));
       return;
     }
-    const exchange = new Exchange(signal, paused, resolve, reject);
+    const exchange = new UndiciExchange(signal, paused, resolve, reject);
     const { origin, path } = splitUrl(request.url);
     try {
       agent.dispatch(

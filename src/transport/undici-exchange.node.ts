@@ -2,15 +2,15 @@ import type { Dispatcher } from 'undici';
 import { abortError } from '../core/signals.ts';
 import type { TransportBody, TransportResponse } from '../core/transport.ts';
 import { type BodySource, PulledBody } from './body.node.ts';
-import type { PausedAnswers } from './connector.node.ts';
 import { decompressed } from './decompress.node.ts';
 import { transportError } from './errors.ts';
+import type { PausedAnswers } from './undici-connector.node.ts';
 
 /**
  * One request and its answer, as undici calls it: by the handler interface that its parser speaks. The one that is
  * documented first is a layer over it, which reads every header of every answer and wraps every chunk once more.
  */
-export class Exchange implements Dispatcher.DispatchHandler, BodySource {
+export class UndiciExchange implements Dispatcher.DispatchHandler, BodySource {
   readonly #signal: AbortSignal;
   readonly #pausedAnswers: PausedAnswers;
   readonly #resolve: (response: TransportResponse) => void;
