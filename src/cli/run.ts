@@ -1,3 +1,4 @@
+import { addAbortSignal } from 'node:stream';
 import { Command } from 'commander';
 import { type AnswerOptions, formatStats, streamAnswer, type Turn, withAnswerFlags } from './answer.ts';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
@@ -68,8 +69,8 @@ async function answerOnce(cli: Cli, wanted: string, prompt: string, flags: RunFl
   }
 }
 
-async function readAll({ stdin }: Cli): Promise<string> {
+async function readAll({ stdin, signal }: Cli): Promise<string> {
   const pieces: Buffer[] = [];
-  for await (const piece of stdin) pieces.push(Buffer.from(piece as Uint8Array)); // no encoding is set
+  for await (const piece of addAbortSignal(signal, stdin)) pieces.push(Buffer.from(piece as Uint8Array)); // no encoding is set
   return Buffer.concat(pieces).toString('utf8');
 }

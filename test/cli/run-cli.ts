@@ -15,6 +15,8 @@ export interface CliOptions {
   readonly cwd?: string;
   /** Called with all of stdout and stderr so far, to act on what the command says. */
   readonly onOutput?: (text: string, child: ReturnType<typeof spawn>) => void;
+  /** Called when it has read the input (or is about to, of a small one), which is then left open. */
+  readonly onRead?: (child: ReturnType<typeof spawn>) => void;
 }
 
 /** Runs the real command line in a process of its own, with nothing of this one's environment but the path. */
@@ -38,6 +40,8 @@ export function tidegate(args: readonly string[], options: CliOptions = {}): Pro
     child.on('error', failed);
     child.on('close', (code) => done({ code, stdout, stderr }));
     child.stdin.on('error', () => {}); // it may end before it reads
-    child.stdin.end(options.input ?? '');
+    const { onRead, input = '' } = options;
+    if (onRead) child.stdin.write(input, () => onRead(child));
+    else child.stdin.end(input);
   });
 }
