@@ -82,8 +82,10 @@ export interface RunningGateway {
 export async function startGateway(options: StartOptions = {}): Promise<RunningGateway> {
   const env = options.env ?? process.env;
   const file = options.configFile ?? (existsSync('tidegate.yaml') ? 'tidegate.yaml' : undefined);
-  const readConfig = async () =>
-    withLocalModels(file ? await loadConfig(resolve(file), env) : configSchema().parse({}), options.localModels);
+  const readConfig = async (again = false) => {
+    const read = file ? await loadConfig(resolve(file), env, { again }) : configSchema().parse({});
+    return withLocalModels(read, options.localModels);
+  };
   const watch = file ? watchFile(resolve(file)) : undefined; // before it is read, so that no change falls between
   let config = await readConfig();
   const started = config;
@@ -249,7 +251,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   const closeProviders = ({ providers }: typeof parts, but?: Provider) =>
     Promise.all([...providers.values()].flat().map((provider) => provider !== but && provider.close?.()));
   const readAgain = async () => {
-    const next = await readConfig();
+    const next = await readConfig(true);
     const built = await build(next);
     await state.reconfigure(next);
     const restart = restartNeeded(started, next);

@@ -110,6 +110,14 @@ describe('an invalid file', () => {
     await expect.poll(() => it.gateway.models, within).toEqual(['mended']);
   });
 
+  test('(emptied, as by a write onto a full disk) is refused, and the old one stays', async () => {
+    upstream.answer(says('hi'));
+    await using it = await realGateway(config('m'));
+    writeFileSync(it.file, '\n');
+    await expect(it.gateway.reload()).rejects.toThrow(/it is empty/);
+    expect(await answerOf(await it.chat())).toBe('hi');
+  });
+
   test('that vanishes leaves the old one serving', async () => {
     upstream.answer(says('hi'));
     await using it = await realGateway(config('m'));
