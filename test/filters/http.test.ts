@@ -1,25 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createProvider } from '../../providers/registry.ts';
-import { memoryStore } from '../../src/cache/memory.ts';
-import { createResponseCache } from '../../src/cache/response-cache.ts';
-import type { Route } from '../../src/core/route.ts';
-import { filtersSchema } from '../../src/filters/config.ts';
-import { createFilters } from '../../src/filters/index.ts';
-import { createRouting } from '../../src/routing/attempt.ts';
-import { createPooledTransport } from '../../src/transport/pooled.node.ts';
-import { appWith } from '../app.ts';
-import {
-  type Answer,
-  chunk,
-  done,
-  type FaultyUpstream,
-  faultyUpstream,
-  finishChunk,
-  json,
-  split,
-  sse,
-} from '../faulty-upstream.ts';
+import { describe, expect, test } from 'vitest';
+import { type Answer, chunk, done, finishChunk, json, split, sse } from '../faulty-upstream.ts';
 import { post } from '../http/post.ts';
+import { filteredApp, upstream } from './upstream.ts';
 
 /** A phrase of letters that occur nowhere else, so that any of them in an answer is a leak. */
 const secret = 'ѮѰѲѴ ѶѸѺ';
@@ -29,30 +11,6 @@ const escaped = secret
   .map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
   .join('');
 
-const transport = createPooledTransport();
-let upstream: FaultyUpstream;
-beforeAll(async () => {
-  upstream = await faultyUpstream();
-});
-afterAll(async () => {
-  await upstream.close();
-  await transport.close?.();
-});
-
-const appFor = (config: object, cached = false) => {
-  const provider = createProvider('up', { type: 'openai-compatible', baseUrl: upstream.baseUrl }, { transport });
-  const target = { name: 'up/m', provider, model: 'm' };
-  const route: Route = {
-    name: 'test',
-    filters: Object.keys(config),
-    ...(cached && { cache: { ttlMs: 60_000, scope: 'key' as const } }),
-  };
-  return appWith(provider, {
-    routing: createRouting([{ ...route, targets: [target] }]),
-    filters: createFilters(filtersSchema().parse(config)),
-    ...(cached && { cache: createResponseCache({ store: memoryStore() }) }),
-  });
-};
 const masking = { words: { kind: 'patterns', phrases: [secret], on: 'output' } };
 
 /** An answer with the phrase in every field, a character per chunk. */
@@ -129,7 +87,7 @@ describe.each(dialects)('%s', (_name, path, body) => {
     ['a whole answer', false, false],
     ['a whole answer, cached', false, true],
   ])('%s holds no byte of the phrase, in any field, cut at each byte', async (_how, stream, cached) => {
-    const app = appFor(masking, cached);
+    const app = filteredApp(masking, cached);
     upstream.answer(({ json: asked }) => (asked.stream ? { body: split(everywhere(), 1) } : whole));
     for (let time = 0; time < (cached ? 2 : 1); time++) {
       const response = await post(app, path, { model: 'test', stream, temperature: 0, ...body });
@@ -166,7 +124,7 @@ test('raw completions, streaming or not', async () => {
     },
   );
   upstream.answer({ body: split(text + done, 1) });
-  const response = await post(appFor(masking), '/v1/completions', { model: 'test', prompt: 'Hi', stream: true });
+  const response = await post(filteredApp(masking), '/v1/completions', { model: 'test', prompt: 'Hi', stream: true });
   const body = await response.text();
   expect(body).not.toMatch(leak);
   expect(body).toContain('[phrase]');
@@ -177,7 +135,7 @@ test('wherever the upstream’s bytes are cut in two, the same is sent', async (
     sse(chunk({ content: `so ${secret.slice(0, 3)}` }), chunk({ content: `${secret.slice(3)} it is` }), finishChunk()) +
       done,
   );
-  const app = appFor(masking);
+  const app = filteredApp(masking);
   for (let cut = 1; cut < bytes.length; cut += 3) {
     upstream.answer({ body: [bytes.subarray(0, cut), { wait: 1 }, bytes.subarray(cut)] });
     const response = await post(app, '/v1/chat/completions', {
@@ -194,7 +152,7 @@ test('wherever the upstream’s bytes are cut in two, the same is sent', async (
 
 test('an upstream that dies inside a live prefix leaks nothing of it', async () => {
   upstream.answer({ body: [sse(chunk({ content: `so ${secret.slice(0, 4)}` })), { wait: 5 }, 'reset'] });
-  const response = await post(appFor(masking), '/v1/chat/completions', {
+  const response = await post(filteredApp(masking), '/v1/chat/completions', {
     model: 'test',
     stream: true,
     messages: [{ role: 'user', content: 'Hi' }],
@@ -207,7 +165,7 @@ test('an upstream that dies inside a live prefix leaks nothing of it', async () 
 
 test('block is finish reason content_filter, and the upstream is let go', async () => {
   upstream.answer({ body: [sse(chunk({ content: 'so ' }), chunk({ content: secret })), 'stall'] });
-  const app = appFor({ words: { ...masking.words, action: 'block', message: 'Not allowed.' } });
+  const app = filteredApp({ words: { ...masking.words, action: 'block', message: 'Not allowed.' } });
   const response = await post(app, '/v1/chat/completions', {
     model: 'test',
     stream: true,
@@ -222,7 +180,7 @@ test('block is finish reason content_filter, and the upstream is let go', async 
 });
 
 test('a blocked request is OpenAI’s and Anthropic’s 400, and never reaches the upstream', async () => {
-  const app = appFor({ words: { kind: 'patterns', phrases: [secret], action: 'block', on: 'input' } });
+  const app = filteredApp({ words: { kind: 'patterns', phrases: [secret], action: 'block', on: 'input' } });
   const before = upstream.requests.length;
   for (const path of ['/v1/chat/completions', '/v1/messages']) {
     const response = await post(app, path, {
@@ -239,7 +197,7 @@ test('a blocked request is OpenAI’s and Anthropic’s 400, and never reaches t
 });
 
 test('personal data never reaches the upstream, the record or the cache’s key, and comes back to each caller', async () => {
-  const app = appFor({ pii: { kind: 'pii', restore: true } }, true);
+  const app = filteredApp({ pii: { kind: 'pii', restore: true } }, true);
   upstream.answer(({ json: asked }) => {
     const text = `Dear ${/\[EMAIL_\d\]/.exec(JSON.stringify(asked))?.[0]}!`;
     return { body: split(sse(...[...text].map((content) => chunk({ content })), finishChunk()) + done, 3) };

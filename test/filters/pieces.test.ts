@@ -1,16 +1,12 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createProvider } from '../../providers/registry.ts';
+import { expect, test } from 'vitest';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { joinPieces } from '../../src/core/pieces.ts';
-import { filtersSchema } from '../../src/filters/config.ts';
-import { createFilters } from '../../src/filters/index.ts';
-import { createRouting } from '../../src/routing/attempt.ts';
-import { createUndiciTransport } from '../../src/transport/undici.ts';
-import { appWith, chat, sse as eventsOf } from '../app.ts';
-import { chunk, done, type FaultyUpstream, faultyUpstream, finishChunk, sse } from '../faulty-upstream.ts';
+import { chat, sse as eventsOf } from '../app.ts';
+import { chunk, done, finishChunk, sse } from '../faulty-upstream.ts';
 import type { Answer } from '../http/post.ts';
 import { filtersOf, finish } from './harness.ts';
+import { filteredApp, upstream } from './upstream.ts';
 
 /** A read is over: passes every filter as it is. */
 const read: CompletionEvent = { type: 'progress', processedTokens: 1, totalTokens: 1 };
@@ -54,24 +50,9 @@ test.each(['mask', 'block', 'flag'])(
   },
 );
 
-const transport = createUndiciTransport();
-let upstream: FaultyUpstream;
-beforeAll(async () => {
-  upstream = await faultyUpstream();
-});
-afterAll(async () => {
-  await upstream.close();
-  await transport.close?.();
-});
-
 test('a filter leaves the deltas of a stream as they are cut, also where many come in one read', async () => {
   const words = { kind: 'patterns', on: 'output', phrases: ['secret'], action: 'mask' };
-  const provider = createProvider('up', { type: 'openai-compatible', baseUrl: upstream.baseUrl }, { transport });
-  const target = { name: 'up/m', provider, model: 'm' };
-  const app = appWith(provider, {
-    routing: createRouting([{ name: 'test', filters: ['words'], targets: [target] }]),
-    filters: createFilters(filtersSchema().parse({ words })),
-  });
+  const app = filteredApp({ words });
   const contentsOf = async (deltas: readonly string[]) => {
     upstream.answer({ body: [sse(...deltas.map((content) => chunk({ content })), finishChunk('stop')) + done] });
     const chunks = (await eventsOf(await chat(app, { stream: true }))) as Answer[];

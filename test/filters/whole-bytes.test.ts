@@ -1,33 +1,15 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createProvider } from '../../providers/registry.ts';
-import { filtersSchema } from '../../src/filters/config.ts';
-import { createFilters } from '../../src/filters/index.ts';
-import { createRouting } from '../../src/routing/attempt.ts';
-import { createUndiciTransport } from '../../src/transport/undici.ts';
-import { appWith, chat } from '../app.ts';
-import { type FaultyUpstream, faultyUpstream, json } from '../faulty-upstream.ts';
+import { describe, expect, test } from 'vitest';
+import { chat } from '../app.ts';
+import { json } from '../faulty-upstream.ts';
 import type { Answer } from '../http/post.ts';
-
-const transport = createUndiciTransport();
-let upstream: FaultyUpstream;
-beforeAll(async () => {
-  upstream = await faultyUpstream();
-});
-afterAll(async () => {
-  await upstream.close();
-  await transport.close?.();
-});
+import { filteredApp, upstream } from './upstream.ts';
 
 type Action = 'mask' | 'block' | 'flag' | 'retry';
 /** `slow`: with a filter beside it that only knows events, so that nothing goes on as bytes. */
 const appOf = (action: Action, slow = false) => {
   const words = { kind: 'patterns', on: 'output', phrases: ['abba', 'cc'], action };
-  const config = { words, ...(slow && { long: { kind: 'length', characters: 1e9 } }) };
-  const provider = createProvider('up', { type: 'openai-compatible', baseUrl: upstream.baseUrl }, { transport });
-  const target = { name: 'up/m', provider, model: 'm' };
-  const routing = createRouting([{ name: 'test', filters: Object.keys(config), targets: [target] }]);
-  return appWith(provider, { routing, filters: createFilters(filtersSchema().parse(config)) });
+  return filteredApp({ words, ...(slow && { long: { kind: 'length', characters: 1e9 } }) });
 };
 
 const choice = (content: string, index = 0, more: object = {}, rest: object = {}) => ({
