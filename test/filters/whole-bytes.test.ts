@@ -46,6 +46,7 @@ const elsewhere: Record<string, object> = {
   'in a field nobody knows': completion([choice('fine')], { note: 'so abba it is' }),
   'in a field of the message nobody knows': completion([choice('fine', 0, { notes: [{ text: 'so abba it is' }] })]),
   'in a field of the choice nobody knows': completion([choice('fine', 0, {}, { notes: ['abba'] })]),
+  'in the name of a field': completion([choice('fine')], { scores: { 'so abba it is': 0.5 } }),
   'in thoughts': completion([choice('fine', 0, { reasoning_content: 'so abba it is' })]),
   'in a refusal': completion([choice('', 0, { refusal: 'so abba it is' })]),
   'in escaped arguments of a call': completion([

@@ -50,9 +50,14 @@ const ofMessage: ReadonlySet<string> = new Set(['role', 'content']);
 
 /** True where nothing but the fields of these names can hold text. */
 function isWordless(object: JsonObject, names?: ReadonlySet<string>, depth = 0): boolean {
-  for (const name in object) if (!names?.has(name) && !isSilent(object[name], depth)) return false;
+  for (const name in object) {
+    if (!names?.has(name) && !(fieldName.test(name) && isSilent(object[name], depth))) return false;
+  }
   return true;
 }
+
+/** As programs write them; any other may be a name, a key or a sentence that a model found. */
+const fieldName = /^[a-z][a-z0-9_]{0,39}$/;
 
 function isSilent(value: unknown, depth: number): boolean {
   if (typeof value !== 'object' || value === null) return typeof value !== 'string' || value === '';
