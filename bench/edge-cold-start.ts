@@ -9,37 +9,12 @@
  * to take in as many bytes as text that nothing uses: no work of the script, but counted above.
  * Run: node bench/run.mjs edge-cold-start [--rounds 9] [--save]
  */
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { Miniflare } from 'miniflare';
-import { compatibility, lazyPieces, type WorkerModule } from '../test/edge/bundle.ts';
-
-/** The modules that wrangler would upload, the main one first. */
-function uploaded(): readonly WorkerModule[] {
-  const folder = mkdtempSync(join(tmpdir(), 'tidegate-cold-'));
-  try {
-    execFileSync(
-      process.execPath,
-      ['node_modules/wrangler/bin/wrangler.js', 'deploy', '--dry-run', '--outdir', folder],
-      {
-        stdio: ['ignore', 'ignore', 'inherit'],
-        env: { ...process.env, CI: 'true', WRANGLER_SEND_METRICS: 'false' },
-      },
-    );
-    const others = readdirSync(folder).filter((name) => name !== 'README.md' && !/\.(?:js|map)$/.test(name));
-    return ['worker.js', ...others].map((path) => ({
-      type: /\.m?js$/.test(path) ? 'ESModule' : 'Text',
-      path,
-      contents: readFileSync(join(folder, path), 'utf8'),
-    }));
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
+import { compatibility, lazyPieces, uploadedModules, type WorkerModule } from '../test/edge/bundle.ts';
 
 /** CPU milliseconds of the workerd processes that this process started, by the scheduler's own nanoseconds. */
 function workerdCpuMs(): number {
@@ -89,7 +64,7 @@ async function coldStart(modules: readonly WorkerModule[], legacy: boolean) {
 
 const at = process.argv.indexOf('--rounds');
 const rounds = at < 0 ? 9 : Number(process.argv[at + 1]);
-const ours = uploaded();
+const ours = uploadedModules();
 const empty: WorkerModule = {
   type: 'ESModule',
   path: 'empty.js',

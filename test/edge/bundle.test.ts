@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
 import { calcPrice } from '@pydantic/genai-prices';
 import { expect, test } from 'vitest';
 import { readPromptFiles } from '../../src/prompts/files.node.ts';
-import { bundleWorker, compatibility, workerModules } from './bundle.ts';
+import { bundleWorker, compatibility, uploadedModules, type WorkerModule, workerModules } from './bundle.ts';
 
 test('the worker bundles without anything of Node, under 1 MiB compressed', async () => {
   const { gzipBytes, inputs, imports } = await bundleWorker();
@@ -39,22 +40,27 @@ test('wrangler takes the pieces that are built: their names, folder and main mod
   const [main, ...others] = await workerModules();
   expect(main?.path).toBe('main.mjs');
   expect(others.filter(({ path }) => !/^piece-\w+\.mjs$|^prices-\w+\.txt$/.test(path))).toEqual([]);
-  // What few use is in none of the pieces that a start compiles, nor what the first request is soon enough for.
-  const rare = others.filter(({ contents }) =>
-    /RE2JS|registerVariable|createRemoteJWKSet|lstrip_blocks|BLOCK_AS_IMPLICIT_KEY|bedrock-runtime|eval_duration/.test(
-      contents,
-    ),
-  );
-  const compiled = new Set<string>();
-  const follow = (path: string) => {
-    if (compiled.has(path)) return;
-    compiled.add(path);
-    const contents = [main, ...others].find((module) => module?.path === path)?.contents ?? '';
-    for (const [, next = ''] of contents.matchAll(/(?:from|import)\s*"\.\/([^"]+)"/g)) follow(next);
+});
+
+test('wrangler deploy --dry-run passes: under 1 MiB compressed, and a start compiles little of it', () => {
+  const modules = uploadedModules();
+  expect(gzipSync(modules.map(({ contents }) => contents).join('')).length).toBeLessThan(1024 * 1024);
+  const compiled = new Set<WorkerModule>();
+  const follow = (module: WorkerModule | undefined) => {
+    if (!module || module.type === 'Text' || compiled.has(module)) return;
+    compiled.add(module);
+    for (const [, next] of module.contents.matchAll(/(?:from|import)\s*"\.\/([^"]+)"/g)) {
+      follow(modules.find(({ path }) => path === next));
+    }
   };
-  follow('main.mjs');
-  expect(rare.length).toBeGreaterThan(5);
-  expect(rare.filter(({ path }) => compiled.has(path)).map(({ path }) => path)).toEqual([]);
+  follow(modules[0]);
+  expect([...compiled].reduce((sum, { contents }) => sum + contents.length, 0)).toBeLessThan(420 * 1024);
+  // What few use, and what the first request is soon enough for.
+  const rare =
+    /RE2JS|registerVariable|ERR_JWKS_NO_MATCHING_KEY|lstrip_blocks|BLOCK_AS_IMPLICIT_KEY|bedrock-runtime|eval_duration/;
+  const parts = modules.filter(({ contents }) => rare.test(contents));
+  expect(parts.length).toBeGreaterThan(5);
+  expect(parts.filter((module) => compiled.has(module)).map(({ path }) => path)).toEqual([]);
 });
 
 test('what the tests run with is what wrangler.toml says', () => {

@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { type BuildOptions, build } from 'esbuild';
 
@@ -29,6 +31,29 @@ export async function workerModules(): Promise<readonly WorkerModule[]> {
       path: basename(file),
       contents: readFileSync(file, 'utf8'),
     }));
+}
+
+/** What `wrangler deploy` would upload, the main module first. */
+export function uploadedModules(): readonly WorkerModule[] {
+  const folder = mkdtempSync(join(tmpdir(), 'tidegate-upload-'));
+  try {
+    execFileSync(
+      process.execPath,
+      ['node_modules/wrangler/bin/wrangler.js', 'deploy', '--dry-run', '--outdir', folder],
+      {
+        stdio: ['ignore', 'ignore', 'inherit'],
+        env: { ...process.env, CI: 'true', WRANGLER_SEND_METRICS: 'false' },
+      },
+    );
+    const others = readdirSync(folder).filter((name) => name !== 'README.md' && !/\.(?:js|map)$/.test(name));
+    return ['worker.js', ...others].map((path) => ({
+      type: /\.m?js$/.test(path) ? 'ESModule' : 'Text',
+      path,
+      contents: readFileSync(join(folder, path), 'utf8'),
+    }));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 const script = (name: string) => new URL(`../../scripts/${name}`, import.meta.url).href;
