@@ -108,6 +108,12 @@ models:
     });
   });
 
+  test('apps of Ollama’s API hear that an upstream’s model takes tools and pictures', async () => {
+    const show = { method: 'POST', body: JSON.stringify({ model: 'remote' }) };
+    const shown = (await (await fetch(`${gateway.url}/api/show`, show)).json()) as { capabilities: string[] };
+    expect(shown.capabilities).toEqual(expect.arrayContaining(['completion', 'tools', 'vision']));
+  });
+
   test('metrics count what was answered', async () => {
     const text = await (await fetch(`${gateway.url}/metrics`)).text();
     expect(text).toMatch(/gen_ai_server_request_duration_seconds_count\{[^}]*gen_ai_request_model="remote"[^}]*\} \d/);

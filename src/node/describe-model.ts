@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import type { ModelInfo } from '../core/provider.ts';
+import type { Capabilities, ModelInfo } from '../core/provider.ts';
 import { nominalFacts } from '../engine/nominal.ts';
 import { readModelFile } from '../engine/shards.ts';
 import type { DescribeModel } from '../http/routes/models.ts';
@@ -22,7 +22,10 @@ export function createDescribeModel({ models, config, env, startedAt }: Describe
     const targets = models().find((model) => model.name === name)?.targets ?? [];
     const target = targets.find(({ provider }) => provider.capabilities.local) ?? targets[0];
     if (!target) return { ownedBy: 'tidegate', created: startedAt };
-    if (!target.provider.capabilities.local) return { ownedBy: target.provider.name, created: startedAt };
+    if (!target.provider.capabilities.local) {
+      const info = { id: target.model, capabilities: abilitiesOf(target.provider.capabilities) };
+      return { ownedBy: target.provider.name, created: startedAt, info };
+    }
     const file = await findModel(target.model, settings).catch(() => undefined);
     const loaded = (await target.provider.models?.({ signal }))?.find(({ id }) => id === target.model);
     const contextTokens = config().engine.contextTokens;
@@ -51,6 +54,15 @@ async function factsOf({ path, bytes, pulledAt, quantization }: ModelFile): Prom
   headers.set(key, known);
   return known;
 }
+
+/** In Ollama's words where it has one: apps of its API offer tools and pictures only where they are listed. */
+const abilitiesOf = ({ tools, jsonSchema, logprobs, images }: Capabilities): readonly string[] => [
+  ...['completion', 'chat'],
+  ...(tools ? ['tools'] : []),
+  ...(jsonSchema ? ['json_schema'] : []),
+  ...(logprobs ? ['logprobs'] : []),
+  ...(images ? ['vision'] : []),
+];
 
 const infoOf = (file: ModelFile): Partial<ModelInfo> => ({
   sizeBytes: file.bytes,
