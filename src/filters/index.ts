@@ -32,11 +32,12 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
   };
 
   const filtered = (asked: ChatRequest, route: Route, context: RequestContext): Filtered | Promise<Filtered> => {
-    const active = route.filters.flatMap((name): Active[] => {
+    const active: Active[] = [];
+    for (const name of route.filters) {
       const found = config[name];
       if (!found) throw new GatewayError('internal', `The route '${route.name}' names an unknown filter '${name}'.`);
-      return concerns(found, context.caller) ? [{ name, config: found }] : [];
-    });
+      if (concerns(found, context.caller)) active.push({ name, config: found });
+    }
     if (active.length === 0) return unfiltered(asked);
 
     const tally = createTally();

@@ -69,8 +69,9 @@ function isSilent(value: unknown, depth: number): boolean {
 /** Names in a value; a name that stood there twice is one. */
 function keysIn(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
-  let count = Array.isArray(value) ? 0 : Object.keys(value).length;
-  for (const item of Object.values(value)) count += keysIn(item);
+  let count = 0;
+  if (Array.isArray(value)) for (const item of value) count += keysIn(item);
+  else for (const name in value) count += 1 + keysIn((value as JsonObject)[name]); // an object out of JSON.parse
   return count;
 }
 
@@ -81,14 +82,15 @@ function keysOf(text: string): number {
     let end = text.indexOf('"', start + 1);
     while (end > 0 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
     if (end < 0) return count;
-    afterBlanks.lastIndex = end + 1;
-    if (afterBlanks.test(text)) count++;
+    let next = end + 1;
+    while (isBlank(text.charCodeAt(next))) next++;
+    if (text.charCodeAt(next) === 0x3a) count++;
     start = text.indexOf('"', end + 1);
   }
   return count;
 }
 
-const afterBlanks = /\s*:/y;
+const isBlank = (unit: number): boolean => unit === 0x20 || (unit >= 0x09 && unit <= 0x0d);
 
 function isEscaped(text: string, at: number): boolean {
   let slashes = 0;
