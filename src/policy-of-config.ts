@@ -5,7 +5,7 @@ import type { Ledger } from './ledger/ledger.ts';
 import type { Counters } from './policy/counters.ts';
 import { fixedKeys } from './policy/fixed-keys.ts';
 import { createJwtVerifier } from './policy/jwt.ts';
-import { createKeyring, type Keyring } from './policy/keyring.ts';
+import { createKeyring, type Keyring, type KeyStore } from './policy/keyring.ts';
 import type { Nonces } from './policy/nonces.ts';
 import { createPolicy, type PolicyControl, type PolicyOptions } from './policy/policy.ts';
 import { createPrices, type PriceCatalogue, type Prices } from './policy/price.ts';
@@ -26,12 +26,14 @@ export interface RuleParts extends Pick<PolicyOptions, 'findRoute' | 'targetsOf'
   readonly nonces: Nonces;
   readonly catalogue: PriceCatalogue;
   readonly ledger: Ledger | undefined;
+  /** Keys from elsewhere, where there is no ledger. */
+  readonly keyStore?: KeyStore | undefined;
 }
 
 /** Keys, limits, budgets and prices of a configuration, the same on every platform. */
 export async function rulesOf(
   { keys, limits, budgets, prices: { overrides, usdPerKwh }, providers }: Config,
-  { digest, counters, nonces, catalogue, ledger, ...more }: RuleParts,
+  { digest, counters, nonces, catalogue, ledger, keyStore = ledger?.keys, ...more }: RuleParts,
 ): Promise<Rules> {
   const prices = createPrices({
     overrides,
@@ -49,7 +51,7 @@ export async function rulesOf(
     graceMs: keys.grace,
     isolation: keys.isolation,
     gatewaySecret: keys.gatewaySecret,
-    ...(ledger && { store: ledger.keys }),
+    ...(keyStore && { store: keyStore }),
     ...(keys.jwt && { jwt: createJwtVerifier(keys.jwt) }),
   });
   const policy = createPolicy({

@@ -37,6 +37,29 @@ export async function openLedger(config: LedgerConfig, audit: AuditConfig, folde
   }
 }
 
+/**
+ * The keys of a ledger that nobody configured, once it is there: `tidegate keys create` may make it while a gateway runs,
+ * and its first key closes that one too. `found` is called before it is opened.
+ */
+export function keysMadeLater(config: LedgerConfig, audit: AuditConfig, folder: string, found: () => void) {
+  let opened: Promise<Ledger> | undefined;
+  const open = (): Promise<Ledger> => {
+    if (opened) return opened;
+    found();
+    opened = openLedger(config, audit, folder);
+    opened.catch(() => {
+      opened = undefined; // it is tried again
+    });
+    return opened;
+  };
+  const keys = async () => (opened || ledgerExists(config, folder) ? (await open()).keys : undefined);
+  return {
+    any: async () => (await keys())?.any() ?? false,
+    byDigest: async (digest: string) => (await keys())?.byDigest(digest),
+    close: async () => (await opened)?.db.close(),
+  };
+}
+
 /** Opens tables and books for a gateway. What an earlier life left in the write-ahead file is booked first. */
 export async function openLedgerWithBooks(
   config: LedgerConfig,

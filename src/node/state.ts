@@ -20,7 +20,7 @@ import type { HttpDeps } from '../http/env.ts';
 import type { Books, BooksAlert, Entry } from '../ledger/books.ts';
 import { ledgerConfig as ledgerConfigSchema } from '../ledger/config.ts';
 import type { Ledger } from '../ledger/ledger.ts';
-import { ledgerExists, openLedgerWithBooks } from '../ledger/open.node.ts';
+import { keysMadeLater, ledgerExists, openLedgerWithBooks } from '../ledger/open.node.ts';
 import { usageOf } from '../ledger/usage.ts';
 import type { DurableSink } from '../observability/record.ts';
 import type { Policy } from '../policy/admit.ts';
@@ -92,6 +92,11 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
     : undefined;
   const ledger = opened?.ledger;
   const books = opened?.books;
+  const laterKeys = configured
+    ? undefined
+    : keysMadeLater(ledgerConfig, config.audit, folder, () =>
+        warn({}, 'a ledger was made: its keys hold from now on, and the books begin with the next start'),
+      );
 
   const connections = new Map<string, Redis>();
   const redisAt = async (url: string): Promise<Redis> => {
@@ -117,6 +122,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       nonces: shared ? redisNonces(shared, ownNonces) : ownNonces,
       catalogue: prices.find,
       ledger,
+      keyStore: ledger?.keys ?? laterKeys,
       findRoute,
       targetsOf: (model) => targetsOf(model).map(({ name }) => name),
       countTokens: createTokenCounter(targetsOf),
@@ -208,6 +214,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       clearInterval(pruning);
       await books?.close();
       await ledger?.db.close();
+      await laterKeys?.close();
       await Promise.all([...connections.values()].map((redis) => redis.close()));
     },
   };

@@ -1,6 +1,8 @@
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { tidegate } from '../../cli/run-cli.ts';
 import { gatewayOf } from './harness.ts';
 
 const page = 'https://app.example';
@@ -43,6 +45,21 @@ test('an open gateway is for this machine; one with keys is for any host and pag
   expect((await call('DELETE', `/admin/keys/${id}`, undefined, {}, key)).status).toBe(200);
   await expect.poll(() => status({ authorization })).toBe(401);
   expect(await status({})).toBe(401);
+});
+
+test('the first key that the command line makes closes a gateway that runs without a ledger', async () => {
+  const { gateway, folder, lines, restart } = await gatewayOf('keys: { fresh: 50ms }\n');
+  const status = async (headers: Record<string, string> = {}) => (await ask(gateway().url, 'GET', headers)).status;
+  expect(await status()).toBe(200);
+  const made = await tidegate(['keys', 'create', '--name', 'ada', '-c', join(folder.path, 'tidegate.yaml')]);
+  expect(made).toMatchObject({ code: 0 });
+  const authorization = `Bearer ${made.stdout.trim()}`;
+  await expect.poll(() => status()).toBe(401);
+  expect(await status({ authorization: 'Bearer tg-wrong' })).toBe(401);
+  expect(await status({ authorization })).toBe(200);
+  expect(lines.filter((line) => line.includes('a ledger was made'))).toHaveLength(1);
+  await restart();
+  expect([await status(), await status({ authorization })]).toEqual([401, 200]);
 });
 
 test('a health check by HTTP/1.0 need not name a host', async () => {
