@@ -1,4 +1,4 @@
-import { type Schema, Validator } from '@cfworker/json-schema';
+import { dereference, type Schema, validate } from '@cfworker/json-schema';
 import type { Json, JsonObject } from '../core/json.ts';
 
 /** What is wrong with a value, in words; undefined when it fits. */
@@ -7,13 +7,26 @@ export type JsonCheck = (value: unknown) => string | undefined;
 export type CompileSchema = (schema: JsonObject) => JsonCheck;
 
 /** Without code generation, so that it runs at the edge. */
-export const compileWithoutCode: CompileSchema = (schema) => {
-  const validator = new Validator(structuredClone(schema) as Schema, '2020-12'); // it leaves marks in what it is given
+export const compileWithoutCode: CompileSchema = (given) => {
+  const schema = structuredClone(given) as Schema; // marks are left in it
+  const parts = dereference(schema);
+  for (const part of Object.values(parts)) if (typeof part === 'object') assertUsable(part, parts);
   return (value) => {
-    const { valid, errors } = validator.validate(value);
+    const { valid, errors } = validate(value, schema, '2020-12', parts);
     return valid ? undefined : (errors.at(-1)?.error ?? 'does not fit the schema');
   };
 };
+
+/** The validator finds these out only with a value that comes to them, which would be after the answer. */
+function assertUsable(
+  { pattern, patternProperties = {}, $ref, __absolute_ref__ = $ref }: Schema,
+  parts: Readonly<Record<string, unknown>>,
+): void {
+  if (__absolute_ref__ !== undefined && parts[__absolute_ref__] === undefined)
+    throw new Error(`The JSON Schema has no ${$ref}.`);
+  const expressions = pattern === undefined ? [] : [pattern];
+  for (const expression of [...expressions, ...Object.keys(patternProperties)]) new RegExp(expression, 'u');
+}
 
 /** What is wrong with a text as JSON of a schema (any JSON where absent). */
 export function problemOf(text: string, check: JsonCheck | undefined): string | undefined {

@@ -6,6 +6,7 @@ import { withNotedHead } from './audit-head.node.ts';
 import { type Books, type BooksAlert, openBooks } from './books.ts';
 import type { AuditConfig, LedgerConfig } from './config.ts';
 import type { Db } from './db.ts';
+import type { KeyTable } from './keys.ts';
 import { type Ledger, openTables } from './ledger.ts';
 import { openPostgres } from './postgres.node.ts';
 import { openSpool } from './spool.node.ts';
@@ -39,24 +40,33 @@ export async function openLedger(config: LedgerConfig, audit: AuditConfig, folde
 
 /**
  * The keys of a ledger that nobody configured, once it is there: `tidegate keys create` may make it while a gateway runs,
- * and its first key closes that one too. `found` is called before it is opened.
+ * and its first key closes that one too. `found` is told when it is opened.
  */
-export function keysMadeLater(config: LedgerConfig, audit: AuditConfig, folder: string, found: () => void) {
+export function keysMadeLater(
+  config: LedgerConfig,
+  audit: AuditConfig,
+  folder: string,
+  found: () => void,
+): Pick<KeyTable, 'any' | 'byDigest'> & { close(): Promise<void> } {
   let opened: Promise<Ledger> | undefined;
-  const open = (): Promise<Ledger> => {
-    if (opened) return opened;
-    found();
-    opened = openLedger(config, audit, folder);
-    opened.catch(() => {
+  const open = async (): Promise<Ledger> => {
+    try {
+      const ledger = await openLedger(config, audit, folder);
+      found();
+      return ledger;
+    } catch (error) {
       opened = undefined; // it is tried again
-    });
-    return opened;
+      throw error;
+    }
   };
-  const keys = async () => (opened || ledgerExists(config, folder) ? (await open()).keys : undefined);
+  const keys = async () => {
+    if (!opened && ledgerExists(config, folder)) opened = open();
+    return (await opened)?.keys;
+  };
   return {
     any: async () => (await keys())?.any() ?? false,
-    byDigest: async (digest: string) => (await keys())?.byDigest(digest),
-    close: async () => (await opened)?.db.close(),
+    byDigest: async (digest) => (await keys())?.byDigest(digest),
+    close: async () => (await opened?.catch(() => undefined))?.db.close(),
   };
 }
 

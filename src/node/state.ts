@@ -122,7 +122,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       nonces: shared ? redisNonces(shared, ownNonces) : ownNonces,
       catalogue: prices.find,
       ledger,
-      keyStore: ledger?.keys ?? laterKeys,
+      keyStore: laterKeys,
       findRoute,
       targetsOf: (model) => targetsOf(model).map(({ name }) => name),
       countTokens: createTokenCounter(targetsOf),

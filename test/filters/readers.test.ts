@@ -42,6 +42,17 @@ test.each([
   },
 );
 
+test.each([
+  ['a pattern that is none', { properties: { a: { type: 'string', pattern: '(' } } }],
+  ['a pattern of names that is none', { items: { patternProperties: { '[': { type: 'string' } } } }],
+  ['a reference to nothing', { properties: { a: { $ref: '#/$defs/missing' } } }],
+])('a schema with %s is refused before anything is asked, with and without code generation', async (_name, wrong) => {
+  for (const parts of [{}, { compileSchema: createAjvCompiler() }]) {
+    const { apply } = filtersOf({ shape: { kind: 'json', schema: wrong } }, parts);
+    await expect(async () => apply(user('hello'))).rejects.toThrow();
+  }
+});
+
 test('repair takes JSON out of the words around it', async () => {
   const { choice, decisions } = await filtersOf({ shape: { kind: 'json', schema, action: 'repair' } }).answer([
     ...said('Sure! ```json\n{"n": 1, "s": "a,}",}\n``` Done.'),
