@@ -1,5 +1,9 @@
 import { expect, test } from 'vitest';
+import { webDigest } from '../../src/core/digest.ts';
 import type { CompletionEvent, TokenLogprob } from '../../src/core/event.ts';
+import { anonymous, type Caller } from '../../src/core/run.ts';
+import { createKeyring } from '../../src/policy/keyring.ts';
+import { createPolicy } from '../../src/policy/policy.ts';
 import { appWith, sse } from '../app.ts';
 import { scripted } from '../scripted.ts';
 import { type Answer, post } from './post.ts';
@@ -49,6 +53,17 @@ test('several prompts are numbered through, whole and streamed', async () => {
   const texts = ['', '', '', ''];
   for (const chunk of chunks.slice(0, -2)) for (const choice of chunk.choices) texts[choice.index] += choice.text;
   expect(texts).toEqual(['a', 'b', 'a', 'b']);
+});
+
+test('prompts that cannot all be begun leave nothing behind that was begun', async () => {
+  const caller: Caller = { ...anonymous, limits: { streams: 1 } };
+  const keyring = { ...createKeyring({ digest: webDigest() }), authenticate: () => caller };
+  const provider = scripted(['a', 'b']);
+  const app = appWith(provider, { policy: createPolicy({ keyring }) });
+  const refused = await complete(app, { prompt: ['x', 'y'] });
+  expect(refused.status).toBe(429);
+  expect(provider.aborted).toBe(1);
+  expect((await complete(app, { prompt: 'z' })).status).toBe(200);
 });
 
 test('token ids are a prompt, lists of them are several', async () => {

@@ -1,4 +1,6 @@
+import { anySignal, createAborter } from '../../core/abort.ts';
 import { randomId } from '../../core/clock.ts';
+import { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, Usage } from '../../core/event.ts';
 import type { ChatRequest } from '../../core/request.ts';
 import type { RequestContext } from '../../core/run.ts';
@@ -30,14 +32,28 @@ export function completions(deps: HttpDeps): (c: AppContext) => Promise<Response
       await answer(together(deps, requests), openaiCompletions, first, exchange);
       return;
     }
-    const runs = await Promise.all(
-      requests.map((request, index) => deps.gateway.stream(request, partOf(exchange.context, index))),
-    );
-    const answers = await Promise.all(runs.map((run) => collect(run.events)));
+    const { runs, answers } = await allOf(deps, requests, exchange.context);
     const { id, createdAt } = runs[0]?.given ?? { id: randomId(''), createdAt: Math.floor(Date.now() / 1000) };
     const meta = { id, request: first, createdAt };
     exchange.json(encodeCompletion(answers, meta), 200, { 'x-tidegate-target': runs[0]?.target ?? '' });
   });
+}
+
+/** Begins them side by side and gathers their answers. Where one fails the others are ended: nobody would pull them. */
+async function allOf({ gateway }: HttpDeps, requests: readonly ChatRequest[], context: RequestContext) {
+  const failed = createAborter();
+  const signal = anySignal([context.signal, failed.signal]);
+  const begun = requests.map((request, index) => gateway.stream(request, { ...partOf(context, index), signal }));
+  try {
+    const runs = await Promise.all(begun);
+    return { runs, answers: await Promise.all(runs.map((run) => collect(run.events))) };
+  } catch (error) {
+    failed.abort(new GatewayError('cancelled', 'Another prompt of the request failed.', { cause: error }));
+    for (const each of await Promise.allSettled(begun)) {
+      if (each.status === 'fulfilled') await each.value.events[Symbol.asyncIterator]().return?.();
+    }
+    throw error;
+  }
 }
 
 /** Each prompt is a request of its own to an Idempotency-Key. */
