@@ -53,15 +53,20 @@ const withAlias = (entry: RouteEntry): readonly RouteEntry[] => {
   return path.startsWith('/v1/') ? [entry, [method, path.slice('/v1'.length), handler]] : [entry];
 };
 
-/** People's base URLs end in a slash, or don't, and in a `/v1` that the client adds too: `//` means `/`, `/v1/v1` is `/v1`. */
+/**
+ * People's base URLs end in a slash, or don't, and in a `/v1` that the client adds too: `//` means `/`, `/v1/v1` is `/v1`.
+ * Groq's SDK adds `/openai/v1` to each.
+ */
 function plainPath(request: Request): string {
   const path = getPath(request);
-  if (path.length < 2 || (!path.includes('//') && !path.endsWith('/') && !path.startsWith('/v1/v1/'))) return path;
+  if (path.length < 2 || (!path.includes('//') && !path.endsWith('/') && !prefixed.test(path))) return path;
   return path
     .replace(/\/{2,}/g, '/')
     .replace(/(?<=.)\/$/, '')
-    .replace(/^\/v1(?=\/v1\/)/, '');
+    .replace(prefixed, '');
 }
+
+const prefixed = /^(?:\/v1|(?:\/v1)?\/openai)(?=\/v1\/)/;
 
 function unknownUrl(c: AppContext): GatewayError {
   const path = c.req.path.slice(0, 200);

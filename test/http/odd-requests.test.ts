@@ -62,7 +62,9 @@ test.each([
   '/chat/completions/',
   '/v1/v1/chat/completions',
   '/v1//v1/chat/completions/',
-])('%s is the same address with another slash', async (path) => {
+  '/openai/v1/chat/completions',
+  '/v1/openai/v1/chat/completions',
+])('%s is the same address with another slash or prefix', async (path) => {
   expect((await send(text, {}, path)).status).toBe(200);
 });
 
@@ -73,6 +75,7 @@ test('a key for one endpoint opens no other by a further slash', async () => {
     '/v1/chat/completions',
     '/v1//chat/completions/',
     '/v1/v1/chat/completions',
+    '/openai/v1/chat/completions',
     '/chat/completions',
   ]) {
     expect((await post(app, path, hello)).status).toBe(403);
@@ -174,4 +177,25 @@ test('tools in the flat form of responses, and calls without a type, are underst
   expect(request?.toolChoice).toEqual({ type: 'named', name: 'f' });
   expect(request?.messages[1]).toMatchObject({ toolCalls: [{ id: 'c1', kind: 'function', name: 'f' }] });
   expect(request?.wire).toBeUndefined();
+});
+
+test.each([
+  { name: 'Mistral’s any', sent: { tool_choice: 'any' }, read: { toolChoice: 'required' } },
+  {
+    name: 'a named tool without a type',
+    sent: { tool_choice: { function: { name: 'f' } } },
+    read: { toolChoice: { type: 'named', name: 'f' } },
+  },
+  ...['json', 'json_object'].map((type) => ({
+    name: `Hugging Face’s schema as the value of ${type}`,
+    sent: { response_format: { type, value: { type: 'object', required: ['a'] } } },
+    read: { responseFormat: { type: 'json-schema', schema: { type: 'object', required: ['a'] } } },
+  })),
+])('$name is understood at chat, and written OpenAI’s way upstream', async ({ sent, read }) => {
+  const provider = scripted(['ok']);
+  const tools = [{ type: 'function', function: { name: 'f' } }];
+  const response = await post(appWith(provider), '/v1/chat/completions', { ...hello, tools, ...sent });
+  expect(response.status).toBe(200);
+  expect(provider.requests[0]).toMatchObject(read);
+  expect(provider.requests[0]?.wire).toBeUndefined();
 });

@@ -1,24 +1,23 @@
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.ts';
 
 /**
- * A chat body as the schema wants it, where editors write parts of it their own way: tools in the flat form of responses,
- * and functions and calls without their `type`. The same object where there is nothing to change.
+ * A chat body as the schema wants it, where editors and other providers' clients write parts of it their own way: tools in
+ * the flat form of responses, functions and calls without their `type`, Mistral's `any` for a tool that must be called,
+ * Hugging Face's `value` for a schema. The same object where there is nothing to change.
  */
 export function withChatForms(body: unknown): unknown {
   if (!isJsonObject(body)) return body;
-  const tools = each(body['tools'], nestedTool);
-  const messages = each(body['messages'], (message) => {
-    const calls = each(message['tool_calls'], typed);
-    return calls === message['tool_calls'] ? message : { ...message, tool_calls: calls ?? null };
-  });
-  const choice = isJsonObject(body['tool_choice']) ? nestedChoice(body['tool_choice']) : body['tool_choice'];
-  if (tools === body['tools'] && messages === body['messages'] && choice === body['tool_choice']) return body;
-  return {
-    ...body,
-    messages: messages ?? null,
-    ...(tools === undefined ? {} : { tools }),
-    ...(choice === undefined ? {} : { tool_choice: choice }),
+  const forms = {
+    messages: each(body['messages'], (message) => {
+      const calls = each(message['tool_calls'], typed);
+      return calls === message['tool_calls'] ? message : { ...message, tool_calls: calls ?? null };
+    }),
+    tools: each(body['tools'], nestedTool),
+    tool_choice: nestedChoice(body['tool_choice']),
+    response_format: schemaFormat(body['response_format']),
   };
+  const changed = Object.entries(forms).filter(([field, form]) => form !== body[field]);
+  return changed.length === 0 ? body : { ...body, ...Object.fromEntries(changed) };
 }
 
 /** The list with each object of it changed; the same list where none was. */
@@ -43,8 +42,17 @@ function nestedTool(tool: JsonObject): JsonObject {
   return { type, [type]: described };
 }
 
-function nestedChoice(choice: JsonObject): JsonObject {
+function nestedChoice(choice: Json | undefined): Json | undefined {
+  if (choice === 'any') return 'required';
+  if (!isJsonObject(choice)) return choice;
   const { type, name } = choice;
   const flat = (type === 'function' || type === 'custom') && typeof name === 'string' && choice[type] == null;
-  return flat ? { type, [type]: { name } } : choice;
+  return flat ? { type, [type]: { name } } : typed(choice);
+}
+
+/** Text Generation Inference's form, which Hugging Face's clients make of every schema. */
+function schemaFormat(format: Json | undefined): Json | undefined {
+  if (!isJsonObject(format) || !isJsonObject(format['value'])) return format;
+  const { type, value } = format;
+  return type === 'json_object' || type === 'json' ? { type: 'json_object', schema: value } : format;
 }
