@@ -7,7 +7,7 @@ import type { TransportResponse } from '../src/core/transport.ts';
 import { mendCompletion } from '../src/wire/openai/mend.ts';
 import { observeCompletion } from '../src/wire/openai/observe-answer.ts';
 import { readPlainCompletion } from '../src/wire/openai/plain-answer.ts';
-import { createChatChunkDecoder } from '../src/wire/openai/upstream-answer.ts';
+import { type ChatDecoderOptions, createChatChunkDecoder } from '../src/wire/openai/upstream-answer.ts';
 import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
 import { chatChunkOf, encodeCompletion } from './openai/completions.ts';
 import { type OpenAiPaths, openAiPaths, pathFor, wholeCalls } from './openai/endpoints.ts';
@@ -111,7 +111,8 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     const encoded = prompt ? encodeCompletion(request, prompt) : encodeChatRequest(request, oddities);
     const path = pathFor(prompt ? paths.completions : paths.chat, request.model);
     const body = JSON.stringify(adapt(encoded, oddities));
-    return readChat(await upstream.send({ path, body, headers: { accept: 'text/event-stream' } }, options));
+    const response = await upstream.send({ path, body, headers: { accept: 'text/event-stream' } }, options);
+    return readChat(response, { insideCall: continuesCall(request) });
   }
 
   return {
@@ -140,13 +141,18 @@ const passWhole = ([start, ...rest]: readonly CompletionEvent[], bytes: Uint8Arr
 ];
 
 /** A chat answer or text completion as events, whether it comes as a stream or as one object. */
-async function readChat(response: TransportResponse): Promise<EventSource> {
-  if (contentKind(response) === 'json') return decodeWhole(parseAnswer(await readText(response.body)));
-  return through(response.body, readChatStream);
+async function readChat(response: TransportResponse, options?: ChatDecoderOptions): Promise<EventSource> {
+  if (contentKind(response) === 'json') return decodeWhole(parseAnswer(await readText(response.body)), options);
+  return through(response.body, () => readChatStream(options));
 }
 
-function decodeWhole(body: unknown): CompletionEvent[] {
-  const decoder = createChatChunkDecoder();
+const continuesCall = ({ continueFinalMessage, messages }: ChatRequest): boolean => {
+  const last = messages.at(-1);
+  return continueFinalMessage && last?.role === 'assistant' && last.toolCalls.length > 0;
+};
+
+function decodeWhole(body: unknown, options?: ChatDecoderOptions): CompletionEvent[] {
+  const decoder = createChatChunkDecoder(options);
   return [...decoder.push(isJsonObject(body) ? chatChunkOf(body) : body), ...decoder.end()];
 }
 

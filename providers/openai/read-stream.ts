@@ -2,7 +2,7 @@ import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { joinPieces } from '../../src/core/pieces.ts';
 import type { Step } from '../../src/core/through.ts';
-import { createChatChunkDecoder } from '../../src/wire/openai/upstream-answer.ts';
+import { type ChatDecoderOptions, createChatChunkDecoder } from '../../src/wire/openai/upstream-answer.ts';
 import { createSseCutter, createSseDecoder, type SseEvent } from '../../src/wire/sse.ts';
 import { parseEvent } from '../shared/pass-through.ts';
 import { chatChunkOf } from './completions.ts';
@@ -14,11 +14,11 @@ const encoder = new TextEncoder();
  * text: such a chunk is recognised by what stands around its text, and only the text is read. All else goes through JSON.
  * Deltas that come in one read are one event, with its `pieces`.
  */
-export function readChatStream(): Step<Uint8Array, CompletionEvent> {
+export function readChatStream(options?: ChatDecoderOptions): Step<Uint8Array, CompletionEvent> {
   const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const cutter = createSseCutter();
   const sse = createSseDecoder();
-  const decoder = createChatChunkDecoder();
+  const decoder = createChatChunkDecoder(options);
   let shapes: readonly Shape[] = []; // one for each choice
   let doubt = 0;
   const run = new Run();

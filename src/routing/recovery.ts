@@ -4,7 +4,7 @@ import { throwIfAborted } from '../core/signals.ts';
 import { cutShort, type Delivery, unfinished, withStory } from './delivery.ts';
 import type { Facts } from './facts.ts';
 import type { Planned } from './plan.ts';
-import { type Delivered, insideToolCall, isBrokenJson, type Rest, rejoin, restOf, sumUsage } from './takeover.ts';
+import { type Continuation, isBrokenJson, type Rest, rejoin, restOf, sumUsage } from './takeover.ts';
 
 /**
  * What follows when the first call did not make the whole answer: others go on from there, from exactly what is
@@ -43,7 +43,7 @@ export async function* recover(delivery: Delivery, error: unknown): AsyncGenerat
         if (result.done) break;
         for (const event of place ? place(result.value) : [result.value]) {
           if (place && event.type === 'finish' && event.reason !== 'length') {
-            if (isBrokenJson(request, delivered.choices.get(event.choice))) {
+            if (isBrokenJson(request, delivered.choices.get(event.choice), rest?.request && rest.cutCall)) {
               changes = rules.takeover.attempts; // nobody can mend what is delivered
               throw brokenJson(target);
             }
@@ -106,7 +106,7 @@ export async function* recover(delivery: Delivery, error: unknown): AsyncGenerat
       const next = rests.find((each) => each.request !== undefined);
       if (failure && next) {
         if (changes > rules.takeover.attempts) throw failure;
-        const candidates = successors(plan.targets, delivery.current.planned, true, next, delivered);
+        const candidates = successors(plan.targets, delivery.current.planned, true, next);
         if (candidates.length === 0) {
           opening.decide('takeover', 'impossible', 'no target continues a given beginning');
           throw failure;
@@ -121,7 +121,7 @@ export async function* recover(delivery: Delivery, error: unknown): AsyncGenerat
         opening.decide('takeover', to, `${target}: ${failure.kind} after ${delivered.tokens} tokens`);
         yield takeoverOf(to);
       } else if (next) {
-        const candidates = successors(plan.targets, delivery.current.planned, false, next, delivered);
+        const candidates = successors(plan.targets, delivery.current.planned, false, next);
         delivery.current = await opening.openFirst(candidates, next.request, true);
       } else if (said) yield takeoverOf(target); // only its end is missing, which is the encoder's to write
       for (const { choice } of rests.filter((each) => each.request === undefined)) {
@@ -151,16 +151,14 @@ function successors(
   targets: readonly Planned[],
   current: Planned,
   broken: boolean,
-  rest?: Extract<Rest, { readonly fresh: boolean }>,
-  delivered?: Delivered,
+  rest?: Continuation,
 ): readonly Planned[] {
   const at = targets.indexOf(current);
   const order = broken
     ? [...targets.slice(at + 1), ...targets.slice(0, at), current]
     : [current, ...targets.filter((planned) => planned !== current)];
   if (!rest || rest.fresh) return order;
-  const choice = delivered?.choices.get(rest.choice);
-  const inCall = choice !== undefined && insideToolCall(choice);
+  const inCall = rest.cutCall !== undefined;
   const able = order.filter(({ leaf: { target } }) => {
     const { prefill, tools } = target.provider.capabilities;
     return prefill && (tools || !inCall);
@@ -172,7 +170,7 @@ function successors(
 }
 
 const brokenJson = (target: string) =>
-  new GatewayError('upstream_failed', `${target} went on with a JSON answer so that it is none.`);
+  new GatewayError('upstream_failed', `${target} went on with JSON so that it is none.`);
 
 const estimate = (facts: Facts, completionTokens: number): Usage => ({
   promptTokens: facts.promptTokens,

@@ -112,10 +112,18 @@ export function createDelivered(maxCharacters: number): Delivered {
 
 /** What is left to do for one choice. */
 export type Rest =
-  /** `fresh`: nothing but thoughts was delivered, so the answer begins with whoever takes over. */
-  | { readonly choice: number; readonly request: ChatRequest; readonly fresh: boolean }
+  | Continuation
   /** All tokens that were allowed are delivered: only the finish is missing. */
   | { readonly choice: number; readonly request: undefined };
+
+export interface Continuation {
+  readonly choice: number;
+  readonly request: ChatRequest;
+  /** Nothing but thoughts was delivered, so the answer begins with whoever takes over. */
+  readonly fresh: boolean;
+  /** The index of the last tool call where it is not whole: only who knows tools may go on. */
+  readonly cutCall: number | undefined;
+}
 
 /** The requests that finish an answer from exactly what is delivered; one per open choice. A text says why there are none. */
 export function restOf(asked: ChatRequest, delivered: Delivered): readonly Rest[] | string {
@@ -139,12 +147,14 @@ export function restOf(asked: ChatRequest, delivered: Delivered): readonly Rest[
     };
     const empty = !done || (done.text === '' && done.toolCalls.length === 0);
     if (empty) {
-      rests.push({ choice, request: one, fresh: true });
+      rests.push({ choice, request: one, fresh: true, cutCall: undefined });
       continue;
     }
     const request = continued(one, done);
     if (typeof request === 'string') return request;
-    rests.push({ choice, request, fresh: false });
+    const last = done.toolCalls.at(-1);
+    const cutCall = last && !isWholeCall(last) ? done.toolCalls.length - 1 : undefined;
+    rests.push({ choice, request, fresh: false, cutCall });
   }
   return rests;
 }
@@ -171,13 +181,16 @@ function continued(asked: ChatRequest, { text, toolCalls }: DeliveredChoice): Ch
 /**
  * Puts a continuation's events where the broken answer stopped: its choice, its tool calls' indices, and nothing that
  * would begin the answer anew. Tool calls that it opens count on from those delivered; arguments without a start belong
- * to the call that was open; what goes on with a refusal is refusal.
+ * to the call that was open, as does that call named again; what goes on with a refusal is refusal.
  */
-export function rejoin(rest: { readonly choice: number; readonly fresh: boolean }, delivered: Delivered) {
+export function rejoin(rest: Omit<Continuation, 'request'>, delivered: Delivered) {
   const { choice } = rest;
   const begun = delivered.choices.get(choice);
   const before = begun?.toolCalls.length ?? 0;
   const moved = new Map<number, number>();
+  /** The call that the break cut, until somebody goes on with it. */
+  let cut = rest.cutCall === undefined ? undefined : begun?.toolCalls[rest.cutCall];
+  let callEcho = createEchoFilter('');
   const echo = createEchoFilter(rest.fresh ? '' : (begun?.text ?? ''));
   const textEvent = (text: string, logprobs?: readonly TokenLogprob[]): readonly CompletionEvent[] => {
     if (text === '' && !logprobs) return [];
@@ -196,10 +209,20 @@ export function rejoin(rest: { readonly choice: number; readonly fresh: boolean 
       case 'progress':
         return [event];
       case 'tool-call-start':
+        if (cut?.name === event.name) {
+          moved.set(event.index, before - 1);
+          if (cut.kind === 'function') callEcho = createEchoFilter(cut.arguments, 1);
+          cut = undefined;
+          return textEvent(echo.rest());
+        }
         moved.set(event.index, next);
         return [...textEvent(echo.rest()), { ...event, choice, index: next++ }];
-      case 'tool-call-delta':
-        return [{ ...event, choice, index: moved.get(event.index) ?? Math.max(0, before - 1) }];
+      case 'tool-call-delta': {
+        cut = undefined;
+        const index = moved.get(event.index) ?? Math.max(0, before - 1);
+        const text = index === before - 1 ? callEcho.take(event.arguments) : event.arguments;
+        return text === '' ? [] : [{ ...event, choice, index, arguments: text }];
+      }
       case 'reasoning-delta':
       case 'reasoning-end':
       case 'refusal-delta':
@@ -216,8 +239,8 @@ export function rejoin(rest: { readonly choice: number; readonly fresh: boolean 
 const leastEcho = 16;
 
 /** An upstream that repeats the given beginning (Mistral does) is not heard twice; what may still be a repetition waits. */
-function createEchoFilter(beginning: string) {
-  let echo = beginning.length >= leastEcho ? beginning : '';
+function createEchoFilter(beginning: string, least = leastEcho) {
+  let echo = beginning.length >= least ? beginning : '';
   let held = '';
   const rest = (): string => {
     const text = held;
@@ -246,8 +269,14 @@ export function continuationFor({ provider: { capabilities } }: Target, request:
   return free || !request.continueFinalMessage ? request : { ...request, responseFormat: { type: 'text' } };
 }
 
-/** True where a choice was to be JSON, began as such, ended by itself, and is none. */
-export function isBrokenJson({ responseFormat, tools }: ChatRequest, choice: DeliveredChoice | undefined): boolean {
+/** True where a choice was to be JSON, began as such, ended by itself, and is none; so for a tool call that was cut. */
+export function isBrokenJson(
+  { responseFormat, tools }: ChatRequest,
+  choice: DeliveredChoice | undefined,
+  cutCall: number | undefined,
+): boolean {
+  const call = cutCall === undefined ? undefined : choice?.toolCalls[cutCall];
+  if (call?.kind === 'function' && !isWholeCall(call)) return true;
   if (!choice || !responseFormat.type.startsWith('json') || choice.refusing) return false;
   if ((tools.length > 0 && choice.toolCalls.length > 0) || !/^\s*[[{]/.test(choice.text)) return false;
   try {
@@ -258,14 +287,11 @@ export function isBrokenJson({ responseFormat, tools }: ChatRequest, choice: Del
   }
 }
 
-/** True when the choice's last tool call is not whole: only who advances the schema over it may go on. */
-export function insideToolCall({ toolCalls }: DeliveredChoice): boolean {
-  const last = toolCalls.at(-1);
-  if (!last) return false;
+function isWholeCall({ arguments: json }: ToolCall): boolean {
   try {
-    return !isJsonObject(JSON.parse(last.arguments));
+    return isJsonObject(JSON.parse(json));
   } catch {
-    return true;
+    return false;
   }
 }
 

@@ -291,6 +291,28 @@ test.each(Array.from({ length: args.length + 1 }, (_, k) => ({ k })))(
   },
 );
 
+test.each<{ name: string; steps: Step[]; whole: boolean }>([
+  { name: 'names it again and goes on', steps: [start(0, 'call_b'), argue(0, args.slice(9))], whole: true },
+  {
+    name: 'says it all again',
+    steps: [start(0, 'call_b'), argue(0, args.slice(0, 5)), argue(0, args.slice(5))],
+    whole: true,
+  },
+  { name: 'goes on with text', steps: [text(args.slice(9))], whole: false },
+  { name: 'makes another call', steps: [{ ...start(0, 'call_b'), name: 'other' }, argue(0, '{}')], whole: false },
+  { name: 'says nothing more', steps: [], whole: false },
+])('a cut call is whole or an error, where who takes over $name', async ({ steps, whole }) => {
+  const a = upstream('a', [[start(0, 'call_a'), argue(0, args.slice(0, 9)), reset]], able);
+  const b = upstream('b', [[...steps, { type: 'finish', choice: 0, reason: 'tool-calls' }]], able);
+  const { events, error } = await drink(await send(routingOf([a, b])));
+  const collector = createCollector();
+  for (const event of events) collector.push(event);
+  const called = collector.result().choices[0]?.toolCalls.map(({ id, arguments: json }) => [id, json]);
+  if (whole) expect([called, error]).toEqual([[['call_a', args]], undefined]);
+  else expect(error).toMatchObject({ kind: 'upstream_failed', message: expect.stringContaining('JSON') });
+  expect(events.some(({ type }) => type === 'finish')).toBe(whole);
+});
+
 test('new calls of the second target count on, and inside a call only who knows tools may go on', async () => {
   const a = upstream(
     'a',

@@ -20,6 +20,8 @@ export interface ChatChunkDecoder {
 export interface ChatDecoderOptions {
   /** Not every chunk is shown: that no tool call was seen does not mean that there was none. */
   readonly partial?: boolean;
+  /** The answer may begin inside a call that the request gave: arguments without a name go on with it. */
+  readonly insideCall?: boolean;
 }
 
 interface Call {
@@ -39,7 +41,10 @@ interface Choice {
   finished: boolean;
 }
 
-export function createChatChunkDecoder({ partial = false }: ChatDecoderOptions = {}): ChatChunkDecoder {
+export function createChatChunkDecoder({
+  partial = false,
+  insideCall = false,
+}: ChatDecoderOptions = {}): ChatChunkDecoder {
   const choices = new Map<number, Choice>();
   let started = false;
   let usage: Usage | undefined;
@@ -55,6 +60,7 @@ export function createChatChunkDecoder({ partial = false }: ChatDecoderOptions =
       const name = stringOf(body['name']);
       if (!call.started && name && call.name === '') call.name = name;
       const argument = argumentText(body['arguments'] ?? body['input']);
+      if (!call.started && call.name === '' && insideCall && choice.calls.length === 1) call.started = true;
       if (!call.started && call.name === '') {
         call.early += argument;
         continue;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type FaultyUpstream, faultyUpstream, sse } from '../../faulty-upstream.ts';
 import { finish, text, upstream } from '../harness.ts';
-import { appOver, dataOf, post, whole } from './harness.ts';
+import { appOver, call, dataOf, post, targetOver, whole } from './harness.ts';
 
 let broken: FaultyUpstream;
 beforeAll(async () => {
@@ -49,6 +49,24 @@ test('a legacy completion goes on under its own id', async () => {
   expect(chunks.map(({ choices }) => choices[0]?.text ?? '').join('')).toBe(whole);
   expect(new Set(chunks.map(({ id, created }) => `${id} ${created}`))).toEqual(new Set(['cmpl-up 5']));
   expect(body.trimEnd().endsWith('data: [DONE]')).toBe(true);
+});
+
+test('arguments that the next upstream goes on with, without a name, belong to the call that was cut', async () => {
+  const args = (text: string, more: object = {}) =>
+    chunk({
+      tool_calls: [{ index: 0, ...more, function: { ...('id' in more && { name: call.name }), arguments: text } }],
+    });
+  const next = await faultyUpstream();
+  broken.answer({ body: [args(call.args.slice(0, 9), { id: call.id, type: 'function' }), 'reset'] });
+  next.answer({ body: [args(call.args.slice(9, 14)), args(call.args.slice(14)), chunk({}, 'tool_calls')] });
+  const app = appOver(broken, 'vllm', targetOver(next, 'vllm', 'next'));
+  const body = await (await post(app, '/v1/chat/completions', asked)).text();
+  const choices = dataOf(body).flatMap(({ choices }) => choices);
+  const calls = choices.flatMap(({ delta }) => delta.tool_calls ?? []);
+  expect(calls.map((each) => each.function.arguments).join('')).toBe(call.args);
+  expect(calls.flatMap(({ id }) => id ?? [])).toEqual([call.id]);
+  expect(choices.at(-1)?.finish_reason).toBe('tool_calls');
+  await next.close();
 });
 
 const counts = { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 };

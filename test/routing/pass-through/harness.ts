@@ -38,11 +38,14 @@ function knowing() {
   return upstream('healthy', [script], { prefill: true, tools: true });
 }
 
+export function targetOver({ baseUrl }: FaultyUpstream, type: string, name: string): Target {
+  const config = providerConfigSchema().parse({ type, baseUrl, apiKey: 'k' });
+  return { name: `${name}/m`, model: 'm', provider: createProvider(name, config, { transport }) };
+}
+
 /** A gateway whose first target is `broken`, an upstream of this type, and whose second one knows the answer. */
 export function appOver(broken: FaultyUpstream, type: string, second: Target = knowing()) {
-  const config = providerConfigSchema().parse({ type, baseUrl: broken.baseUrl, apiKey: 'k' });
-  const first = { name: 'broken/m', model: 'm', provider: createProvider('broken', config, { transport }) };
-  const targets = [first, second];
+  const targets = [targetOver(broken, type, 'broken'), second];
   const model = { name: 'test', filters: [], targets, rules: rules(targets) };
   return appWith(scripted([]), { routing: createRouting([model], undefined, { decodeWire: decodeDelivered }) });
 }
