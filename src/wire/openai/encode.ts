@@ -30,6 +30,9 @@ interface OpenChoice {
   kinds: ('function' | 'custom')[];
 }
 
+/** As `n` may ask for; an upstream's wild index opens no others. */
+const mostChoices = 128;
+
 /** The chunks of a streamed chat answer, in the order and form of reference/openai-api.md section 2.2. */
 export function createChatEncoder(asked: ChatAnswer): StreamEncoder {
   let answer = asked;
@@ -67,10 +70,14 @@ export function createChatEncoder(asked: ChatAnswer): StreamEncoder {
     return encodeSse(`${headOf()}${body}]${noUsage}${padding(body.length)}}`);
   };
 
-  /** The choice, and the role chunk if this is its first event. */
+  /**
+   * The choice, and the role chunk if this is its first event. Those of lower choices come before it, whichever of them
+   * speaks first: openai-python's stream helper counts choices in the order in which they begin.
+   */
   const open = (index: number): { choice: OpenChoice; role: string } => {
     const known = choices[index];
     if (known) return { choice: known, role: '' };
+    const lower = index > 0 && index < mostChoices ? open(index - 1).role : '';
     const choice: OpenChoice = {
       before: `data: ${headOf()}{"index":${index},"delta":{"content":`,
       calls: 0,
@@ -79,7 +86,7 @@ export function createChatEncoder(asked: ChatAnswer): StreamEncoder {
       kinds: [],
     };
     choices[index] = choice;
-    return { choice, role: chunk(index, { role: 'assistant', content: '', refusal: null }) };
+    return { choice, role: lower + chunk(index, { role: 'assistant', content: '', refusal: null }) };
   };
   const after = `},"logprobs":null,"finish_reason":null}]${noUsage}`;
 

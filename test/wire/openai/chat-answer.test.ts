@@ -356,8 +356,9 @@ test('with include_obfuscation every text chunk is padded, so that its length te
   expect(written(deltas)[1]).not.toHaveProperty('obfuscation');
 });
 
-test('several choices have a role each, once, and their own end', () => {
+test('several choices have a role each, once and in their order, whichever speaks first, and their own end', () => {
   const chunks = written([
+    { type: 'text-delta', choice: 2, text: 'c' },
     { type: 'text-delta', choice: 1, text: 'b' },
     { type: 'text-delta', choice: 0, text: 'a' },
     { type: 'finish', choice: 0, reason: 'stop' },
@@ -366,9 +367,11 @@ test('several choices have a role each, once, and their own end', () => {
   expect(
     chunks.map(({ choices: [one] }) => [one.index, one.delta.role ?? one.delta.content ?? one.finish_reason]),
   ).toEqual([
-    [1, 'assistant'],
-    [1, 'b'],
     [0, 'assistant'],
+    [1, 'assistant'],
+    [2, 'assistant'],
+    [2, 'c'],
+    [1, 'b'],
     [0, 'a'],
     [0, 'stop'],
     [1, 'length'],
