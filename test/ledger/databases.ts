@@ -50,6 +50,12 @@ export interface Server {
   stop(): Promise<void>;
 }
 
+export interface PausableServer extends Server {
+  /** Stops answering, and goes on. */
+  pause(): void;
+  resume(): void;
+}
+
 /** A Postgres of its own on a free port; as the user `postgres` where the tests run as root, as it refuses to. */
 export async function startPostgres(): Promise<Server> {
   const bin = postgresFolder ?? '';
@@ -107,7 +113,7 @@ export async function startPostgres(): Promise<Server> {
 }
 
 /** A Redis of its own on a free port, nothing on disk. */
-export async function startRedis(): Promise<Server> {
+export async function startRedis(): Promise<PausableServer> {
   const port = await freePort();
   let child: ReturnType<typeof spawn> | undefined;
   const start = async () => {
@@ -127,5 +133,12 @@ export async function startRedis(): Promise<Server> {
     await gone;
   };
   await start();
-  return { url: `redis://127.0.0.1:${port}`, start, kill: () => end('SIGKILL'), stop: () => end('SIGTERM') };
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    start,
+    kill: () => end('SIGKILL'),
+    stop: () => end('SIGTERM'),
+    pause: () => child?.kill('SIGSTOP'),
+    resume: () => child?.kill('SIGCONT'),
+  };
 }

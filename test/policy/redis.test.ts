@@ -273,4 +273,30 @@ cache: { store: "${store}", response: { ttl: 1m, scope: global } }
     expect((await counters.reserve([rate(60, 'away')])).states[0]?.remaining).toBe(40); // scripts are sent again
     await own.stop();
   });
+
+  test('a Redis that hangs holds nobody up for longer than a moment, and is used again when it answers', async () => {
+    const own = await startRedis();
+    const client = await connectRedis(own.url);
+    clients.push(client);
+    const counters = withFallback(redisCounters(client), memoryCounters());
+    const cache = createResponseCache({ store: redisStore(client) });
+    const calls = { count: 0 };
+    const answer = async () => textOf(await cache.through(ask(), route('hangs'), contextOf(), slow(calls)));
+    expect((await counters.reserve([rate(60, 'hangs')])).states[0]?.remaining).toBe(40);
+    for (const longer of [0, 4000]) {
+      own.pause();
+      const since = performance.now();
+      expect((await counters.reserve([rate(1, 'hangs')])).at).toBeLessThan(0); // counted here
+      expect(performance.now() - since).toBeLessThan(3000);
+      const then = performance.now();
+      await Promise.all(Array.from({ length: 50 }, () => counters.reserve([rate(0, 'hangs')])));
+      expect(await answer()).toMatch(/^answer/);
+      expect(performance.now() - then).toBeLessThan(900); // only the first ones waited
+      await sleep(longer, new AbortController().signal); // the connection is made anew meanwhile
+      own.resume();
+      await expect.poll(() => client.send(['PING']).catch(() => 'away'), { timeout: 15_000 }).toBe('PONG');
+      expect((await counters.reserve([rate(0, 'hangs')])).at).toBeGreaterThan(0);
+    }
+    await own.stop();
+  }, 60_000);
 });
