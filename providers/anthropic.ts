@@ -1,6 +1,6 @@
 import { GatewayError } from '../src/core/errors.ts';
 import type { CompletionEvent } from '../src/core/event.ts';
-import { isJsonObject, type JsonObject } from '../src/core/json.ts';
+import { isJsonObject } from '../src/core/json.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
 import { type ChatRequest, textOf, type WireRequest } from '../src/core/request.ts';
 import { decodeSse } from '../src/wire/sse.ts';
@@ -80,7 +80,7 @@ export function anthropic({ name, upstream, capabilities = anthropicCapabilities
     }
     const decoder = createMessagesDecoder();
     for await (const event of decodeSse(response.body)) {
-      const parsed = parseEvent(event) as JsonObject; // out of JSON.parse
+      const parsed = parseEvent(event);
       yield* decoder.push(parsed);
       if (parsed['type'] === 'message_stop') break;
     }

@@ -1,6 +1,6 @@
 import { GatewayError } from '../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../src/core/event.ts';
-import { isJsonObject, type Json, type JsonObject } from '../src/core/json.ts';
+import { type Json, type JsonObject, objectOf, objectsOf } from '../src/core/json.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
 import { type ChatRequest, type Message, textOf } from '../src/core/request.ts';
 import { decodeSse } from '../src/wire/sse.ts';
@@ -67,7 +67,7 @@ export function cohere({ name, upstream, capabilities = cohereCapabilities }: Co
       const { body } = await upstream.json({ path: '/rerank', body: JSON.stringify(asked) }, options);
       const answer = objectOf(body);
       return {
-        results: listOf(answer['results']).map((entry) => ({
+        results: objectsOf(answer['results']).map((entry) => ({
           index: Number(entry['index']),
           score: Number(entry['relevance_score']),
         })),
@@ -82,7 +82,7 @@ async function* chat(upstream: Upstream, request: ChatRequest, options: CallOpti
   const state = { calls: new Map<number, number>(), finished: false, usage: undefined as Usage | undefined };
   for await (const event of decodeSse(response.body)) {
     if (event.data === '[DONE]') break;
-    yield* decodeChat(parseEvent(event) as JsonObject, state); // out of JSON.parse
+    yield* decodeChat(parseEvent(event), state);
   }
   if (!state.finished)
     throw new GatewayError('upstream_failed', 'The upstream ended its answer without a finish reason.');
@@ -258,6 +258,3 @@ function billed(answer: JsonObject): Usage {
   const { input_tokens: tokens } = objectOf(objectOf(answer['meta'])['billed_units']);
   return { promptTokens: typeof tokens === 'number' ? tokens : 0, completionTokens: 0 };
 }
-
-const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});
-const listOf = (value: unknown): JsonObject[] => (Array.isArray(value) ? value.filter(isJsonObject) : []);

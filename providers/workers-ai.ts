@@ -76,7 +76,7 @@ async function* generate(
         native.done();
         break;
       }
-      const chunk = parseEvent(event) as JsonObject; // out of JSON.parse
+      const chunk = parseEvent(event);
       isNative ||= chunk['choices'] === undefined && chunk['error'] === undefined;
       yield* isNative ? native.push(chunk) : chat.push(chunk);
     }

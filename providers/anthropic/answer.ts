@@ -1,6 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.ts';
-import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
+import { type Json, type JsonObject, objectOf, stringOf } from '../../src/core/json.ts';
 import { streamError } from '../../src/wire/upstream-error.ts';
 import { usageBesideCache } from '../shared/cached-usage.ts';
 import { parseEvent } from '../shared/pass-through.ts';
@@ -158,7 +158,7 @@ export function observeMessages(): StreamObserver {
     notable: indexOfOther,
     see(event) {
       if (event.data === '[DONE]') return { drop: true };
-      const parsed = parseEvent(event) as JsonObject; // out of JSON.parse
+      const parsed = parseEvent(event);
       const events = decoder.push(parsed).filter(({ type }) => type === 'start' || type === 'finish');
       finished ||= events.some(({ type }) => type === 'finish');
       if (parsed['type'] !== 'message_stop') return { events };
@@ -207,6 +207,3 @@ const usageOf = (raw: JsonObject): Usage | undefined =>
     cacheRead: 'cache_read_input_tokens',
     cacheWritten: 'cache_creation_input_tokens',
   });
-
-const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});

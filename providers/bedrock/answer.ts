@@ -1,7 +1,7 @@
 import { EventStreamCodec } from '@smithy/eventstream-codec';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.ts';
-import { isJsonObject, type JsonObject } from '../../src/core/json.ts';
+import { isJsonObject, type JsonObject, objectOf, stringOf } from '../../src/core/json.ts';
 import { concatBytes } from '../../src/core/streams.ts';
 import { streamError } from '../../src/wire/upstream-error.ts';
 import { usageBesideCache } from '../shared/cached-usage.ts';
@@ -148,6 +148,3 @@ const usageOf = (raw: JsonObject): Usage | undefined =>
     cacheRead: 'cacheReadInputTokens',
     cacheWritten: 'cacheWriteInputTokens',
   });
-
-const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});

@@ -1,7 +1,15 @@
 import { randomId } from '../../src/core/clock.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../src/core/event.ts';
-import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
+import {
+  indexOf,
+  isJsonObject,
+  type JsonObject,
+  numberOf,
+  objectOf,
+  objectsOf,
+  stringOf,
+} from '../../src/core/json.ts';
 import { streamError } from '../../src/wire/upstream-error.ts';
 
 interface Candidate {
@@ -18,8 +26,8 @@ export function createGenerateDecoder() {
 
   const partEvents = (choice: number, candidate: Candidate, part: JsonObject, out: CompletionEvent[]) => {
     const signature = stringOf(part['thoughtSignature']);
-    const call = objectOf(part['functionCall']);
-    if (call) {
+    const call = part['functionCall'];
+    if (isJsonObject(call)) {
       const id = stringOf(call['id']) || randomId('call_');
       const index = candidate.calls++;
       if (signature) out.push({ type: 'reasoning-end', choice, signature, id });
@@ -35,18 +43,18 @@ export function createGenerateDecoder() {
   };
 
   const candidateEvents = (raw: JsonObject, out: CompletionEvent[]) => {
-    const choice = typeof raw['index'] === 'number' ? raw['index'] : 0;
+    const choice = indexOf(raw['index']) ?? 0;
     const candidate = candidates.get(choice) ?? { calls: 0, finished: false };
     candidates.set(choice, candidate);
     const before = out.length;
-    for (const part of listOf(objectOf(raw['content'])?.['parts'])) partEvents(choice, candidate, part, out);
+    for (const part of objectsOf(objectOf(raw['content'])['parts'])) partEvents(choice, candidate, part, out);
     const logprobs = logprobsOf(objectOf(raw['logprobsResult']));
     if (logprobs) {
       const at = out.findIndex((event, index) => index >= before && event.type === 'text-delta');
       const delta = out[at];
       if (delta?.type === 'text-delta') out[at] = { ...delta, logprobs };
     }
-    for (const source of listOf(objectOf(raw['citationMetadata'])?.['citationSources'])) {
+    for (const source of objectsOf(objectOf(raw['citationMetadata'])['citationSources'])) {
       if (typeof source['uri'] !== 'string') continue;
       const cited = { url: source['uri'], start_index: source['startIndex'] ?? 0, end_index: source['endIndex'] ?? 0 };
       out.push({ type: 'annotation', choice, annotation: { type: 'url_citation', url_citation: cited } });
@@ -59,7 +67,7 @@ export function createGenerateDecoder() {
 
   return {
     push(chunk: unknown): CompletionEvent[] {
-      const body = objectOf(Array.isArray(chunk) ? chunk[0] : chunk) ?? {};
+      const body = objectOf(Array.isArray(chunk) ? chunk[0] : chunk);
       if (body['error'] !== undefined) throw streamError(body);
       const out: CompletionEvent[] = [];
       if (!started) {
@@ -67,9 +75,9 @@ export function createGenerateDecoder() {
         const [id, model] = [stringOf(body['responseId']), stringOf(body['modelVersion'])];
         out.push({ type: 'start', ...(id ? { id } : {}), ...(model ? { model } : {}) });
       }
-      blocked = stringOf(objectOf(body['promptFeedback'])?.['blockReason']) ?? blocked;
+      blocked = stringOf(objectOf(body['promptFeedback'])['blockReason']) ?? blocked;
       usage = usageOf(objectOf(body['usageMetadata'])) ?? usage;
-      for (const raw of listOf(body['candidates'])) candidateEvents(raw, out);
+      for (const raw of objectsOf(body['candidates'])) candidateEvents(raw, out);
       return out;
     },
     end(): CompletionEvent[] {
@@ -110,8 +118,8 @@ function finishOf(
   }
 }
 
-function usageOf(raw: JsonObject | undefined): Usage | undefined {
-  const count = (name: string) => (typeof raw?.[name] === 'number' ? raw[name] : undefined);
+function usageOf(raw: JsonObject): Usage | undefined {
+  const count = (name: string) => numberOf(raw[name]);
   const prompt = count('promptTokenCount');
   if (prompt === undefined) return undefined;
   const [thoughts, cached] = [count('thoughtsTokenCount'), count('cachedContentTokenCount')];
@@ -123,10 +131,10 @@ function usageOf(raw: JsonObject | undefined): Usage | undefined {
   };
 }
 
-function logprobsOf(raw: JsonObject | undefined): TokenLogprob[] | undefined {
-  const chosen = listOf(raw?.['chosenCandidates']);
+function logprobsOf(raw: JsonObject): TokenLogprob[] | undefined {
+  const chosen = objectsOf(raw['chosenCandidates']);
   if (chosen.length === 0) return undefined;
-  const tops = listOf(raw?.['topCandidates']);
+  const tops = objectsOf(raw['topCandidates']);
   const entry = (candidate: JsonObject) => ({
     token: stringOf(candidate['token']) ?? '',
     logprob: typeof candidate['logProbability'] === 'number' ? candidate['logProbability'] : -9999,
@@ -134,10 +142,6 @@ function logprobsOf(raw: JsonObject | undefined): TokenLogprob[] | undefined {
   });
   return chosen.map((candidate, index) => ({
     ...entry(candidate),
-    top: listOf(tops[index]?.['candidates']).map(entry),
+    top: objectsOf(tops[index]?.['candidates']).map(entry),
   }));
 }
-
-const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-const objectOf = (value: unknown): JsonObject | undefined => (isJsonObject(value) ? value : undefined);
-const listOf = (value: Json | undefined): JsonObject[] => (Array.isArray(value) ? value.filter(isJsonObject) : []);

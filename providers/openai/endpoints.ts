@@ -1,5 +1,5 @@
 import { GatewayError } from '../../src/core/errors.ts';
-import { isJsonObject, type JsonObject } from '../../src/core/json.ts';
+import { type JsonObject, objectOf, objectsOf } from '../../src/core/json.ts';
 import type { ModelInfo, Provider } from '../../src/core/provider.ts';
 import { readBytes } from '../shared/read-body.ts';
 import type { Upstream } from '../shared/upstream.ts';
@@ -63,7 +63,7 @@ function embedThrough(upstream: Upstream, path: string): NonNullable<Provider['e
     });
     const answer = objectOf((await upstream.json({ path: pathFor(path, model), body }, options)).body);
     const vectors: (readonly number[] | Float32Array)[] = [];
-    for (const [at, entry] of listOf(answer['data']).entries()) {
+    for (const [at, entry] of objectsOf(answer['data']).entries()) {
       vectors[typeof entry['index'] === 'number' ? entry['index'] : at] = vectorOf(entry['embedding']);
     }
     if (vectors.length !== inputs.length || vectors.includes(undefined as never)) {
@@ -93,7 +93,7 @@ function moderateThrough(upstream: Upstream, path: string): NonNullable<Provider
     const answer = objectOf((await upstream.json({ path: pathFor(path, model ?? ''), body }, options)).body);
     return {
       model: typeof answer['model'] === 'string' ? answer['model'] : (model ?? ''),
-      results: listOf(answer['results']).map((result) => ({
+      results: objectsOf(answer['results']).map((result) => ({
         flagged: result['flagged'] === true,
         categories: objectOf(result['categories']) as Readonly<Record<string, boolean>>, // as documented
         scores: objectOf(result['category_scores']) as Readonly<Record<string, number>>, // as documented
@@ -107,7 +107,7 @@ function rerankThrough(upstream: Upstream, path: string): NonNullable<Provider['
   return async ({ model, query, documents, topN }, options) => {
     const body = JSON.stringify({ model, query, documents, ...(topN === undefined ? {} : { top_n: topN }) });
     const answer = objectOf((await upstream.json({ path: pathFor(path, model), body }, options)).body);
-    const results = listOf(answer['results']).map((entry) => ({
+    const results = objectsOf(answer['results']).map((entry) => ({
       index: Number(entry['index']),
       score: Number(entry['relevance_score'] ?? entry['score']),
     }));
@@ -122,12 +122,9 @@ function promptUsage(answer: JsonObject) {
 }
 
 function decodeModels(body: unknown): ModelInfo[] {
-  return listOf(Array.isArray(body) ? body : objectOf(body)['data']).flatMap((entry) => {
+  return objectsOf(Array.isArray(body) ? body : objectOf(body)['data']).flatMap((entry) => {
     const { id, context_length: length } = entry;
     const contextTokens = typeof length === 'number' ? length : entry['max_model_len'];
     return typeof id === 'string' ? [{ id, ...(typeof contextTokens === 'number' ? { contextTokens } : {}) }] : [];
   });
 }
-
-const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});
-const listOf = (value: unknown): JsonObject[] => (Array.isArray(value) ? value.filter(isJsonObject) : []);

@@ -1,6 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../../src/core/event.ts';
-import { isJsonObject, type JsonObject } from '../../src/core/json.ts';
+import { type JsonObject, objectOf } from '../../src/core/json.ts';
 import { streamError } from '../../src/wire/upstream-error.ts';
 import { parseEvent } from '../shared/pass-through.ts';
 import type { StreamObserver } from '../shared/see-events.ts';
@@ -15,7 +15,7 @@ export function observeResponses(): StreamObserver {
     },
     see(event) {
       if (event.data === '[DONE]') return { drop: true };
-      const parsed = parseEvent(event) as JsonObject; // out of JSON.parse
+      const parsed = parseEvent(event);
       const response = objectOf(parsed['response']);
       switch (parsed['type']) {
         case 'response.created':
@@ -85,5 +85,3 @@ function usageOf(raw: JsonObject): Usage | undefined {
     ...(typeof reasoning === 'number' ? { reasoningTokens: reasoning } : {}),
   };
 }
-
-const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});

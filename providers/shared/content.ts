@@ -1,5 +1,5 @@
 import { GatewayError } from '../../src/core/errors.ts';
-import { isJsonObject, type JsonObject } from '../../src/core/json.ts';
+import { type JsonObject, parseObject } from '../../src/core/json.ts';
 import type { ChatRequest, Message, Part, Tool, ToolChoice } from '../../src/core/request.ts';
 
 /** The media type and base64 data of a `data:` URL, or undefined for any other URL. */
@@ -11,11 +11,7 @@ export function parseDataUrl(url: string): { readonly mediaType: string; readonl
 /** Arguments as the object that typed upstreams want; text that is no JSON object is kept under `arguments`. */
 export function argumentsObject(text: string): JsonObject {
   if (text.trim() === '') return {};
-  try {
-    const value: unknown = JSON.parse(text);
-    if (isJsonObject(value)) return value;
-  } catch {} // models err; the next turn must still be possible
-  return { arguments: text };
+  return parseObject(text) ?? { arguments: text }; // models err; the next turn must still be possible
 }
 
 /** System and developer turns, wherever they stand, apart from the conversation: for upstreams that take them apart. */

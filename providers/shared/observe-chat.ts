@@ -1,5 +1,4 @@
 import { GatewayError } from '../../src/core/errors.ts';
-import { isJsonObject } from '../../src/core/json.ts';
 import { createChunkMender } from '../../src/wire/openai/mend.ts';
 import { createChatChunkDecoder } from '../../src/wire/openai/upstream-answer.ts';
 import { sseDone } from '../../src/wire/sse.ts';
@@ -38,7 +37,7 @@ export function observeChat({ choices, dropUsage }: ChatObserverOptions): Stream
       const events = decoded.filter(isObserved);
       for (const { type } of events) if (type === 'finish') finished++;
       const usageOnly = chunk['usage'] != null && Array.isArray(chunk['choices']) && chunk['choices'].length === 0;
-      const mended = isJsonObject(chunk) ? mend(chunk, decoded) : undefined;
+      const mended = mend(chunk, decoded);
       return { events, drop: dropUsage && usageOnly, ...(mended && { instead: JSON.stringify(mended) }) };
     },
     whole: () => finished >= choices && decoder.end().length > 0,

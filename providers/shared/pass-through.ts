@@ -1,5 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
+import { type JsonObject, parseObject } from '../../src/core/json.ts';
 import type { ReadyIterator } from '../../src/core/streams.ts';
 import { createSseCutter, type SseEvent } from '../../src/wire/sse.ts';
 import { type StreamObserver, seeEvents } from './see-events.ts';
@@ -125,11 +126,9 @@ function decode(bytes: Uint8Array): string | undefined {
 }
 
 /** The object in an event's data. Throws `upstream_failed` for anything else. */
-export function parseEvent({ data }: SseEvent): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(data);
-    if (typeof value === 'object' && value !== null) return value as Readonly<Record<string, unknown>>; // narrowed above
-  } catch {}
+export function parseEvent({ data }: SseEvent): JsonObject {
+  const object = parseObject(data);
+  if (object) return object;
   throw new GatewayError('upstream_failed', 'The upstream sent an event that is not a JSON object.');
 }
 

@@ -20,13 +20,18 @@ const words: Readonly<Record<string, ReadonlySet<string>>> = {
   nl: new Set('de het een en is niet ik van dat op te met hoe wat voor zijn kan'.split(' ')),
 };
 
+const beyondLatin = /[\u0370-\uffff]/; // most texts need not be searched for each script
+
+/** All that `detectLanguage` tells apart. */
+export const languages: readonly string[] = [...Object.keys(words), ...scripts.map(([, language]) => language), 'und'];
+
 /** ISO 639-1 of a text's most likely language by script and frequent words; `und` where unsure. Reads 2,000 characters. */
 export function detectLanguage(text: string): string {
   const head = text.slice(0, 2000);
   const letters = head.match(/\p{L}/gu)?.length ?? 0;
   if (letters === 0) return 'und';
   // Kana decides for Japanese, which is otherwise mostly Han.
-  for (const [script, language] of scripts) {
+  for (const [script, language] of beyondLatin.test(head) ? scripts : []) {
     if ((head.match(script)?.length ?? 0) / letters > (language === 'ja' ? 0.1 : 0.3)) return language;
   }
   const tokens = head.toLowerCase().match(/\p{L}+/gu) ?? [];

@@ -2,12 +2,14 @@ import * as z from 'zod';
 import { createByteLog } from '../core/byte-log.ts';
 import { isClientFault } from '../core/errors.ts';
 import type { CompletionEvent } from '../core/event.ts';
+import { isJson } from '../core/json.ts';
+import { detectLanguage, languages } from '../core/language.ts';
 import { once } from '../core/once.ts';
 import type { RequestRecord, Watcher } from '../core/record.ts';
 import type { Dialect } from '../core/request.ts';
 import { createWindow, jensenShannon, populationStability, shares } from './drift.ts';
 import type { Feedback } from './feedback.ts';
-import { isJson, languageOf, languages, looksRefusing } from './text-signals.ts';
+import { looksRefusing } from './text-signals.ts';
 
 export interface QualityOptions {
   /** The first so many answers of a version are what later ones are compared with. */
@@ -185,7 +187,7 @@ export function createQuality({
     }
     if (logprobs.count > 0) note(version, 'confidence', Math.floor(Math.exp(logprobs.sum / logprobs.count) * 5));
     if (text === '') return;
-    note(version, 'language', languages.indexOf(languageOf(text)));
+    note(version, 'language', languages.indexOf(detectLanguage(text)));
     note(version, 'refusal', Number(looksRefusing(text) || record.finishReasons.includes('refusal')));
     if (wantsJson && text.length < maxChars) note(version, 'JSON validity', Number(!isJson(text)));
     if (embed && random() < embedShare) void noteEmbedding(version, text);

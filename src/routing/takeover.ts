@@ -1,5 +1,5 @@
 import type { CompletionEvent, TokenLogprob, Usage } from '../core/event.ts';
-import { isJsonObject } from '../core/json.ts';
+import { isJson, parseObject } from '../core/json.ts';
 import { type AssistantMessage, type ChatRequest, readable, type ToolCall } from '../core/request.ts';
 import type { Target } from '../core/route.ts';
 
@@ -279,21 +279,10 @@ export function isBrokenJson(
   if (call?.kind === 'function' && !isWholeCall(call)) return true;
   if (!choice || !responseFormat.type.startsWith('json') || choice.refusing) return false;
   if ((tools.length > 0 && choice.toolCalls.length > 0) || !/^\s*[[{]/.test(choice.text)) return false;
-  try {
-    JSON.parse(choice.text);
-    return false;
-  } catch {
-    return true;
-  }
+  return !isJson(choice.text);
 }
 
-function isWholeCall({ arguments: json }: ToolCall): boolean {
-  try {
-    return isJsonObject(JSON.parse(json));
-  } catch {
-    return false;
-  }
-}
+const isWholeCall = (call: ToolCall): boolean => parseObject(call.arguments) !== undefined;
 
 type UsagePart = NonNullable<Usage['parts']>[number];
 

@@ -137,6 +137,12 @@ test.each([
   ['今天山里的天气怎么样', 'zh'],
   ['Какая сегодня погода в горах', 'ru'],
   ['오늘 날씨 어때요', 'ko'],
+  ['The harbour is full of boats and the tide is coming in.', 'en'],
+  ['Der Hafen ist voll und die Flut kommt mit dem Wind von See.', 'de'],
+  ['Le port est plein et la marée monte avec le vent dans la nuit.', 'fr'],
+  ['El puerto está lleno y la marea sube con el viento de la noche.', 'es'],
+  ['港は船でいっぱいで、潮が満ちてきます。', 'ja'],
+  ['Гавань полна лодок, и начинается прилив.', 'ru'],
   ['1234 !!', 'und'],
   ['', 'und'],
 ])('%s is %s', (text, language) => {

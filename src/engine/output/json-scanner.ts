@@ -127,13 +127,3 @@ function decode(text: string): string {
     return text;
   }
 }
-
-/** Whether a call's arguments are whole. */
-export function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -1,7 +1,8 @@
 import { randomId } from '../../core/clock.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob } from '../../core/event.ts';
+import { isJson } from '../../core/json.ts';
 import type { ToolCall } from '../../core/request.ts';
-import { type CallScanner, createCallScanner, isJson } from './json-scanner.ts';
+import { type CallScanner, createCallScanner } from './json-scanner.ts';
 import type { CallSyntax } from './syntax.ts';
 
 /** One choice's text, told as events. */

@@ -1,8 +1,7 @@
-import type { JsonObject } from '../../core/json.ts';
+import { isJson, type JsonObject } from '../../core/json.ts';
 import { type ChatRequest, type Message, type Tool, textOf } from '../../core/request.ts';
 import type { EnginePrompt, TemplateMessage } from '../protocol.ts';
 import { templateMessage } from '../request.ts';
-import { isJson } from './json-scanner.ts';
 import { type CallSyntax, explainTools, writeCall } from './syntax.ts';
 
 type ChatPrompt = EnginePrompt & { readonly kind: 'chat' };

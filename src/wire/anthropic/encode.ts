@@ -1,5 +1,5 @@
 import type { CompletionEvent, FinishReason, Usage } from '../../core/event.ts';
-import type { Json } from '../../core/json.ts';
+import { isJson, type Json, parseObject } from '../../core/json.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
 import { encodeParts } from '../openai/usage.ts';
@@ -109,7 +109,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
       case 'tool-call-start': {
         const call: PendingCall = { id: event.id, name: event.name, text: '', unsent: '', state: 'waiting' };
         calls[event.index] = call;
-        const unfinished = open?.type === 'tool_use' && !isWhole(open.call.text);
+        const unfinished = open?.type === 'tool_use' && !isJson(open.call.text);
         return unfinished ? '' : openCall(call);
       }
       case 'tool-call-delta': {
@@ -182,16 +182,6 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
   return encoder;
 }
 
-function isWhole(json: string): boolean {
-  if (json === '') return false;
-  try {
-    JSON.parse(json);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 function stopFields(reason: FinishReason, stopSequence: string | undefined, calls: number) {
   const matched = reason === 'stop' && stopSequence !== undefined && calls === 0;
   return {
@@ -257,13 +247,4 @@ export function encodeMessage(collected: Collected, answer: MessageAnswer) {
 }
 
 /** The arguments as the object that Anthropic's clients want; text that is no JSON object stays visible. */
-function inputOf(text: string): Json {
-  if (text === '') return {};
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json; // out of JSON.parse
-  } catch {
-    // falls through
-  }
-  return { input: text };
-}
+const inputOf = (text: string): Json => (text === '' ? {} : (parseObject(text) ?? { input: text }));

@@ -1,5 +1,5 @@
 import type { FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
-import type { Json } from '../../core/json.ts';
+import { type Json, parseObject } from '../../core/json.ts';
 import type { ToolCall } from '../../core/request.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { AnswerMeta, StreamEncoder } from '../format.ts';
@@ -130,15 +130,7 @@ function last(
 }
 
 function encodeCall(call: ToolCall): object {
-  return { id: call.id, function: { name: call.name, arguments: objectOf(call.arguments) } };
+  return { id: call.id, function: { name: call.name, arguments: inputOf(call.arguments) } };
 }
 
-function objectOf(text: string): Json {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null) return value as Json; // out of JSON.parse
-  } catch {
-    // falls through
-  }
-  return text === '' ? {} : { input: text };
-}
+const inputOf = (text: string): Json => (text === '' ? {} : (parseObject(text) ?? { input: text }));

@@ -1,7 +1,7 @@
 import { randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
-import { isJsonObject, type Json, type JsonObject } from '../../core/json.ts';
+import { indexOf, isJsonObject, type Json, type JsonObject, stringOf } from '../../core/json.ts';
 import { streamError } from '../upstream-error.ts';
 
 /**
@@ -50,12 +50,12 @@ export function createChatChunkDecoder({
   let usage: Usage | undefined;
 
   const callDeltas = (index: number, choice: Choice, delta: JsonObject, out: CompletionEvent[]) => {
-    const legacy = objectOf(delta['function_call']);
+    const legacy = maybeObject(delta['function_call']);
     const raw = Array.isArray(delta['tool_calls']) ? (delta['tool_calls'] as readonly Json[]) : []; // by isArray
     const pieces = legacy ? [{ index: 0, function: legacy } as JsonObject, ...raw] : raw;
     for (const piece of pieces) {
       if (!isJsonObject(piece)) continue;
-      const body = objectOf(piece['function']) ?? objectOf(piece['custom']) ?? {};
+      const body = maybeObject(piece['function']) ?? maybeObject(piece['custom']) ?? {};
       const call = callOf(choice.calls, piece, body);
       const name = stringOf(body['name']);
       if (!call.started && name && call.name === '') call.name = name;
@@ -78,15 +78,15 @@ export function createChatChunkDecoder({
   };
 
   const choiceDelta = (raw: JsonObject, out: CompletionEvent[]) => {
-    const index = numberOf(raw['index']) ?? 0;
+    const index = indexOf(raw['index']) ?? 0;
     const choice = choices.get(index) ?? { calls: [], finished: false };
     choices.set(index, choice);
-    const delta = objectOf(raw['delta']) ?? objectOf(raw['message']) ?? {};
+    const delta = maybeObject(raw['delta']) ?? maybeObject(raw['message']) ?? {};
     if (!choice.finished) {
       const reasoning = reasoningText(delta);
       if (reasoning !== '') out.push({ type: 'reasoning-delta', choice: index, text: reasoning });
       const text = contentText(delta['content']) || stringOf(raw['text']) || '';
-      const logprobs = decodeLogprobs(objectOf(raw['logprobs']));
+      const logprobs = decodeLogprobs(maybeObject(raw['logprobs']));
       if (text !== '' || logprobs) {
         out.push({ type: 'text-delta', choice: index, text, ...(logprobs ? { logprobs } : {}) });
       }
@@ -160,7 +160,7 @@ export const malformed = () =>
 
 /** The call a delta belongs to: by index, by id, else the last one; a new id under an old index is a new call. */
 function callOf(calls: Call[], piece: JsonObject, body: JsonObject): Call {
-  const slot = numberOf(piece['index']);
+  const slot = indexOf(piece['index']);
   const id = stringOf(piece['id']) || undefined;
   const known =
     slot === undefined
@@ -206,10 +206,7 @@ export function decodeFinishReason(reason: string, called: boolean): FinishReaso
   }
 }
 
-const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-const numberOf = (value: unknown): number | undefined =>
-  typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 1024 ? value : undefined;
-const objectOf = (value: unknown): JsonObject | undefined => (isJsonObject(value) ? value : undefined);
+const maybeObject = (value: unknown): JsonObject | undefined => (isJsonObject(value) ? value : undefined);
 const argumentText = (value: unknown): string =>
   typeof value === 'string' ? value : isJsonObject(value) ? JSON.stringify(value) : '';
 
@@ -258,15 +255,15 @@ const count = (value: unknown): number | undefined =>
 export function decodeUsage(chunk: JsonObject): Usage | undefined {
   const choices = Array.isArray(chunk['choices']) ? (chunk['choices'] as readonly Json[]) : []; // by isArray
   const raw =
-    objectOf(chunk['usage']) ??
-    objectOf(objectOf(chunk['x_groq'])?.['usage']) ??
-    objectOf(objectOf(choices[0])?.['usage']);
+    maybeObject(chunk['usage']) ??
+    maybeObject(maybeObject(chunk['x_groq'])?.['usage']) ??
+    maybeObject(maybeObject(choices[0])?.['usage']);
   if (!raw) return undefined;
   const promptTokens = count(raw['prompt_tokens']);
   const completionTokens = count(raw['completion_tokens']);
   if (promptTokens === undefined && completionTokens === undefined) return undefined;
-  const prompt = objectOf(raw['prompt_tokens_details']);
-  const completion = objectOf(raw['completion_tokens_details']);
+  const prompt = maybeObject(raw['prompt_tokens_details']);
+  const completion = maybeObject(raw['completion_tokens_details']);
   const usage: { -readonly [K in keyof Usage]: Usage[K] } = {
     promptTokens: promptTokens ?? 0,
     completionTokens: completionTokens ?? 0,

@@ -1,5 +1,5 @@
 import type { CompletionEvent } from '../../core/event.ts';
-import { isJsonObject, type JsonObject } from '../../core/json.ts';
+import { type JsonObject, numberOf, objectOf } from '../../core/json.ts';
 import { createSseDecoder } from '../sse.ts';
 import type { CallItem, Item, MessageItem, ReasoningItem } from './output.ts';
 
@@ -178,6 +178,3 @@ function startOf({ id, model, created_at: created }: JsonObject): CompletionEven
     ...(typeof created === 'number' && { created }),
   };
 }
-
-const numberOf = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
-const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});
