@@ -7,6 +7,7 @@ import { createOnnxProvider } from '../providers/onnx.ts';
 import { createProviders } from '../providers/registry.ts';
 import { type Config, configSchema } from './config.ts';
 import { ConfigError } from './config-text.ts';
+import { nowSeconds } from './core/clock.ts';
 import { memoryObjects } from './core/objects.ts';
 import type { Provider } from './core/provider.ts';
 import { createFilters } from './filters/index.ts';
@@ -90,7 +91,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   let config = await readConfig();
   const started = config;
   const host = options.host ?? config.server.host;
-  const startedAt = Math.floor(Date.now() / 1000);
+  const startedAt = nowSeconds();
   const version = packageVersion();
   const states = createTargetStates();
   let remembered: State | undefined; // made after who watches it

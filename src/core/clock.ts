@@ -8,6 +8,14 @@ export interface Clock {
 
 export const systemClock: Clock = { now: () => performance.now(), wall: () => Date.now() };
 
+/** The time as OpenAI's objects tell it: whole Unix seconds. */
+export const nowSeconds = (): number => Math.floor(Date.now() / 1000);
+
+/** A timer that does not keep the process alive; at the edge, where nothing could, it is left as it is. */
+export function unref(timer: ReturnType<typeof setTimeout>): void {
+  if (typeof timer === 'object' && 'unref' in timer) timer.unref();
+}
+
 const alphabet = Uint8Array.from('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz', codeOf);
 const hexDigits = Uint8Array.from('0123456789abcdef', codeOf);
 const pool = new Uint8Array(16 * 1024); // asking the platform for a few bytes at a time costs more than all else in an id

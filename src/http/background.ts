@@ -1,5 +1,5 @@
 import { anySignal } from '../core/abort.ts';
-import { randomId } from '../core/clock.ts';
+import { nowSeconds, randomId } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
 import type { StoredObject } from '../core/objects.ts';
@@ -21,7 +21,7 @@ const snapshotMs = 1000;
 export async function answerInBackground(deps: ResponsesDeps, turn: Turn, exchange: Exchange): Promise<void> {
   const { context } = exchange;
   const id = context.answerId ?? randomId('');
-  const meta = { id, createdAt: Math.floor(Date.now() / 1000), request: turn.request };
+  const meta = { id, createdAt: nowSeconds(), request: turn.request };
   const encoder = createResponseEncoder({ ...responseAnswer(meta), queued: true });
   const queued = encoder.response();
   deps.gateway.model(turn.request.model, context); // throws model_not_found while there still is an HTTP status

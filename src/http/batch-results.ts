@@ -1,4 +1,4 @@
-import { randomId } from '../core/clock.ts';
+import { nowSeconds, randomId } from '../core/clock.ts';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
 import type { ObjectStore, StoredObject } from '../core/objects.ts';
 import { type BatchLine, type BatchLineResult, encodeResults, isFailed } from '../wire/openai/batches.ts';
@@ -6,7 +6,6 @@ import { keepFile } from './routes/files.ts';
 
 /** Longer than any batch lives. */
 const keptSeconds = 7 * 24 * 3600;
-const nowSeconds = () => Math.floor(Date.now() / 1000);
 
 /** The results that a batch has so far, by line. Each is kept as soon as it is there, so that a stop costs none. */
 export async function keptResults(objects: ObjectStore, batch: StoredObject): Promise<Map<number, BatchLineResult>> {

@@ -1,4 +1,4 @@
-import { randomId } from '../core/clock.ts';
+import { nowSeconds, randomId, unref } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { ObjectStore, StoredObject } from '../core/objects.ts';
@@ -44,7 +44,6 @@ interface Job {
 
 /** So often a batch may fail as a whole, all at the store, before it is given up. */
 const maxFailures = 5;
-const nowSeconds = () => Math.floor(Date.now() / 1000);
 const finalStates = new Set(['completed', 'failed', 'expired', 'cancelled']);
 const workOf = (batch: StoredObject) => `batch:${batch.id}`;
 
@@ -240,12 +239,8 @@ export function createBatchRunner(deps: BatchRunnerDeps): BatchRunner {
     },
     async resume() {
       await sweep();
-      const timer: ReturnType<typeof setInterval> | { unref?: () => void } = setInterval(
-        () => void sweep().catch(() => {}),
-        leaseMs / 3,
-      );
-      sweeping = timer as ReturnType<typeof setInterval>; // as it was given
-      if (typeof timer === 'object') timer.unref?.(); // Node only: must not keep the process alive
+      sweeping = setInterval(() => void sweep().catch(() => {}), leaseMs / 3);
+      unref(sweeping);
     },
   };
 }

@@ -1,3 +1,4 @@
+import { nowSeconds } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { ObjectStore } from '../core/objects.ts';
@@ -36,7 +37,6 @@ export interface LogFacts {
   abort(reason: GatewayError): Promise<void>;
 }
 
-const nowSeconds = () => Math.floor(Date.now() / 1000);
 const partPrefix = (id: string) => `${id}:`;
 const partId = (id: string, position: number) => partPrefix(id) + String(position).padStart(9, '0');
 const abortId = (id: string) => `${id}/abort`;

@@ -1,3 +1,4 @@
+import { nowSeconds } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { ObjectStore, StoredObject } from '../core/objects.ts';
@@ -31,7 +32,6 @@ export interface Turn {
 const keptSeconds = 30 * 24 * 3600;
 /** Longer chains of `previous_response_id` are cut at their beginning. */
 const maxChain = 1000;
-const nowSeconds = () => Math.floor(Date.now() / 1000);
 
 export async function readTurn(
   deps: ResponsesDeps,

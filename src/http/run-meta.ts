@@ -1,4 +1,4 @@
-import { randomId } from '../core/clock.ts';
+import { nowSeconds, randomId } from '../core/clock.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { RequestContext, Run } from '../core/run.ts';
 import type { AnswerMeta } from '../wire/format.ts';
@@ -10,7 +10,7 @@ export function metaOf(request: ChatRequest, run: Run | undefined, context: Requ
     id: run?.given?.id ?? context.answerId ?? randomId(''),
     requestId: context.requestId,
     request,
-    createdAt: run?.given?.createdAt ?? Math.floor(Date.now() / 1000),
+    createdAt: run?.given?.createdAt ?? nowSeconds(),
     target: run?.target ?? '',
   };
 }

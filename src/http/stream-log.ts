@@ -1,3 +1,4 @@
+import { unref } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { ObjectStore } from '../core/objects.ts';
 import { createLogKeeper, forgetLog, type LogKeeper, type ReadableLog, readKeptLog } from './kept-log.ts';
@@ -101,8 +102,7 @@ export function createStreamLogs({
         if (done) return;
         done = true;
         clearTimeout(abandoned);
-        const timer: ReturnType<typeof setTimeout> | { unref?: () => void } = setTimeout(() => logs.delete(id), keepMs);
-        if (typeof timer === 'object') timer.unref?.(); // Node only: must not keep the process alive
+        unref(setTimeout(() => logs.delete(id), keepMs));
         changed();
         await keeper?.close();
       },

@@ -1,4 +1,4 @@
-import { randomId } from '../core/clock.ts';
+import { nowSeconds, randomId } from '../core/clock.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { ChatRequest } from '../core/request.ts';
 import { readable } from '../core/request.ts';
@@ -19,7 +19,7 @@ export async function wholeAnswer(
   context: RequestContext,
 ): Promise<object> {
   const source = { headers: { 'x-tidegate-priority': 'batch' } };
-  const meta = { id: randomId(''), requestId: context.requestId, createdAt: Math.floor(Date.now() / 1000), target: '' };
+  const meta = { id: randomId(''), requestId: context.requestId, createdAt: nowSeconds(), target: '' };
   const answerOf = async (request: ChatRequest) => {
     const run = await deps.gateway.stream({ ...readable(request), stream: false }, context);
     return collect(run.events);

@@ -1,4 +1,4 @@
-import { randomId } from '../core/clock.ts';
+import { randomId, unref } from '../core/clock.ts';
 import type { ObjectStore } from '../core/objects.ts';
 import { type Db, textOf } from './db.ts';
 
@@ -36,7 +36,7 @@ export function answerTable(
       const timer = setInterval(() => {
         leases.lease(work, holder, leaseMs).catch(() => {}); // the lease runs out
       }, leaseMs / 3);
-      if (typeof timer === 'object' && 'unref' in timer) timer.unref();
+      unref(timer);
       return () => {
         clearInterval(timer);
         leases.release(work, holder).catch(() => {}); // the lease runs out

@@ -1,3 +1,4 @@
+import { unref } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { AuditEvent, AuditTable } from './audit.ts';
 import type { Db } from './db.ts';
@@ -149,7 +150,7 @@ export async function openBooks({
   const plan = () => {
     if (closed) return;
     timer = setTimeout(() => void tick(), pauseMs);
-    if (typeof timer === 'object' && 'unref' in timer) timer.unref();
+    unref(timer);
   };
 
   try {

@@ -1,3 +1,4 @@
+import { nowSeconds } from '../core/clock.ts';
 import type { ObjectStore } from '../core/objects.ts';
 import type { Quality } from '../observability/quality.ts';
 
@@ -18,7 +19,7 @@ export async function keepQuality(
   const save = async () => {
     const state = JSON.stringify(quality.state());
     if (state === saved) return;
-    await objects.put({ ...place, createdAt: Math.floor(Date.now() / 1000), body: JSON.parse(state) });
+    await objects.put({ ...place, createdAt: nowSeconds(), body: JSON.parse(state) });
     saved = state;
   };
   const timer = setInterval(() => save().catch(onError), saveEveryMs);

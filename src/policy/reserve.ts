@@ -1,3 +1,4 @@
+import { unref } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Usage } from '../core/event.ts';
 import type { Dialect } from '../core/request.ts';
@@ -198,7 +199,7 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
       for (const claim of slots) renew?.(claim);
     };
     const renewing = renew && slots.length > 0 ? setInterval(beat, leaseMs / 3) : undefined;
-    if (typeof renewing === 'object' && 'unref' in renewing) renewing.unref();
+    if (renewing) unref(renewing);
 
     const cancel = () => {
       if (settled) return;

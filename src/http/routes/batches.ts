@@ -1,4 +1,4 @@
-import { randomId } from '../../core/clock.ts';
+import { nowSeconds, randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
 import type { ObjectStore, StoredObject } from '../../core/objects.ts';
@@ -47,7 +47,7 @@ export const createBatch = (deps: HttpDeps, objects: ObjectStore, runner: BatchR
     const kept = asked.output_expires_after;
     if (kept) expirySeconds(kept.seconds, 'output_expires_after.seconds');
     const id = randomId('batch_');
-    const createdAt = Math.floor(Date.now() / 1000);
+    const createdAt = nowSeconds();
     const stamps = 'in_progress finalizing completed failed expired cancelling cancelled'.split(' ');
     const batch: StoredObject = {
       kind: 'batch',

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { randomId } from '../../core/clock.ts';
+import { nowSeconds, randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
 import { isJsonObject } from '../../core/json.ts';
@@ -28,7 +28,7 @@ function keeping(
   request: ChatRequest,
   context: RequestContext,
 ): ReturnType<Adapt> {
-  let pinned = { id: context.answerId ?? randomId(''), createdAt: Math.floor(Date.now() / 1000) };
+  let pinned = { id: context.answerId ?? randomId(''), createdAt: nowSeconds() };
   const pin = (meta: AnswerMeta): AnswerMeta => ({ ...meta, ...pinned });
   const messages = request.wire?.body['messages'];
   const gateway: HttpDeps['gateway'] = {

@@ -1,5 +1,5 @@
 import { anySignal, createAborter } from '../../core/abort.ts';
-import { randomId } from '../../core/clock.ts';
+import { nowSeconds, randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, Usage } from '../../core/event.ts';
 import type { ChatRequest } from '../../core/request.ts';
@@ -33,7 +33,7 @@ export function completions(deps: HttpDeps): (c: AppContext) => Promise<Response
       return;
     }
     const { runs, answers } = await allOf(deps, requests, exchange.context);
-    const { id, createdAt } = runs[0]?.given ?? { id: randomId(''), createdAt: Math.floor(Date.now() / 1000) };
+    const { id, createdAt } = runs[0]?.given ?? { id: randomId(''), createdAt: nowSeconds() };
     const meta = { id, request: first, createdAt };
     exchange.json(encodeCompletion(answers, meta), 200, { 'x-tidegate-target': runs[0]?.target ?? '' });
   });

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { randomId } from '../../core/clock.ts';
+import { nowSeconds, randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
 import type { ObjectStore, StoredObject } from '../../core/objects.ts';
@@ -28,8 +28,6 @@ export const createConversationSchema = once(() =>
 );
 const addItemsSchema = once(() => z.looseObject({ items: z.array(item()).min(1).max(20) }));
 const updateSchema = once(() => z.looseObject({ metadata: metadataSchema() }));
-
-const nowSeconds = () => Math.floor(Date.now() / 1000);
 
 /** Items with the ids and states that listings show; their form is checked as a response's input would be. */
 export function storedItems(items: readonly JsonObject[]): JsonObject[] {

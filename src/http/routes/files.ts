@@ -1,4 +1,4 @@
-import { randomId } from '../../core/clock.ts';
+import { nowSeconds, randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { ObjectStore, StoredObject } from '../../core/objects.ts';
 import { encodeError } from '../../wire/openai/errors.ts';
@@ -8,8 +8,6 @@ import { endpoint } from '../endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
 import { getRoute } from '../json.ts';
 import { encodeList, pageOf } from '../list.ts';
-
-const nowSeconds = () => Math.floor(Date.now() / 1000);
 
 /** Keeps a file of `owner`; batches write their results through it too. */
 export async function keepFile(

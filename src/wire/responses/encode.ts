@@ -1,4 +1,4 @@
-import { randomId } from '../../core/clock.ts';
+import { nowSeconds, randomId } from '../../core/clock.ts';
 import type { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
 import type { JsonObject } from '../../core/json.ts';
@@ -322,7 +322,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
     end() {
       const out = begin() + closeAll();
       status = finish === 'length' || finish === 'content-filter' ? 'incomplete' : 'completed';
-      completedAt = status === 'completed' ? Math.floor(Date.now() / 1000) : null;
+      completedAt = status === 'completed' ? nowSeconds() : null;
       return out + send(`response.${status}`, { response: response() });
     },
     error(error) {
