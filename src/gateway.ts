@@ -35,12 +35,12 @@ export interface Gateway {
 
 export interface WholeCall<T> {
   readonly model: string;
-  /** Tokens that it will cost, for limits; an estimate where not known. */
-  readonly tokens: number;
+  /** Tokens that it will cost, for limits; an estimate where not known. Absent: none. */
+  readonly tokens?: number;
   /** Undefined where the target is not able to. */
   use(target: Target, options: CallOptions): Promise<T> | undefined;
-  /** Tokens that it did cost. */
-  spent(value: T): number;
+  /** Tokens that it did cost. Absent: none. */
+  spent?(value: T): number;
 }
 
 export interface WholeAnswer<T> {
@@ -102,7 +102,7 @@ export function createGateway({
           }
         }),
       ),
-    call: ({ model, tokens, use, spent }, context) =>
+    call: ({ model, use, tokens = 0, spent = () => 0 }, context) =>
       record.call(model, context, async () => {
         const route = routing.find(model);
         const admitted = await policy.admitTokens(tokens, route, context);

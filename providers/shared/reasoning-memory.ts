@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import type { AssistantMessage, ChatRequest, ReasoningBlock } from '../../src/core/request.ts';
 
@@ -15,8 +16,9 @@ export interface ReasoningMemory {
   restore(request: ChatRequest, tenant: string | undefined): ChatRequest;
 }
 
+/** One for each provider that needs it. */
 export function createReasoningMemory(): ReasoningMemory {
-  const known = new Map<string, readonly ReasoningBlock[]>();
+  const known = new LRUCache<string, readonly ReasoningBlock[]>({ max: maxEntries });
   const keyOf = (tenant: string | undefined, callId: string) => `${tenant ?? ''}\n${callId}`;
   return {
     async *watch(events, tenant) {
@@ -32,10 +34,6 @@ export function createReasoningMemory(): ReasoningMemory {
         } else if (event.type === 'tool-call-start') calls.push(event.id);
         if (event.type === 'finish' && blocks.length > 0) {
           for (const id of calls) known.set(keyOf(tenant, id), blocks);
-          for (const key of known.keys()) {
-            if (known.size <= maxEntries) break;
-            known.delete(key);
-          }
         }
         yield event;
       }

@@ -25,14 +25,6 @@ export interface NodeRequest extends AsyncIterable<Uint8Array> {
 /** Lower-case names and values: as a record, or as a list of both in turn, which node writes out without looking them up. */
 export type AnswerHeaders = Readonly<Record<string, string>> | string[];
 
-/** The same headers as a record. */
-export function headerRecord(headers: AnswerHeaders): Readonly<Record<string, string>> {
-  if (!Array.isArray(headers)) return headers;
-  const named: Record<string, string> = {};
-  for (let at = 0; at < headers.length; at += 2) named[headers[at] ?? ''] = headers[at + 1] ?? '';
-  return named;
-}
-
 /** The part of node:http's ServerResponse that we use. */
 export interface NodeResponse {
   readonly writableFinished: boolean;

@@ -32,15 +32,14 @@ export function generation(
 
 /** Sends the answer to a decoded request, streamed or whole. */
 export function answer(deps: HttpDeps, format: WireFormat, request: ChatRequest, exchange: Exchange): Promise<void> {
-  const prioritised = withPriority(request, exchange.context);
   if (request.stream && deps.streams && wantsResumable(exchange.context) && format.streamType.startsWith('text/')) {
-    const meta = metaOf(prioritised, undefined, exchange.context);
-    return sendResumable(deps, deps.streams, format, prioritised, meta, exchange);
+    const meta = metaOf(request, undefined, exchange.context);
+    return sendResumable(deps, deps.streams, format, request, meta, exchange);
   }
-  const running = deps.gateway.stream(prioritised, exchange.context);
+  const running = deps.gateway.stream(request, exchange.context);
   return request.stream
-    ? sendStream(deps, format, prioritised, running, exchange)
-    : sendWhole(format, prioritised, running, exchange);
+    ? sendStream(deps, format, request, running, exchange)
+    : sendWhole(format, request, running, exchange);
 }
 
 async function sendWhole(
@@ -118,13 +117,4 @@ async function sendStream(
   } finally {
     clearTimeout(waiting);
   }
-}
-
-/** `x-tidegate-priority` may lower or raise the class, up to what the caller's key allows. */
-function withPriority(request: ChatRequest, { headers, caller }: RequestContext): ChatRequest {
-  const order = ['batch', 'normal', 'interactive'] as const;
-  const asked = order.find((name) => name === headers['x-tidegate-priority']);
-  if (!asked) return request;
-  const cap = caller.priority ?? 'interactive';
-  return { ...request, priority: order.indexOf(asked) > order.indexOf(cap) ? cap : asked };
 }

@@ -1,8 +1,8 @@
 import { nowSeconds, randomId } from '../core/clock.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { RequestContext, Run } from '../core/run.ts';
+import { headersByName } from '../core/transport.ts';
 import type { AnswerMeta } from '../wire/format.ts';
-import { headerRecord } from './env.ts';
 
 /** What the encoders need to know of an answer besides its events. */
 export function metaOf(request: ChatRequest, run: Run | undefined, context: RequestContext): AnswerMeta {
@@ -17,7 +17,7 @@ export function metaOf(request: ChatRequest, run: Run | undefined, context: Requ
 
 /** Who answered and how, as response headers. */
 export const runHeaders = (run: Run, context: RequestContext): Readonly<Record<string, string>> =>
-  headerRecord(answerHead({}, run, context));
+  headersByName(answerHead({}, run, context));
 
 /**
  * The head of an answer: `base`, what the stages ask for, who answered and how. A list, because records that differ from

@@ -1,6 +1,7 @@
 import { anySignal, createAborter } from '../core/abort.ts';
 import { GatewayError } from '../core/errors.ts';
-import { type AnswerHeaders, type AppContext, afterOf, headerRecord, type NodeResponse } from './env.ts';
+import { headersByName } from '../core/transport.ts';
+import { type AnswerHeaders, type AppContext, afterOf, type NodeResponse } from './env.ts';
 
 /** Where an answer is written: node's response itself on Node (no `Response`, no web stream), a ReadableStream at the edge. */
 export interface Sink {
@@ -201,7 +202,7 @@ function respondAtEdge(c: AppContext, slowReaderMs: number, work: (sink: Sink) =
       start(status, headers) {
         started = true;
         answered = status;
-        resolve(new Response(status === 204 ? null : body, { status, headers: headerRecord(headers) }));
+        resolve(new Response(status === 204 ? null : body, { status, headers: headersByName(headers) }));
       },
       write(chunk) {
         if (ended || gone) return undefined;

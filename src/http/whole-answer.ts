@@ -45,7 +45,6 @@ export async function wholeAnswer(
       const { value } = await deps.gateway.call(
         {
           model: request.model,
-          tokens: 0,
           use: ({ provider, model }, options) => provider.embed?.({ ...request, model }, options),
           spent: (result) => result.usage.promptTokens,
         },

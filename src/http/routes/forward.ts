@@ -22,11 +22,9 @@ export const forward = (deps: HttpDeps, path: string) =>
     const { target, value } = await deps.gateway.call(
       {
         model: asked,
-        tokens: 0,
         use: ({ provider, model }, options) =>
           provider.forward &&
           withModel(model).then((body) => provider.forward?.({ path, method: 'POST', ...body }, options)),
-        spent: () => 0,
       },
       context,
     );

@@ -84,9 +84,7 @@ export const tokenize = (deps: HttpDeps) =>
     const { value } = await deps.gateway.call(
       {
         model: request.model,
-        tokens: 0,
         use: ({ provider, model }, options) => provider.tokenize?.({ ...request, model }, options),
-        spent: () => 0,
       },
       context,
     );
@@ -99,9 +97,7 @@ export const detokenize = (deps: HttpDeps) =>
     const { value } = await deps.gateway.call(
       {
         model: request.model,
-        tokens: 0,
         use: ({ provider, model }, options) => provider.detokenize?.({ ...request, model }, options),
-        spent: () => 0,
       },
       context,
     );
@@ -114,9 +110,7 @@ export const applyTemplate = (deps: HttpDeps) =>
     const { value } = await deps.gateway.call(
       {
         model: request.model,
-        tokens: 0,
         use: ({ provider, model }, options) => provider.applyTemplate?.({ ...request, model }, options),
-        spent: () => 0,
       },
       context,
     );
@@ -133,9 +127,7 @@ export async function countPromptTokens(
     const { value } = await deps.gateway.call(
       {
         model: request.model,
-        tokens: 0,
         use: ({ provider, model }, options) => provider.countTokens?.({ ...request, model }, options),
-        spent: () => 0,
       },
       context,
     );

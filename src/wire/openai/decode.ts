@@ -113,6 +113,7 @@ export function extensionsOf(body: unknown, known: ReadonlySet<string>): JsonObj
   return rest;
 }
 
+/** The class that a client asks for; its key's own may lower it (policy). Throws invalid_request for an unknown one. */
 export function priorityOf(headers: Readonly<Record<string, string>>): Priority {
   const value = headers['x-tidegate-priority'];
   if (value === undefined || value === '') return 'normal';
