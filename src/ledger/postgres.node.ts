@@ -1,10 +1,18 @@
-import type { Pool, PoolClient } from 'pg';
+import type { Pool, PoolClient, QueryResult } from 'pg';
+import { GatewayError } from '../core/errors.ts';
 import type { Db, Row, Statement, Value } from './db.ts';
 
 const int8 = 20;
 const bytea = 17;
 
-/** A Postgres database, by `postgres://…`. Connections come back by themselves when the server does. */
+/** So long a statement may take there, and so long its answer is waited for here. */
+const statementMs = 10_000;
+const answerMs = 11_000;
+
+/**
+ * A Postgres database, by `postgres://…`. Connections come back by themselves when the server does; meanwhile what needs
+ * it fails with `unavailable`.
+ */
 export async function openPostgres(url: string, { connections = 4 }: { connections?: number } = {}): Promise<Db> {
   const { default: pg } = await import('pg').catch((cause: unknown) => {
     throw new Error("The ledger's postgres:// address needs the optional package pg: npm install pg", { cause });
@@ -14,7 +22,8 @@ export async function openPostgres(url: string, { connections = 4 }: { connectio
     max: connections,
     connectionTimeoutMillis: 3000,
     idleTimeoutMillis: 30_000,
-    statement_timeout: 10_000,
+    statement_timeout: statementMs,
+    query_timeout: answerMs, // a server that hangs does not tell
     allowExitOnIdle: true,
     types: {
       getTypeParser: (oid: number, format?: 'text' | 'binary') => {
@@ -24,28 +33,43 @@ export async function openPostgres(url: string, { connections = 4 }: { connectio
       },
     },
   });
-  pool.on('error', () => {}); // an idle connection that broke is replaced; the next query tells if there is trouble
+  // A connection that broke is replaced; whose query it had is told, and the next query tells if there is trouble.
+  pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
 
-  const query = (client: Pool | PoolClient, { sql, params = [] }: Statement) =>
-    client.query<Record<string, Value>>(numbered(sql), params.map(toPostgres));
+  const query = async (
+    client: Pool | PoolClient,
+    { sql, params = [] }: Statement,
+  ): Promise<QueryResult<Record<string, Value>>> => {
+    try {
+      return await client.query(numbered(sql), params.map(toPostgres));
+    } catch (error) {
+      throw isAway(error) ? away(error) : error;
+    }
+  };
 
   return {
     dialect: 'postgres',
     run: async (sql, params = []) => (await query(pool, { sql, params })).rowCount ?? 0,
     all: async (sql, params = []): Promise<readonly Row[]> => (await query(pool, { sql, params })).rows,
     async transaction(statements) {
-      const client = await pool.connect();
+      const client = await pool.connect().catch((error: unknown) => {
+        throw away(error);
+      });
       let broken = false;
       try {
-        await client.query('BEGIN');
+        await query(client, { sql: 'BEGIN' });
         const counts: number[] = [];
         for (const statement of statements) counts.push((await query(client, statement)).rowCount ?? 0);
-        await client.query('COMMIT');
+        await query(client, { sql: 'COMMIT' });
         return counts;
       } catch (error) {
-        await client.query('ROLLBACK').catch(() => {
-          broken = true;
-        });
+        broken = error instanceof GatewayError; // the server ends what a lost connection had begun
+        if (!broken) {
+          await client.query('ROLLBACK').catch(() => {
+            broken = true;
+          });
+        }
         throw error;
       } finally {
         client.release(broken);
@@ -54,6 +78,17 @@ export async function openPostgres(url: string, { connections = 4 }: { connectio
     close: () => pool.end(),
   };
 }
+
+/** What is no statement's own fault: no connection, no room, no rights, a server that shuts down, only reads or hangs. */
+const isAway = (error: unknown): boolean =>
+  !(error instanceof Error && 'severity' in error && 'code' in error) ||
+  /^(08|25|28|3D|53|57|58)/.test(`${error.code}`);
+
+const away = (cause: unknown) =>
+  new GatewayError('unavailable', 'The database of the ledger cannot be reached. Try again soon.', {
+    cause,
+    retryAfterMs: 2000,
+  });
 
 /** `?` → `$1`, `$2`, … No statement of ours holds a question mark in a text. */
 function numbered(sql: string): string {

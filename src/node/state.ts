@@ -83,10 +83,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
   const ledgerConfig = config.ledger ?? ledgerDefaults();
   const configured = config.ledger !== undefined || ledgerExists(ledgerConfig, folder);
   const tellBooks = ({ state, error }: BooksAlert) =>
-    warn(
-      { state, error: error instanceof Error ? error.message : error },
-      'the books of the ledger changed their state',
-    );
+    warn({ state, error: reasonOf(error) }, 'the books of the ledger changed their state');
   const opened = configured
     ? await openLedgerWithBooks(ledgerConfig, config.audit, folder, tellBooks, () => current.ledger.whenLost)
     : undefined;
@@ -287,3 +284,9 @@ function entriesOf(record: RequestRecord, audited: boolean): readonly Entry[] {
   const event = { id: row.id, at: Math.round(startedAt), actor: callerId, action: 'request', subject: model, detail };
   return [usage, { kind: 'audit', event }];
 }
+
+/** What stands behind an error that is worded for clients. */
+const reasonOf = (error: unknown): unknown => {
+  if (!(error instanceof Error)) return error;
+  return error instanceof GatewayError && error.cause instanceof Error ? error.cause.message : error.message;
+};

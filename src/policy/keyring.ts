@@ -52,7 +52,12 @@ interface Seen {
   readonly record: KeyRecord | undefined;
   readonly caller: Caller | undefined;
   readonly atMs: number;
+  /** When the store was last asked in vain. */
+  readonly triedMs?: number;
 }
+
+/** A store that takes longer is as good as lost for whom it is not needed: a hanging one must not hold every request up. */
+const patienceMs = 500;
 
 /** By size, since places for a given number would all be made beforehand, before there is a key. */
 const atMost = (maxSize: number) => ({ maxSize, sizeCalculation: () => 1 });
@@ -89,18 +94,22 @@ export function createKeyring({
     const known = isOpen();
     if (known !== undefined || !store) return known ?? true;
     try {
-      anyKey = { value: await store.any(), atMs: clock.now() };
+      const asked = store.any().then((value) => {
+        anyKey = { value, atMs: clock.now() };
+      });
+      await (anyKey ? soon(asked) : asked);
     } catch (error) {
       if (!anyKey) throw lost(error); // never seen the store: it may hold keys, so nobody is let in
+      anyKey = { ...anyKey, atMs: clock.now() };
     }
-    return !anyKey.value;
+    return !anyKey?.value;
   };
 
   const lookUp = async (hash: string): Promise<Seen> => {
     const last = seen.get(hash);
     const atMs = clock.now();
-    try {
-      const record = byDigest.get(hash) ?? (await store?.byDigest(hash));
+    const believed = last?.record && atMs - last.atMs < graceMs ? last : undefined;
+    const found = (record: KeyRecord | undefined): Seen => {
       // Found by digest already; compared again in constant time, so that no index's comparison is what decides.
       const right = record && equalDigests(record.digest, hash) ? record : undefined;
       const entry = { record: right, caller: right && callerOf(right, isolation), atMs };
@@ -112,15 +121,20 @@ export function createKeyring({
         seen.delete(hash);
       }
       return entry;
+    };
+    try {
+      const looked = Promise.resolve(byDigest.get(hash) ?? store?.byDigest(hash)).then(found);
+      return await (believed ? soon(looked) : looked); // one that comes too late still counts for the next
     } catch (error) {
-      if (last?.record && atMs - last.atMs < graceMs) return last;
-      throw lost(error);
+      if (!believed) throw lost(error);
+      seen.set(hash, { ...believed, triedMs: clock.now() });
+      return believed;
     }
   };
 
   const find = (hash: string): Seen | Promise<Seen> => {
     const last = seen.get(hash) ?? unknown.get(hash);
-    if (last && clock.now() - last.atMs < freshMs) return last;
+    if (last && clock.now() - (last.triedMs ?? last.atMs) < freshMs) return last;
     const running = lookups.get(hash);
     if (running) return running;
     const lookup = lookUp(hash).finally(() => lookups.delete(hash));
@@ -174,6 +188,14 @@ function signedFor({ method = '', url = '' }: Partial<AskedFor> = {}) {
 const isJwt = (credential: string) => /^[\w-]+\.[\w-]+\.[\w-]+$/.test(credential);
 
 const wrong = () => new GatewayError('unauthorized', 'This API key is not known, or was revoked.');
+
+async function soon<T>(answer: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('The key store takes too long.')), patienceMs);
+  });
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+}
 
 const lost = (cause: unknown) =>
   new GatewayError('unavailable', 'The key store cannot be reached, so this key cannot be checked. Try again soon.', {

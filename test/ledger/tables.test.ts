@@ -159,6 +159,36 @@ describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engi
     expect(await ledger.usage.has('tx')).toBe(false);
   });
 
+  test.runIf(engine.name === 'Postgres')(
+    'connections that the server ends cost what was under way on them, and nothing else',
+    async () => {
+      const [db, admin] = await fresh();
+      await db.run('CREATE TABLE ended (n INTEGER)');
+      const outcomes: Promise<string>[] = [];
+      for (let i = 0; i < 30; i++) {
+        const statements = Array.from({ length: 10 }, () => ({ sql: 'INSERT INTO ended VALUES (?)', params: [i] }));
+        const written = db.transaction(statements);
+        outcomes.push(
+          written.then(
+            () => 'ok',
+            ({ kind }) => String(kind),
+          ),
+        );
+        if (i % 5 === 4) {
+          await admin.all(
+            'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+          );
+        }
+      }
+      const told = await Promise.all(outcomes);
+      expect(new Set(['ok', 'unavailable', ...told])).toEqual(new Set(['ok', 'unavailable']));
+      const rows = await db.all('SELECT n, count(*) AS times FROM ended GROUP BY n');
+      expect(rows.every(({ times }) => times === 10)).toBe(true);
+      const kept = new Set(rows.map(({ n }) => n));
+      expect(told.every((outcome, n) => outcome !== 'ok' || kept.has(n))).toBe(true);
+    },
+  );
+
   test('a request is booked once, however often it is written', async () => {
     for (const db of [ledger.db, other.db])
       await db.transaction([insertUsage(usage()), insertUsage(usage({ costNano: 9 }))]);

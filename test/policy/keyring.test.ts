@@ -104,6 +104,30 @@ describe('a keyring', () => {
     await expect(keyring.authenticate(headers)).rejects.toMatchObject({ status: 503 });
   });
 
+  test('a store that hangs holds nobody up whose key it has seen; what it tells late still counts', async () => {
+    const { keyring, secret, wait, put, record, store } = await ring();
+    const headers = { authorization: `Bearer ${secret}` };
+    await keyring.authenticate(headers);
+    const { byDigest, any } = { ...store };
+    let answer = () => {};
+    const hangs = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    store.byDigest = async (hash) => hangs.then(() => byDigest(hash));
+    store.any = async () => hangs.then(() => any());
+    wait(2001);
+    const since = performance.now();
+    expect(await keyring.authenticate(headers)).toMatchObject({ name: 'ada' });
+    expect(performance.now() - since).toBeLessThan(5000);
+    const then = performance.now();
+    for (let i = 0; i < 20; i++) await keyring.authenticate(headers);
+    expect(performance.now() - then).toBeLessThan(400); // not asked anew by each
+    put({ ...record, revokedAt: 1 });
+    answer();
+    const tried = async () => keyring.authenticate(headers);
+    await expect.poll(() => tried().catch((error: unknown) => error), { timeout: 5000 }).toMatchObject({ status: 401 });
+  });
+
   test('a gateway without any key is open, and closes by itself when there is one', async () => {
     const { clock, wait } = steps();
     const kept = storeOf();
