@@ -40,6 +40,14 @@ test('probes, metrics and flags are ones that exist', () => {
   for (const [, path] of docker.matchAll(/^COPY (?!--from)(\S+)/gm)) expect(existsSync(path ?? '')).toBe(true);
 });
 
+test('the image’s user owns the volume that it keeps models in', () => {
+  const docker = readFileSync('deploy/docker/Dockerfile', 'utf8');
+  const volume = /^VOLUME (\S+)$/m.exec(docker)?.[1] ?? 'none';
+  const owned = docker.indexOf(`chown node:node ${volume}`);
+  expect(owned).toBeGreaterThan(docker.lastIndexOf('FROM '));
+  expect(owned).toBeLessThan(docker.indexOf('USER node'));
+});
+
 const validator = python('kubernetes_validate');
 test.skipIf(!validator)('the manifests follow Kubernetes’ own schemas', () => {
   const { status, stdout, stderr } = spawnSync(validator ?? '', ['-m', 'kubernetes_validate', '--strict', manifest], {
