@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
@@ -145,7 +145,9 @@ function configText({ port, localModel, providers }: Choices, schema: string): s
 async function writeSchema(output: string): Promise<string> {
   const { configJsonSchema } = await import('./config.ts');
   const folder = join(dirname(output), '.tidegate');
-  mkdirSync(folder, { recursive: true });
+  // Recursive only where the parent is not there: Node's would try for ever in a folder that can hold none (/proc).
+  const isThere = statSync(folder, { throwIfNoEntry: false })?.isDirectory();
+  if (!isThere) mkdirSync(folder, { recursive: !existsSync(dirname(folder)) });
   writeFileSync(join(folder, 'tidegate.schema.json'), `${await configJsonSchema()}\n`);
   return '.tidegate/tidegate.schema.json';
 }

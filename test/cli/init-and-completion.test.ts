@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -42,6 +42,10 @@ test('what the disk refuses is told with its path and what to change', async () 
     const run = await tidegate(args, { env: { HOME: home }, cwd: taken });
     expect(run).toMatchObject({ code: 1, stdout: '' });
     expect(run.stderr).toMatch(/taken\/\.tidegate.*(name another place|Check ledger\.url)/);
+  }
+  if (existsSync('/proc/self')) {
+    const run = await tidegate(['init', '--yes', '-o', '/proc/x'], { env: { HOME: home } });
+    expect(run).toMatchObject({ code: 1, stderr: expect.stringMatching(/\/proc\/\.tidegate: there is no such/) });
   }
   const absent = await tidegate(['config', 'check', 'absent.yaml'], { env: { HOME: home }, cwd: taken });
   expect(absent.stderr).toMatch(/taken\/absent\.yaml: there is no such file/);
