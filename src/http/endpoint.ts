@@ -52,10 +52,12 @@ export function endpoint(
         });
         sink.end(text);
       };
-      const deadline = withDeadline(sink.signal, timeoutOf(asked['x-tidegate-timeout-ms']), 'The request');
+      const timeoutMs = timeoutOf(asked['x-tidegate-timeout-ms']);
+      const deadline = withDeadline(sink.signal, timeoutMs, 'The request');
       const leave = deps.active.add(sink);
       try {
         if (authenticated && deps.active.closing) throw shuttingDown();
+        if (Number.isNaN(timeoutMs)) throw badTimeout();
         const { hosts } = deps.options;
         if (!isHostAllowed(asked['host'], hosts ?? thisMachine) && (hosts || (await isOpen(deps))))
           throw otherHost(asked);
@@ -102,12 +104,18 @@ function requestIdOf(given: string | undefined): string {
   return given && /^[\w.:-]{1,128}$/.test(given) ? given : randomId('req_');
 }
 
+/** Milliseconds, a day at most; undefined where none are asked for, NaN for what is no time. */
 function timeoutOf(value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
-  const ms = Number(value);
-  if (!Number.isFinite(ms) || ms <= 0) return undefined;
-  return Math.min(ms, 24 * 3600_000);
+  const ms = value.trim() === '' ? Number.NaN : Number(value);
+  return ms > 0 ? Math.min(ms, 24 * 3600_000) : Number.NaN;
 }
+
+const badTimeout = (): GatewayError =>
+  new GatewayError('invalid_request', "Invalid header 'x-tidegate-timeout-ms': use milliseconds, more than 0.", {
+    code: 'invalid_value',
+    param: 'x-tidegate-timeout-ms',
+  });
 
 const thisMachine = ['loopback'];
 const everybody = ['*'];

@@ -33,6 +33,13 @@ test.each([
 
 test.each([
   { name: 'broken gzip', body: 'x', headers: { 'content-encoding': 'gzip' }, status: 400, code: 'invalid_encoding' },
+  ...['soon', '', '0', '-5', 'NaN'].map((value) => ({
+    name: `a timeout of '${value}'`,
+    body: text,
+    headers: { 'x-tidegate-timeout-ms': value },
+    status: 400,
+    code: 'invalid_value',
+  })),
   {
     name: 'an unknown encoding',
     body: text,
