@@ -1,4 +1,4 @@
-import { isMap, isPair, LineCounter, parseDocument, visit } from 'yaml';
+import { type Document, isMap, isPair, LineCounter, parseDocument, type Scalar, visit } from 'yaml';
 import type { z } from 'zod';
 import { type Config, configSchema } from './config.ts';
 import { nearestNames } from './core/nearest.ts';
@@ -36,6 +36,7 @@ export async function parseConfig(text: string, name: string, secrets: Secrets):
   });
   if (problems.length > 0) throw new ConfigError(name, problems);
 
+  const filled = new Set<unknown>();
   visit(document, {
     Scalar(_key, node, path) {
       if (typeof node.value !== 'string') return;
@@ -44,6 +45,7 @@ export async function parseConfig(text: string, name: string, secrets: Secrets):
       if (!isFile && !node.value.includes('${')) return;
       try {
         node.value = fillIn(isFile ? `\${${node.value}}` : node.value, secrets);
+        filled.add(node);
       } catch (error) {
         problems.push(`${lineAt(node.range?.[0])}${error instanceof Error ? error.message : String(error)}`);
       }
@@ -51,7 +53,9 @@ export async function parseConfig(text: string, name: string, secrets: Secrets):
   });
   if (problems.length > 0) throw new ConfigError(name, problems);
 
-  const result = await configSchema().safeParseAsync(document.toJS({ maxAliasCount: 100 }) ?? {});
+  const check = () => configSchema().safeParseAsync(document.toJS({ maxAliasCount: 100 }) ?? {});
+  let result = await check();
+  if (!result.success && readAsValues(document, filled, result.error.issues)) result = await check();
   if (result.success) return result.data;
   const lineOf = (path: readonly PropertyKey[]): string => {
     for (let length = path.length; length > 0; length--) {
@@ -70,15 +74,36 @@ export async function parseConfig(text: string, name: string, secrets: Secrets):
   );
 }
 
+/**
+ * What is filled in is text; where that is refused and it reads as a number, `true` or `false`, it becomes that. Only the
+ * schema can tell: a key of digits stays a text, and a port is none. Says whether anything changed.
+ */
+function readAsValues(document: Document, filled: ReadonlySet<unknown>, issues: readonly z.core.$ZodIssue[]): boolean {
+  let changed = false;
+  for (const { path } of issues) {
+    const node = document.getIn(path, true) as Scalar | undefined; // what is in the set is one
+    if (!filled.has(node) || !node || !/^(-?\d+(\.\d+)?|true|false)$/.test(String(node.value))) continue;
+    node.value = JSON.parse(String(node.value)) as number | boolean;
+    changed = true;
+  }
+  return changed;
+}
+
 function describe(issue: z.core.$ZodIssue, lineOf: (path: readonly PropertyKey[]) => string): readonly string[] {
   const field = issue.path.map(String).join('.');
-  if (issue.code !== 'unrecognized_keys') return [`${lineOf(issue.path)}${field || 'the file'}: ${issue.message}`];
+  if (issue.code !== 'unrecognized_keys') return [`${lineOf(issue.path)}${field || 'the file'}: ${messageOf(issue)}`];
   const known = knownKeys(issue.path);
   return issue.keys.map((key) => {
     const near = nearestNames(key, known, 1)[0];
     const hint = near ? `; did you mean '${near}'?` : known.length > 0 ? `; known are ${known.join(', ')}` : '';
     return `${lineOf([...issue.path, key])}${[...issue.path.map(String), key].join('.')}: there is no such setting${hint}`;
   });
+}
+
+/** Of what may be one of several things, what each of them wants: zod says only that none fits. */
+function messageOf(issue: z.core.$ZodIssue): string {
+  if (issue.code !== 'invalid_union' || issue.errors.length === 0) return issue.message;
+  return [...new Set(issue.errors.flatMap(([first]) => (first ? [first.message] : [])))].join('; or ');
 }
 
 /** The names the schema knows at a path, for "did you mean". */
@@ -113,7 +138,7 @@ function fillIn(text: string, { env, readFile }: Secrets): string {
       return readFile(name.slice('file:'.length)).trim();
     }
     const [key = '', fallback] = name.replace(/^env:/, '').split(/:-/, 2);
-    const value = env[key] ?? fallback;
+    const value = (env[key] || fallback) ?? env[key]; // what is set and empty counts as not set, as in a shell
     if (value === undefined)
       throw new Error(`the environment variable ${key} is not set; set it, or write \${${key}:-default}`);
     return value.trim(); // as of a file: many a secret ends in a line break

@@ -55,6 +55,22 @@ describe('the configuration', () => {
     expect((await parse('ledger: { url: "file:a.db" }')).ledger?.url).toBe('file:a.db');
   });
 
+  test('takes numbers and switches from the environment where it wants such, and leaves texts of digits alone', async () => {
+    const text = `server: { port: "\${PORT}", drain: "\${DRAIN:-5s}", heartbeat: "\${MS}" }
+models: { m: { targets: [{ provider: up, weight: "\${SHARE}" }] } }
+providers: { up: { type: openai, apiKey: "\${KEY}" } }
+observability: { metrics: { open: "\${OPEN}" } }
+`;
+    const config = await parse(text, { PORT: '9100', DRAIN: '', MS: '2000', SHARE: '0.5', KEY: '0123', OPEN: 'true' });
+    expect(config.server).toMatchObject({ port: 9100, drain: 5000, heartbeat: 2000 });
+    expect(config.models['m']?.targets[0]?.weight).toBe(0.5);
+    expect(config.providers['up']).toMatchObject({ apiKey: '0123' });
+    expect(config.observability.metrics.open).toBe(true);
+    await expect(parse(text, { PORT: 'x', MS: '1', SHARE: '1', KEY: 'k', OPEN: 'true' })).rejects.toThrow(
+      /line 1: server\.port: .*expected number/,
+    );
+  });
+
   test.each([
     { name: 'broken YAML', text: 'server: {', problem: /^line 1: / },
     { name: 'a wrong type', text: 'server:\n  port: high\n', problem: /^line 2: server\.port: / },
@@ -99,6 +115,11 @@ describe('the configuration', () => {
       problem: /^line 2: filters\.kind\.judge: there is no model 'nobody'/,
     },
     { name: 'a bad duration', text: 'server: { drain: soon }\n', problem: /500ms/ },
+    {
+      name: 'what fits none of several kinds',
+      text: 'keys: { required: sometimes }\n',
+      problem: /^line 1: keys\.required: .*"auto".*; or .*boolean/,
+    },
   ])('refuses $name with its line and field', async ({ text, problem }) => {
     expect((await problemsOf(text)).join('\n')).toMatch(problem);
   });

@@ -83,7 +83,8 @@ export function configReference(root: Schema, empty: unknown): string {
     '# Every setting of tidegate.yaml',
     '',
     'Made of the schema that checks the file (`tidegate config reference`). All of it is optional. Durations are `250ms`, `10s`, `5m`, `1h`, `7d` or',
-    'milliseconds; sizes `512KiB`, `1GiB` or bytes. A text may be `"${NAME}"`, `"${NAME:-default}"` or `"${file:/run/secrets/x}"`.',
+    'milliseconds; sizes `512KiB`, `1GiB` or bytes. A value may be `"${NAME}"`, `"${NAME:-default}"` or `"${file:/run/secrets/x}"`;',
+    'what stands there is read as a number, `true` or `false` where such is wanted.',
     ...sections.flatMap(([name, schema]) => [
       '',
       `## ${name}`,

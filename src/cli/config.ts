@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
+import type * as z from 'zod';
 import type { CommandFactory } from './cli.ts';
 import { formatTable } from './format.ts';
 
@@ -54,7 +55,8 @@ export const config: CommandFactory = (cli) => {
         import('./config-reference.ts'),
         import('../config.ts'),
       ]);
-      cli.print(configReference(JSON.parse(await configJsonSchema()), configSchema().parse({})));
+      const schema = configSchema();
+      cli.print(configReference(JSON.parse(JSON.stringify(jsonSchema(schema))), schema.parse({})));
     });
   return command;
 };
@@ -62,9 +64,25 @@ export const config: CommandFactory = (cli) => {
 /** As text; `init` puts it beside the file it writes. */
 export async function configJsonSchema(): Promise<string> {
   const { configSchema } = await import('../config.ts');
-  const { $schema, ...rest } = configSchema().toJSONSchema({ io: 'input', unrepresentable: 'any' });
+  const { $schema, ...rest } = jsonSchema(configSchema(), orFilledIn);
   return JSON.stringify({ $schema, title: 'tidegate.yaml', ...rest }, null, 2);
 }
+
+type ToJson = NonNullable<Parameters<z.ZodType['toJSONSchema']>[0]>;
+
+const jsonSchema = (schema: z.ZodType, override?: ToJson['override']) =>
+  schema.toJSONSchema({ io: 'input', unrepresentable: 'any', ...(override && { override }) });
+
+/** Wherever the gateway takes a single value it takes `${NAME}` too, and editors should not underline it. */
+const orFilledIn: ToJson['override'] = ({ jsonSchema: schema }) => {
+  const { title, description, default: absent, ...bounds } = schema;
+  const isText =
+    bounds.type === 'string' && !bounds.enum && !bounds.pattern && !bounds.format && (bounds.minLength ?? 0) < 2;
+  const isSingle = ['string', 'number', 'integer', 'boolean'].includes(String(bounds.type));
+  if (!isSingle || isText || bounds.const !== undefined) return;
+  for (const key of Object.keys(bounds)) Reflect.deleteProperty(schema, key);
+  schema.anyOf = [bounds, { type: 'string', pattern: String.raw`\$\{[^}]+\}` }];
+};
 
 function readText(file: string, mayBeAbsent: boolean): string | undefined {
   try {

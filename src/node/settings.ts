@@ -28,8 +28,11 @@ export function createSettings({ config, file, flags = {}, env }: SettingsOption
       text: file ? withoutSecrets(file.text) : '',
       values: leaves(config).map(({ path, value }) => ({
         path,
+        // What the environment gives may be a secret where it is a text: a number or a switch is none.
         value:
-          isSecret(path) || fromEnvironment.has(path) ? dots : withoutPasswords(JSON.stringify(flags[path] ?? value)),
+          isSecret(path) || (fromEnvironment.has(path) && typeof value === 'string')
+            ? dots
+            : withoutPasswords(JSON.stringify(flags[path] ?? value)),
         origin: originOf(path),
       })),
     }),

@@ -19,19 +19,24 @@ test('the schema takes what the gateway takes and refuses what it refuses', asyn
   );
   expect(validate(parse('server: { port: many }'))).toBe(false);
   expect(validate(parse('sever: {}'))).toBe(false);
+  const filledIn =
+    'server: { port: "${PORT}" }\nedge: { nodes: ["${HOME_URL}"], secret: "${S}" }\nengine: { gpu: "${GPU:-off}" }';
+  expect(validate(parse(filledIn))).toBe(true);
 });
 
 test('the values in force are shown with their origin, and secrets are not', async () => {
   const file = join(home, 'a.yaml');
   writeFileSync(
     file,
-    'server: { port: 9001 }\nproviders: { up: { type: openai, apiKey: sk-very-secret } }\nmodels: { a: { targets: [{ provider: up }] } }\n',
+    'server: { port: 9001, drain: "${DRAIN}" }\nproviders: { up: { type: openai, apiKey: sk-very-secret } }\nmodels: { a: { targets: [{ provider: up }] } }\n',
   );
-  const run = await tidegate(['config', 'show', file], { env: { HOME: home } });
+  const env = { HOME: home, DRAIN: '5000' };
+  const run = await tidegate(['config', 'show', file], { env });
   expect(run.stdout).toMatch(/^server\.port +9001 +file$/m);
+  expect(run.stdout).toMatch(/^server\.drain +5000 +environment$/m);
   expect(run.stdout).toMatch(/^server\.host +"127\.0\.0\.1" +default$/m);
   expect(run.stdout).not.toContain('very-secret');
-  const json = await tidegate(['config', 'show', file, '--json'], { env: { HOME: home } });
+  const json = await tidegate(['config', 'show', file, '--json'], { env });
   expect(JSON.parse(json.stdout)).toMatchObject({ file, values: expect.any(Array) });
   expect(json.stdout).not.toContain('very-secret');
 });
