@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createProvider, createProviders, providerConfigSchema } from '../../providers/registry.ts';
 import { readable } from '../../src/core/request.ts';
+import { decodeResponseRequest } from '../../src/wire/responses/decode.ts';
 import {
   chatStream,
   chunk,
@@ -278,6 +279,20 @@ describe('passing through', () => {
     const { events } = await hear(provider(), chatRequest(hi));
     expect(events.filter(({ type }) => type === 'usage')).toHaveLength(1);
   });
+});
+
+test('a response that is made over chat keeps the settings that both know, and no others', async () => {
+  upstream.answer(openaiServer(['Hello']));
+  const asked = {
+    model: 'm',
+    input: 'hi',
+    text: { verbosity: 'low' },
+    prompt_cache_retention: '24h',
+    max_tool_calls: 3,
+  };
+  expect((await hear(provider(), readable(decodeResponseRequest(asked)))).text).toBe('Hello');
+  expect(last()?.json).toMatchObject({ verbosity: 'low', prompt_cache_retention: '24h' });
+  expect(last()?.json).not.toHaveProperty('max_tool_calls');
 });
 
 test('what a target is not able to do is refused by name', async () => {

@@ -14,8 +14,7 @@ export function encodeChatRequest(request: ChatRequest, options: UpstreamChatOpt
   const { sampling, reasoning } = request;
   const field = options.maxTokensField ?? 'max_tokens';
   return {
-    // What we don't model reaches an upstream of the client's own dialect; another dialect's fields would only confuse it.
-    ...(request.dialect === 'openai-chat' ? request.extensions : {}),
+    ...unmodelled(request),
     model: request.model,
     messages: request.messages.map((message) => encodeMessage(message, options)),
     ...optional('temperature', sampling.temperature),
@@ -44,6 +43,16 @@ export function encodeChatRequest(request: ChatRequest, options: UpstreamChatOpt
     stream: true,
     stream_options: { include_usage: true },
   };
+}
+
+/** Fields of responses that chat has too, with the same meaning; `verbosity` stands in its `text` there. */
+const shared = new Set(['verbosity', 'prompt_cache_retention', 'prompt_cache_options']);
+
+/** What we don't model reaches an upstream of the client's own dialect; another dialect's fields would only confuse it. */
+function unmodelled({ dialect, extensions }: ChatRequest): JsonObject {
+  if (dialect === 'openai-chat') return extensions;
+  if (dialect !== 'openai-responses') return {};
+  return Object.fromEntries(Object.entries(extensions).filter(([name]) => shared.has(name)));
 }
 
 const optional = (name: string, value: Json | undefined): JsonObject => (value === undefined ? {} : { [name]: value });

@@ -80,7 +80,10 @@ export function decodeResponseRequest(body: unknown, source: RequestSource = { h
     store: parsed.store ?? true,
     ...(promptTemplate ? { promptTemplate } : {}),
     dialect: 'openai-responses',
-    extensions: extensionsOf(body, modelled),
+    extensions: {
+      ...extensionsOf(body, modelled),
+      ...(parsed.text?.verbosity == null ? {} : { verbosity: parsed.text.verbosity }),
+    },
     answer: {
       echo: echoOf(parsed),
       namespaces,
