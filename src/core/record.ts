@@ -79,3 +79,21 @@ export interface RequestWatch {
 
 /** Asked once per request: the live board, traces, quality. Undefined: not interested in this one. */
 export type Watcher = (request: ChatRequest, context: RequestContext) => RequestWatch | undefined;
+
+/** What a person or a judge thought of one answer, tied to what made it. */
+export interface Feedback {
+  readonly id: string;
+  readonly requestId: string;
+  readonly answerId?: string;
+  /** 0 bad to 1 good. */
+  readonly score: number;
+  readonly label?: string;
+  readonly comment?: string;
+  readonly callerId: string;
+  readonly model: string;
+  /** The version that answered: `provider/model`. */
+  readonly target: string;
+  readonly prompt?: { readonly id: string; readonly version?: string };
+  /** Unix milliseconds. */
+  readonly at: number;
+}

@@ -1,6 +1,6 @@
 import OpenAI from 'openai';
+import type { ExplainedToken } from '../observability/history.ts';
 import { openai } from './api.ts';
-import type { ShownToken } from './tokens.tsx';
 
 export interface ShownCall {
   readonly id: string;
@@ -21,7 +21,7 @@ export interface Turn {
   readonly text: string;
   readonly toolCallId?: string;
   readonly thinking?: string;
-  readonly tokens?: readonly ShownToken[];
+  readonly tokens?: readonly ExplainedToken[];
   readonly calls?: readonly ShownCall[];
   /** The answer's id, for feedback and explanation. */
   readonly id?: string;
@@ -114,7 +114,7 @@ function json(name: string, text: string): object {
 export async function answer(body: Body, show: (turn: Turn) => void, signal: AbortSignal): Promise<void> {
   const startedMs = performance.now();
   let turn: Turn = { role: 'assistant', text: '' };
-  const tokens: ShownToken[] = [];
+  const tokens: ExplainedToken[] = [];
   let firstMs: number | undefined;
   let deltas = 0;
   const update = (change: Partial<Turn>) => {

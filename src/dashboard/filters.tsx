@@ -1,15 +1,8 @@
 import { useEffect, useState } from 'preact/hooks';
+import type { Tried } from '../filters/try.ts';
 import { post, publicModels } from './api.ts';
 import type { Me } from './me.ts';
 import { Empty, Page, Problem } from './parts.tsx';
-
-interface Tried {
-  readonly output: string;
-  readonly blocked?: string;
-  /** Most characters that were held back at once. */
-  readonly heldMost: number;
-  readonly decisions: readonly { readonly name: string; readonly action: string; readonly detail?: string }[];
-}
 
 const example =
   'Please write to jane.doe@example.org or call +49 30 1234567. My key is sk-abcdefghijklmnopqrstuvwxyz123456.';

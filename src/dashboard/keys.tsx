@@ -1,30 +1,17 @@
 import { useState } from 'preact/hooks';
+import type { KeyView } from '../policy/key-admin.ts';
 import { ApiError, get, post } from './api.ts';
 import { money, none, time } from './format.ts';
-import { Bar, CopyButton, Dialog, Empty, Page, Problem, Table, useLoaded } from './parts.tsx';
-
-interface Key {
-  readonly id: string;
-  readonly name: string;
-  readonly hint?: string;
-  readonly role: string;
-  readonly team?: string;
-  readonly models?: readonly string[];
-  readonly createdAt?: number;
-  readonly expiresAt?: number;
-  readonly revokedAt?: number;
-  readonly spentUsd?: number;
-  readonly budgetUsd?: number;
-}
+import { CopyButton, Dialog, Empty, Page, Problem, Table, useLoaded } from './parts.tsx';
 
 export function Keys() {
-  const { value, error, again } = useLoaded((signal) => get<{ data: Key[] }>('/admin/keys', signal), []);
+  const { value, error, again } = useLoaded((signal) => get<{ data: KeyView[] }>('/admin/keys', signal), []);
   const [making, setMaking] = useState(false);
   const [secret, setSecret] = useState<string>();
   const [failure, setFailure] = useState<unknown>();
-  const [leaving, setLeaving] = useState<Key>();
+  const [leaving, setLeaving] = useState<KeyView>();
   const off = error instanceof ApiError && error.status === 404;
-  const revoke = async (key: Key) => {
+  const revoke = async (key: KeyView) => {
     setLeaving(undefined);
     try {
       await post(`/admin/keys/${encodeURIComponent(key.id)}`, {}, 'DELETE');
@@ -84,15 +71,7 @@ export function Keys() {
                 </td>
                 <td>{key.team ?? none}</td>
                 <td>{key.models?.join(', ') ?? 'all'}</td>
-                <td>
-                  {money(key.spentUsd)}
-                  {key.budgetUsd !== undefined && (
-                    <Bar
-                      share={(key.spentUsd ?? 0) / Math.max(0.000001, key.budgetUsd)}
-                      label={`Budget of ${key.name}`}
-                    />
-                  )}
-                </td>
+                <td>{money(key.spentUsd)}</td>
                 <td>{time(key.createdAt)}</td>
                 <td class="num">
                   {key.revokedAt !== undefined ? (

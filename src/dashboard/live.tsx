@@ -1,56 +1,17 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { EngineStatus, TargetStatus } from '../core/status.ts';
+import type { LivePoint, LiveSnapshot } from '../observability/live.ts';
 import { events } from './api.ts';
 import { EngineNumbers, KvTiers } from './engine.tsx';
 import { count, duration, percent, time } from './format.ts';
 import { Bar, Empty, Page, Table, Tile } from './parts.tsx';
 import { Plot } from './plot.tsx';
 
-interface Point {
-  readonly at: number;
-  readonly inFlight: number;
-  readonly waiting: number;
-  readonly requestsPerSecond: number;
-  readonly errorsPerSecond: number;
-  readonly tokensPerSecond: number;
-  readonly prefillPerSecond: number;
-  readonly ttftP50: number | null;
-  readonly ttftP95: number | null;
-  readonly itlP50: number | null;
-  readonly itlP95: number | null;
-}
-
-interface Snapshot {
-  readonly point: Point;
-  readonly requests: readonly {
-    readonly requestId: string;
-    readonly endpoint: string;
-    readonly model: string;
-    readonly target?: string;
-    readonly callerId: string;
-    readonly startedAt: number;
-    readonly phase: string;
-    readonly promptRead?: number;
-    readonly promptTokens?: number;
-    readonly tokens: number;
-    readonly ttftMs?: number;
-  }[];
-  readonly engines: readonly EngineStatus[];
-  readonly targets: readonly TargetStatus[];
-  readonly totals: {
-    readonly requests: number;
-    readonly failed: number;
-    readonly tokens: number;
-    readonly cacheHits: number;
-  };
-  readonly startedAt: number;
-}
-
 const shownSeconds = 180;
 
 export function Live() {
-  const [snapshot, setSnapshot] = useState<Snapshot>();
-  const [points, setPoints] = useState<readonly Point[]>([]);
+  const [snapshot, setSnapshot] = useState<LiveSnapshot>();
+  const [points, setPoints] = useState<readonly LivePoint[]>([]);
   const [up, setUp] = useState(false);
   const [paused, setPaused] = useState(false);
   const held = useRef(false);
@@ -63,9 +24,9 @@ export function Live() {
         (name, data) => {
           if (held.current) return;
           if (name === 'history')
-            setPoints((data as Point[]).slice(-shownSeconds)); // our own event
+            setPoints((data as LivePoint[]).slice(-shownSeconds)); // our own event
           else {
-            const next = data as Snapshot; // our own event
+            const next = data as LiveSnapshot; // our own event
             setSnapshot(next);
             setPoints((last) => [...last, next.point].slice(-shownSeconds));
           }
@@ -76,7 +37,7 @@ export function Live() {
   );
 
   const at = points.map((point) => point.at);
-  const line = (pick: (point: Point) => number | null) => points.map(pick);
+  const line = (pick: (point: LivePoint) => number | null) => points.map(pick);
   const now = snapshot?.point;
   const totals = snapshot?.totals;
   return (
@@ -214,7 +175,7 @@ const Targets = ({ targets }: { targets: readonly TargetStatus[] }) => (
   </Table>
 );
 
-function InFlight({ requests }: { requests: Snapshot['requests'] }) {
+function InFlight({ requests }: { requests: LiveSnapshot['requests'] }) {
   if (requests.length === 0) {
     return (
       <div class="card">

@@ -1,24 +1,13 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { EngineStatus } from '../core/status.ts';
+import type { ModelRow } from '../http/routes/dashboard.ts';
 import { get, lines, post, publicModels } from './api.ts';
 import { EngineNumbers, KvTiers } from './engine.tsx';
 import { bytes, percent } from './format.ts';
 import type { Me } from './me.ts';
 import { Bar, Empty, messageOf, Page, Problem, useLoaded } from './parts.tsx';
 
-interface Row {
-  readonly name: string;
-  readonly state: string;
-  readonly sizeBytes?: number;
-  readonly detail?: string;
-  readonly engine?: EngineStatus;
-  readonly versions: readonly {
-    readonly target: string;
-    readonly share: number;
-    readonly role?: string;
-    readonly movable?: boolean;
-  }[];
-}
+/** Who is no admin sees only the names. */
+type Row = Omit<ModelRow, 'state'> & { readonly state: ModelRow['state'] | 'configured' };
 
 const refreshMs = 2000;
 

@@ -1,27 +1,15 @@
+import type { SignalReport, VersionReport } from '../observability/quality.ts';
 import { get } from './api.ts';
 import { count, none, percent } from './format.ts';
 import { Empty, Page, Problem, useLoaded } from './parts.tsx';
 
-interface Signal {
-  readonly name: string;
-  readonly psi: number | null;
-  readonly js: number | null;
-  readonly verdict: 'steady' | 'moved' | 'drifted' | 'gathering';
-  readonly bins: readonly { readonly label: string; readonly reference: number; readonly current: number }[];
-}
-interface Version {
-  readonly model: string;
-  readonly target: string;
-  readonly samples: number;
-  readonly feedback: { readonly count: number; readonly mean: number | null };
-  readonly errors: number;
-  readonly signals: readonly Signal[];
-}
-
 const verdictClass = { steady: 'good', moved: 'warn', drifted: 'bad', gathering: '' } as const;
 
 export function Quality() {
-  const { value, error, again } = useLoaded((signal) => get<{ versions: Version[] }>('/admin/quality', signal), []);
+  const { value, error, again } = useLoaded(
+    (signal) => get<{ versions: VersionReport[] }>('/admin/quality', signal),
+    [],
+  );
   return (
     <Page
       title="Quality"
@@ -67,7 +55,7 @@ export function Quality() {
   );
 }
 
-function Distribution({ signal: { name, psi, js, verdict, bins } }: { signal: Signal }) {
+function Distribution({ signal: { name, psi, js, verdict, bins } }: { signal: SignalReport }) {
   const most = Math.max(0.01, ...bins.flatMap(({ reference, current }) => [reference, current]));
   const width = 100 / Math.max(1, bins.length);
   const said = bins.filter(({ current }) => current > 0).map(({ label, current }) => `${label}: ${percent(current)}`);

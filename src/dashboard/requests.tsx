@@ -1,9 +1,10 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { RequestRecord } from '../core/record.ts';
+import type { ExplainedToken } from '../observability/history.ts';
 import { get, post } from './api.ts';
 import { count, duration, money, none, time } from './format.ts';
 import { Empty, Outcome, Page, Problem, Table, useLoaded } from './parts.tsx';
-import { type ShownToken, Tokens } from './tokens.tsx';
+import { Tokens } from './tokens.tsx';
 
 type Listed = RequestRecord & { readonly number: number };
 
@@ -114,7 +115,7 @@ function RequestList() {
 }
 
 interface Explained extends RequestRecord {
-  readonly tokens?: readonly ShownToken[];
+  readonly tokens?: readonly ExplainedToken[];
   readonly confidence?: { readonly mean: number; readonly lowest: number };
 }
 

@@ -1,19 +1,9 @@
 import { useState } from 'preact/hooks';
+import type { SettingProblem, ShownSettings } from '../http/routes/dashboard.ts';
 import { get, post } from './api.ts';
 import type { Me } from './me.ts';
 import { CopyButton, Empty, Page, Problem, Table, useLoaded } from './parts.tsx';
 import { applyTheme, currentTheme, type Theme } from './theme.ts';
-
-interface Shown {
-  readonly file?: string;
-  readonly text: string;
-  readonly values: readonly { readonly path: string; readonly value: string; readonly origin: string }[];
-}
-interface Finding {
-  readonly line?: number;
-  readonly path: string;
-  readonly message: string;
-}
 
 export function Settings({ me }: { me: Me }) {
   return (
@@ -55,15 +45,16 @@ function Appearance() {
 }
 
 function Configuration() {
-  const { value, error } = useLoaded((signal) => get<Shown>('/admin/settings', signal), []);
+  const { value, error } = useLoaded((signal) => get<ShownSettings>('/admin/settings', signal), []);
   const [draft, setDraft] = useState<string>();
-  const [findings, setFindings] = useState<readonly Finding[]>();
+  const [findings, setFindings] = useState<readonly SettingProblem[]>();
   const [failure, setFailure] = useState<unknown>();
   const [search, setSearch] = useState('');
   const check = async () => {
     try {
       setFindings(
-        (await post<{ problems: Finding[] }>('/admin/settings/check', { text: draft ?? value?.text ?? '' })).problems,
+        (await post<{ problems: SettingProblem[] }>('/admin/settings/check', { text: draft ?? value?.text ?? '' }))
+          .problems,
       );
     } catch (reason) {
       setFailure(reason);

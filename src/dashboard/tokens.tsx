@@ -1,15 +1,9 @@
 import { useState } from 'preact/hooks';
+import type { ExplainedToken } from '../observability/history.ts';
 import { Bar } from './parts.tsx';
 
-export interface ShownToken {
-  readonly token: string;
-  /** 0..1 */
-  readonly probability: number;
-  readonly alternatives: readonly { readonly token: string; readonly probability: number }[];
-}
-
 /** The answer with a mark under each token that the model was unsure of; hover it, or step with the arrow keys. */
-export function Tokens({ tokens, writing = false }: { tokens: readonly ShownToken[]; writing?: boolean }) {
+export function Tokens({ tokens, writing = false }: { tokens: readonly ExplainedToken[]; writing?: boolean }) {
   const [chosen, setChosen] = useState<number>();
   const step = (by: number) =>
     setChosen((last) => Math.min(tokens.length - 1, Math.max(0, (last ?? (by > 0 ? -1 : 0)) + by)));

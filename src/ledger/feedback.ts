@@ -1,24 +1,10 @@
+import type { Feedback } from '../core/record.ts';
 import { type Db, jsonOf, numberOf, textOf } from './db.ts';
-
-/** What somebody thought of an answer; the shape of observability's own. */
-export interface FeedbackRow {
-  readonly id: string;
-  readonly requestId: string;
-  readonly answerId?: string;
-  readonly score: number;
-  readonly label?: string;
-  readonly comment?: string;
-  readonly callerId: string;
-  readonly model: string;
-  readonly target: string;
-  readonly prompt?: { readonly id: string; readonly version?: string };
-  readonly at: number;
-}
 
 /** Feedback in the ledger. */
 export function feedbackTable(db: Db) {
   return {
-    async add(f: FeedbackRow): Promise<void> {
+    async add(f: Feedback): Promise<void> {
       await db.run(
         `INSERT INTO feedback (id, at, request_id, answer_id, score, label, comment, caller_id, model, target, prompt)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
@@ -38,13 +24,13 @@ export function feedbackTable(db: Db) {
       );
     },
     /** Newest first. */
-    async list({ limit }: { readonly limit: number }): Promise<readonly FeedbackRow[]> {
+    async list({ limit }: { readonly limit: number }): Promise<readonly Feedback[]> {
       const rows = await db.all('SELECT * FROM feedback ORDER BY at DESC, id LIMIT ?', [limit]);
       return rows.map((row) => {
         const answerId = textOf(row['answer_id']);
         const label = textOf(row['label']);
         const comment = textOf(row['comment']);
-        const prompt = jsonOf<FeedbackRow['prompt']>(row['prompt'], undefined);
+        const prompt = jsonOf<Feedback['prompt']>(row['prompt'], undefined);
         return {
           id: textOf(row['id']) ?? '',
           requestId: textOf(row['request_id']) ?? '',

@@ -1,11 +1,10 @@
 import cluster from 'node:cluster';
 import type { Logger } from 'pino';
-import type { RecordSink, Watcher } from '../core/record.ts';
+import type { Feedback, RecordSink, Watcher } from '../core/record.ts';
 import type { Status } from '../core/status.ts';
 import type { Exposition } from '../http/routes/metrics.ts';
 import { createAlerts } from '../observability/alerts.ts';
 import type { ObservabilityConfig } from '../observability/config.ts';
-import type { Feedback } from '../observability/feedback.ts';
 import { createHistory, type History } from '../observability/history.ts';
 import { createLive, type Live } from '../observability/live.ts';
 import { createLog, type LogOptions } from '../observability/log.node.ts';

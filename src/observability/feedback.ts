@@ -1,24 +1,6 @@
 import { GatewayError } from '../core/errors.ts';
 import { isJsonObject } from '../core/json.ts';
-import type { RequestRecord } from '../core/record.ts';
-
-/** What a person or a judge thought of one answer, tied to what made it. */
-export interface Feedback {
-  readonly id: string;
-  readonly requestId: string;
-  readonly answerId?: string;
-  /** 0 bad to 1 good. */
-  readonly score: number;
-  readonly label?: string;
-  readonly comment?: string;
-  readonly callerId: string;
-  readonly model: string;
-  /** The version that answered: `provider/model`. */
-  readonly target: string;
-  readonly prompt?: { readonly id: string; readonly version?: string };
-  /** Unix milliseconds. */
-  readonly at: number;
-}
+import type { Feedback, RequestRecord } from '../core/record.ts';
 
 /** Where feedback is kept: the ledger, or memory. */
 export interface FeedbackStore {

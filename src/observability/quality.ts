@@ -5,10 +5,9 @@ import type { CompletionEvent } from '../core/event.ts';
 import { isJson } from '../core/json.ts';
 import { detectLanguage, languages } from '../core/language.ts';
 import { once } from '../core/once.ts';
-import type { RequestRecord, Watcher } from '../core/record.ts';
+import type { Feedback, RequestRecord, Watcher } from '../core/record.ts';
 import type { Dialect } from '../core/request.ts';
 import { createWindow, jensenShannon, populationStability, shares } from './drift.ts';
-import type { Feedback } from './feedback.ts';
 import { looksRefusing } from './text-signals.ts';
 
 export interface QualityOptions {

@@ -289,7 +289,7 @@ function memoryKeys(deps: Parameters<typeof adminEndpoint>[0]): readonly RouteEn
       adminEndpoint(deps, async (c, { json }) => {
         const body = parseJsonObject(await readBody(c, 10_000));
         const id = `key_${keys.length + 1}`;
-        keys.push({ ...body, id, hint: 'tg-Ab3d', createdAt: Date.now(), spentUsd: 0.42, budgetUsd: 5 });
+        keys.push({ ...body, id, hint: 'tg-Ab3d', createdAt: Date.now(), spentUsd: 0.42 });
         json({ id, key: `tg-Ab3d${'x'.repeat(28)}` }, 201);
       }),
     ],

@@ -1,5 +1,6 @@
 import type { Clock } from '../../src/core/clock.ts';
 import type { Provider } from '../../src/core/provider.ts';
+import type { Feedback } from '../../src/core/record.ts';
 import { anonymous, type Caller } from '../../src/core/run.ts';
 import type { Status } from '../../src/core/status.ts';
 import { createActiveRequests } from '../../src/http/active.ts';
@@ -8,7 +9,7 @@ import { defaultHttpOptions } from '../../src/http/env.ts';
 import { type DashboardDeps, dashboardRoutes } from '../../src/http/routes/dashboard.ts';
 import { feedbackRoutes } from '../../src/http/routes/feedback.ts';
 import { liveRoutes } from '../../src/http/routes/live.ts';
-import { type Feedback, memoryFeedback } from '../../src/observability/feedback.ts';
+import { memoryFeedback } from '../../src/observability/feedback.ts';
 import { createHistory } from '../../src/observability/history.ts';
 import { createLive } from '../../src/observability/live.ts';
 import { openPolicy } from '../../src/policy/admit.ts';

@@ -27,9 +27,21 @@ export interface DashboardDeps {
 
 export interface Settings {
   /** The effective configuration with secrets masked, and where each value came from. */
-  show(): Promise<{ readonly file?: string; readonly text: string; readonly values: readonly SettingValue[] }>;
+  show(): Promise<ShownSettings>;
   /** Checks a text as if it were the file. */
-  check(text: string): Promise<readonly { readonly line?: number; readonly path: string; readonly message: string }[]>;
+  check(text: string): Promise<readonly SettingProblem[]>;
+}
+
+export interface ShownSettings {
+  readonly file?: string;
+  readonly text: string;
+  readonly values: readonly SettingValue[];
+}
+
+export interface SettingProblem {
+  readonly line?: number;
+  readonly path: string;
+  readonly message: string;
 }
 
 export interface SettingValue {

@@ -1,7 +1,8 @@
 import { randomId, systemClock } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
+import type { Feedback } from '../../core/record.ts';
 import type { Caller } from '../../core/run.ts';
-import { type Feedback, type FeedbackStore, feedbackOn, parseFeedback } from '../../observability/feedback.ts';
+import { type FeedbackStore, feedbackOn, parseFeedback } from '../../observability/feedback.ts';
 import type { Explanation, History } from '../../observability/history.ts';
 import { encodeError } from '../../wire/openai/errors.ts';
 import { adminEndpoint } from '../admin.ts';
