@@ -9,6 +9,8 @@ import { type AppContext, headersOf, type NodeRequest } from './env.ts';
 const maxDepth = 128;
 /** More objects and lists than this are no request either, and would keep the validator busy for seconds. */
 const maxContainers = 100_000;
+/** So with fields, which cost more the more of them are in one object. */
+const maxFields = 100_000;
 
 /**
  * The body, at most `maxBytes` of it; throws payload_too_large as soon as more is announced or has come. Where a digest
@@ -175,6 +177,7 @@ function positionOf(message: string): string {
 function checkDepth(bytes: Uint8Array): void {
   let depth = 0;
   let containers = 0;
+  let fields = 0;
   let inString = false;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i];
@@ -188,15 +191,11 @@ function checkDepth(bytes: Uint8Array): void {
           code: 'invalid_json',
         });
       }
-      if (++containers > maxContainers) {
-        throw new GatewayError(
-          'invalid_request',
-          `The request body has more than ${maxContainers} objects and lists.`,
-          {
-            code: 'invalid_json',
-          },
-        );
-      }
+      if (++containers > maxContainers) throw tooMany(maxContainers, 'objects and lists');
     } else if (byte === 0x7d || byte === 0x5d) depth--;
+    else if (byte === 0x3a && ++fields > maxFields) throw tooMany(maxFields, 'fields');
   }
 }
+
+const tooMany = (most: number, what: string) =>
+  new GatewayError('invalid_request', `The request body has more than ${most} ${what}.`, { code: 'invalid_json' });

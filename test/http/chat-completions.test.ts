@@ -98,6 +98,12 @@ describe('a bad request', () => {
       status: 400,
       code: 'invalid_json',
     },
+    {
+      name: 'absurdly many fields',
+      send: () => raw(`{"a":{${Array.from({ length: 100_001 }, (_, i) => `"${i}":1`).join()}}}`),
+      status: 400,
+      code: 'invalid_json',
+    },
     { name: 'absurd nesting', send: () => raw('['.repeat(100_000)), status: 400, code: 'invalid_json' },
     {
       name: 'no messages',
