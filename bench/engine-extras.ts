@@ -1,6 +1,6 @@
 // What do drafts from the prompt save on text that repeats itself, and how fast are embeddings, beside llama-server's?
-//   node scripts/bench.mjs engine-extras                                 the gateway alone
-//   node scripts/bench.mjs engine-extras --peer PATH/TO/llama-server     embeddings of both, interleaved
+//   node bench/run.mjs engine-extras                                 the gateway alone
+//   node bench/run.mjs engine-extras --peer PATH/TO/llama-server     embeddings of both, interleaved
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';

@@ -1,29 +1,32 @@
 #!/usr/bin/env node
 // Bundles a bench and runs it: node bench/run.mjs overhead [options]. Node 20 runs no TypeScript by itself.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const [name = '', ...options] = process.argv.slice(2);
-const folder = mkdtempSync(join(root, 'node_modules', '.bench-')); // beside the packages, so that imports resolve
-const out = join(folder, `${name.replaceAll('/', '-')}.mjs`);
+const [name = 'engine', ...options] = process.argv.slice(2);
+mkdirSync(join(root, 'dist'), { recursive: true });
+const folder = mkdtempSync(join(root, 'dist', 'bench-')); // of its own, since benches may run side by side
+const file = name.replaceAll('/', '-');
 let code = 1;
 try {
   await build({
-    entryPoints: [join(root, 'bench', `${name}.ts`)],
-    outfile: out,
+    entryPoints: { [file]: join(root, 'bench', `${name}.ts`), 'engine-child': join(root, 'src/engine/child.ts') },
+    absWorkingDir: root,
+    outdir: folder,
     bundle: true,
     platform: 'node',
     format: 'esm',
     target: 'node20',
     packages: 'external',
     logLevel: 'warning',
+    loader: { '.md': 'text', '.txt': 'text' },
     define: { 'import.meta.dirname': JSON.stringify(join(root, 'bench')) },
   });
-  const child = spawn(process.execPath, [out, ...options], { stdio: 'inherit', cwd: root });
+  const child = spawn(process.execPath, [join(folder, `${file}.js`), ...options], { stdio: 'inherit', cwd: root });
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
   code = await new Promise((resolve) => child.on('exit', (status) => resolve(status ?? 1)));
 } finally {
