@@ -15,6 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { Miniflare } from 'miniflare';
 import { compatibility, lazyPieces, uploadedModules, type WorkerModule } from '../test/edge/bundle.ts';
+import { median } from './quantiles.ts';
 
 /** CPU milliseconds of the workerd processes that this process started, by the scheduler's own nanoseconds. */
 function workerdCpuMs(): number {
@@ -83,10 +84,8 @@ for (let round = 0; round < rounds; round++) {
     measured[kind].push(await coldStart(kinds[kind], kind === 'legacy'));
   }
 }
-const median = (kind: keyof typeof kinds, value: 'startMs' | 'firstMs' | 'secondMs') => {
-  const values = measured[kind].map((each) => each[value]).sort((a, b) => a - b);
-  return values[values.length >> 1] ?? 0;
-};
+const medianOf = (kind: keyof typeof kinds, value: 'startMs' | 'firstMs' | 'secondMs') =>
+  median(measured[kind].map((each) => each[value]));
 const round = (value: number) => Math.round(value * 10) / 10;
 const total = ours.map(({ contents }) => contents).join('');
 const lengthOf = (type: WorkerModule['type']) =>
@@ -96,13 +95,13 @@ const result = {
   scriptKiB: Math.round(lengthOf('ESModule') / 1024),
   textKiB: Math.round(lengthOf('Text') / 1024),
   gzipKiB: Math.round(gzipSync(total).length / 1024),
-  emptyCpuMs: round(median('empty', 'startMs')),
-  bytesCpuMs: round(median('bytes', 'startMs') - median('empty', 'startMs')),
-  startCpuMs: round(median('ours', 'startMs') - median('empty', 'startMs')),
-  firstRequestCpuMs: round(median('ours', 'firstMs') - median('empty', 'firstMs')),
-  legacyStartCpuMs: round(median('legacy', 'startMs') - median('empty', 'startMs')),
-  legacyFirstRequestCpuMs: round(median('legacy', 'firstMs') - median('empty', 'firstMs')),
-  secondRequestCpuMs: round(median('ours', 'secondMs')),
+  emptyCpuMs: round(medianOf('empty', 'startMs')),
+  bytesCpuMs: round(medianOf('bytes', 'startMs') - medianOf('empty', 'startMs')),
+  startCpuMs: round(medianOf('ours', 'startMs') - medianOf('empty', 'startMs')),
+  firstRequestCpuMs: round(medianOf('ours', 'firstMs') - medianOf('empty', 'firstMs')),
+  legacyStartCpuMs: round(medianOf('legacy', 'startMs') - medianOf('empty', 'startMs')),
+  legacyFirstRequestCpuMs: round(medianOf('legacy', 'firstMs') - medianOf('empty', 'firstMs')),
+  secondRequestCpuMs: round(medianOf('ours', 'secondMs')),
 };
 console.log(JSON.stringify(result, null, 2));
 if (process.argv.includes('--save')) {

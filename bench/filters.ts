@@ -14,6 +14,7 @@ import { filterEvents } from '../src/filters/output.ts';
 import { compileRules, type RuleSet } from '../src/filters/rules.ts';
 import { createScanner } from '../src/filters/scanner.ts';
 import { hardTexts } from '../test/filters/adversarial.ts';
+import { median, quantile } from './quantiles.ts';
 
 const option = (name: string, fallback: string) => {
   const at = process.argv.indexOf(`--${name}`);
@@ -68,10 +69,6 @@ const sets: readonly { readonly name: string; readonly rules: RuleSet }[] = [
     ]),
   },
 ];
-
-const percentile = (values: readonly number[], p: number) =>
-  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * p))] ?? 0;
-const median = (values: readonly number[]) => percentile(values, 0.5);
 
 interface Row {
   readonly name: string;
@@ -128,11 +125,11 @@ async function latency(
   }
   return {
     heldP50: median(held),
-    heldP99: percentile(held, 0.99),
+    heldP99: quantile(held, 0.99),
     heldMax: Math.max(...held),
     addedTtftMs: (firstHeld.reduce((a, b) => a + b, 0) / firstHeld.length / tokensPerSecond) * 1000,
     addedItlMicrosP50: median(micros),
-    addedItlMicrosP99: percentile(micros, 0.99),
+    addedItlMicrosP99: quantile(micros, 0.99),
   };
 }
 

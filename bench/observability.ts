@@ -24,6 +24,7 @@ import { createRecorder } from '../src/observability/record.ts';
 import { openPolicy } from '../src/policy/admit.ts';
 import { noPrompts } from '../src/prompts/render.ts';
 import { createRouting } from '../src/routing/attempt.ts';
+import { median } from './quantiles.ts';
 
 const option = (name: string, fallback: string) => {
   const at = process.argv.indexOf(`--${name}`);
@@ -95,7 +96,6 @@ for (const { gateway } of variants) await cpuPerRequest(gateway); // warm
 for (let round = 0; round < rounds; round++) {
   for (const { name, gateway } of variants) figures.get(name)?.push(await cpuPerRequest(gateway));
 }
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 const base = median(figures.get('nothing') ?? []);
 const rows = [...figures].map(([name, values]) => ({
   variant: name,

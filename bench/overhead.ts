@@ -8,11 +8,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
-import { median, percentile } from './overhead/client.ts';
 import { body, closedLoop, openLoop, paced } from './overhead/loads.ts';
 import { startMock } from './overhead/mock.ts';
 import { startRelay } from './overhead/relay.ts';
 import { cpuSeconds, startTargets, type Target } from './overhead/targets.ts';
+import { median, quantile } from './quantiles.ts';
 
 interface Row {
   requestsPerSecond: number[];
@@ -68,18 +68,18 @@ async function main(): Promise<void> {
       for (const target of targets) {
         const row = rowOf(target);
         const latency = await openLoop(target, body('json', false), rate, ms);
-        row.latencyP50.push(percentile(latency.totals, 0.5));
-        row.latencyP99.push(percentile(latency.totals, 0.99));
+        row.latencyP50.push(quantile(latency.totals, 0.5));
+        row.latencyP99.push(quantile(latency.totals, 0.99));
         const first = await openLoop(target, body('paced-1-1', true), rate / 2, ms);
-        row.ttftP50.push(percentile(first.firsts, 0.5));
-        row.ttftP99.push(percentile(first.firsts, 0.99));
+        row.ttftP50.push(quantile(first.firsts, 0.5));
+        row.ttftP99.push(quantile(first.firsts, 0.99));
         row.failures += latency.failed + first.failed;
       }
       if (!skip.includes('paced')) {
         for (const target of targets) {
           const gaps = await paced(target, 512);
-          rowOf(target).gapP50.push(percentile(gaps.lags, 0.5));
-          rowOf(target).gapP99.push(percentile(gaps.lags, 0.99));
+          rowOf(target).gapP50.push(quantile(gaps.lags, 0.5));
+          rowOf(target).gapP99.push(quantile(gaps.lags, 0.99));
           rowOf(target).failures += gaps.failed;
         }
       }

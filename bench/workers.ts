@@ -6,10 +6,10 @@
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { median } from './overhead/client.ts';
 import { body, closedLoop } from './overhead/loads.ts';
 import { startMock } from './overhead/mock.ts';
 import { childrenOf, startTargets, type Target } from './overhead/targets.ts';
+import { median } from './quantiles.ts';
 
 async function main(): Promise<void> {
   const option = (name: string, fallback: number) => {

@@ -8,6 +8,7 @@ import { defaultRetry, defaultTakeover, defaultTimeouts, type Leaf, type RouteRu
 import { planFor } from '../../src/routing/plan.ts';
 import { createTargetStates, unavailable } from '../../src/routing/state.ts';
 import type { Strategy } from '../../src/routing/strategies/strategy.ts';
+import { quantile } from '../quantiles.ts';
 import { createReplica, type Job, type ReplicaOptions, type Trouble } from './cluster.ts';
 import { seeded, type Turn } from './load.ts';
 
@@ -152,14 +153,12 @@ export function simulate(options: SimulationOptions): Figures {
   }
   queue.run();
 
-  ttfts.sort((a, b) => a - b);
-  const quantile = (q: number) => ttfts[Math.min(ttfts.length - 1, Math.floor(q * ttfts.length))] ?? Number.NaN;
   return {
     requests: load.length,
     goodput: good / load.length,
     failed,
-    ttftP50Ms: quantile(0.5),
-    ttftP99Ms: quantile(0.99),
+    ttftP50Ms: quantile(ttfts, 0.5),
+    ttftP99Ms: quantile(ttfts, 0.99),
     prefixHitShare: cachedTokens / Math.max(1, promptTokens),
     imbalance: imbalances.reduce((sum, value) => sum + value, 0) / Math.max(1, imbalances.length),
     amplification: calls / load.length,
