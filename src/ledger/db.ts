@@ -1,3 +1,5 @@
+import { GatewayError } from '../core/errors.ts';
+
 /** What SQL stores of every kind can hold. */
 export type Value = string | number | null | Uint8Array;
 export type Row = Readonly<Record<string, Value>>;
@@ -21,6 +23,13 @@ export interface Db {
   transaction(statements: readonly Statement[]): Promise<readonly number[]>;
   close(): Promise<void>;
 }
+
+/** For what is no statement's own fault: the database cannot be reached, is full, or may only be read just now. */
+export const outOfService = (cause: unknown) =>
+  new GatewayError('unavailable', 'The database of the ledger is out of service. Try again soon.', {
+    cause,
+    retryAfterMs: 2000,
+  });
 
 export const textOf = (value: Value | undefined): string | undefined => (typeof value === 'string' ? value : undefined);
 export const numberOf = (value: Value | undefined): number | undefined =>

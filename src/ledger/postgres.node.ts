@@ -1,6 +1,6 @@
 import type { Pool, PoolClient, QueryResult } from 'pg';
 import { GatewayError } from '../core/errors.ts';
-import type { Db, Row, Statement, Value } from './db.ts';
+import { type Db, outOfService, type Row, type Statement, type Value } from './db.ts';
 
 const int8 = 20;
 const bytea = 17;
@@ -44,7 +44,7 @@ export async function openPostgres(url: string, { connections = 4 }: { connectio
     try {
       return await client.query(numbered(sql), params.map(toPostgres));
     } catch (error) {
-      throw isAway(error) ? away(error) : error;
+      throw isAway(error) ? outOfService(error) : error;
     }
   };
 
@@ -54,7 +54,7 @@ export async function openPostgres(url: string, { connections = 4 }: { connectio
     all: async (sql, params = []): Promise<readonly Row[]> => (await query(pool, { sql, params })).rows,
     async transaction(statements) {
       const client = await pool.connect().catch((error: unknown) => {
-        throw away(error);
+        throw outOfService(error);
       });
       let broken = false;
       try {
@@ -83,12 +83,6 @@ export async function openPostgres(url: string, { connections = 4 }: { connectio
 const isAway = (error: unknown): boolean =>
   !(error instanceof Error && 'severity' in error && 'code' in error) ||
   /^(08|25|28|3D|53|57|58)/.test(`${error.code}`);
-
-const away = (cause: unknown) =>
-  new GatewayError('unavailable', 'The database of the ledger cannot be reached. Try again soon.', {
-    cause,
-    retryAfterMs: 2000,
-  });
 
 /** `?` → `$1`, `$2`, … No statement of ours holds a question mark in a text. */
 function numbered(sql: string): string {

@@ -26,6 +26,7 @@ interface Sqlite {
  */
 export function sqliteThread(): void {
   const { parentPort, workerData } = process.getBuiltinModule('node:worker_threads');
+  const { statSync } = process.getBuiltinModule('node:fs');
   const { createRequire } = process.getBuiltinModule('node:module');
   const { path, from } = workerData as { path: string; from: string };
   const port = parentPort;
@@ -44,15 +45,24 @@ export function sqliteThread(): void {
   };
 
   let db: Sqlite | undefined;
+  /** The file that is open, by its number: one that was deleted or replaced can be written to as before, for nobody. */
+  let file: number | undefined;
+  const fileNow = (): number | undefined => (path === ':memory:' ? 0 : statSync(path, { throwIfNoEntry: false })?.ino);
   const prepared = new Map<string, Prepared>();
   const connect = (): Sqlite => {
-    if (db) return db;
+    const now = file === undefined ? undefined : fileNow();
+    if (db && now === file) return db;
+    if (file !== undefined && now !== file) {
+      if (db) throw new Error('unable to open the database file: it was deleted or replaced');
+      if (now === undefined) throw new Error('unable to open the database file: it was deleted');
+    }
     const opened = open();
     opened.exec('PRAGMA busy_timeout = 5000');
     opened.exec('PRAGMA journal_mode = WAL');
     // FULL: what has been taken out of the write-ahead file must survive a power loss here.
     opened.exec('PRAGMA synchronous = FULL');
     db = opened;
+    file = fileNow();
     return opened;
   };
   const prepare = (sql: string): Prepared => {

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { Db, Row, Statement, Value } from './db.ts';
+import { type Db, outOfService, type Row, type Statement, type Value } from './db.ts';
 import { type SqliteCall, type SqliteReply, sqliteThread } from './sqlite-thread.node.ts';
 
 /**
@@ -25,7 +25,7 @@ export function openSqlite(path: string): Db {
       const call = waiting.get(reply.id);
       waiting.delete(reply.id);
       if (waiting.size === 0) thread.unref();
-      if ('error' in reply) call?.reject(new Error(reply.error));
+      if ('error' in reply) call?.reject(errorOf(reply.error));
       else call?.resolve(reply.value);
     });
     const died = (error?: Error) => {
@@ -68,6 +68,13 @@ export function openSqlite(path: string): Db {
       await ended;
     },
   };
+}
+
+const away = /disk I\/O|is full|malformed|not a database|readonly|unable to open|is locked/i;
+
+function errorOf(message: string): Error {
+  const error = new Error(message);
+  return away.test(message) ? outOfService(error) : error;
 }
 
 /** libsql gives bytes as an ArrayBuffer, node:sqlite as what we want. */

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -219,6 +219,26 @@ describe('the books', () => {
     const queue = await openSpool({ folder: folder(), maxBytes: 10 });
     const { books } = await booksIn(folder(), { queue, whenLost: () => 'refuse' });
     await expect(books.write([entry('r1')])).rejects.toMatchObject({ kind: 'unavailable', status: 503 });
+  });
+
+  test('a database file that is taken away holds nothing more: entries wait, and arrive when it is back', async () => {
+    const path = folder();
+    const { books, ledger, alerts } = await booksIn(path);
+    await books.write([entry('r1')]);
+    await books.settled();
+    for (const file of ['ledger.db', 'ledger.db-wal', 'ledger.db-shm']) {
+      copyFileSync(join(path, file), join(path, `kept.${file}`));
+      rmSync(join(path, file));
+    }
+    await books.write([entry('r2')]);
+    await expect.poll(() => books.state(), { timeout: 10_000 }).toBe('spooling');
+    await expect(ids(ledger)).rejects.toMatchObject({ kind: 'unavailable', status: 503 });
+    for (const file of ['ledger.db-wal', 'ledger.db-shm', 'ledger.db']) {
+      renameSync(join(path, `kept.${file}`), join(path, file));
+    }
+    await expect.poll(() => books.state(), { timeout: 10_000 }).toBe('ok');
+    expect(await ids(ledger)).toEqual(['r1', 'r2']);
+    expect(alerts.map(({ state }) => state)).toEqual(['spooling', 'ok']);
   });
 
   test.runIf(hasServer('postgres'))(
