@@ -114,7 +114,7 @@ export function createKeyAdmin({
       await keys.update({ ...old, digest: newDigest, hint });
       if (overlapMs > 0) {
         const until = Math.min(now + overlapMs, old.expiresAt ?? Number.POSITIVE_INFINITY);
-        await keys.add({ ...old, id: fresh.record.id, name: `${old.name} (before rotation)`, expiresAt: until });
+        await keys.add({ ...old, id: fresh.record.id, name: beforeRotation(old), expiresAt: until });
       }
       forget();
       return { secret: fresh.secret, key: view({ ...old, hint }) };
@@ -122,13 +122,23 @@ export function createKeyAdmin({
     async revoke(id, actor) {
       const old = await find(id);
       const revoked = { ...old, revokedAt: old.revokedAt ?? clock.wall() };
+      const overlapping = (await keys.list()).filter(
+        (key) => key.name === beforeRotation(old) && key.createdAt === old.createdAt && key.revokedAt === undefined,
+      );
       await note(actor, 'key.revoke', old);
       await keys.update(revoked);
+      for (const key of overlapping) {
+        await note(actor, 'key.revoke', key);
+        await keys.update({ ...key, revokedAt: revoked.revokedAt });
+      }
       forget();
       return view(revoked);
     },
   };
 }
+
+/** The name under which the old secret of a key goes on; what else it carries is the key's own, the day it was made too. */
+const beforeRotation = ({ name }: KeyRecord): string => `${name} (before rotation)`;
 
 function view(record: KeyRecord): KeyView {
   const { digest: _, ...rest } = record;

@@ -112,6 +112,9 @@ describe('a gateway with keys and a ledger', () => {
     };
     expect((await chat(rotated.key)).status).toBe(200);
     expect((await chat(again.key)).status).toBe(200);
+    await call('DELETE', `/admin/keys/${id}`, root);
+    expect((await chat(again.key)).status).toBe(401);
+    expect((await chat(rotated.key)).status, 'what overlaps ends with its key').toBe(401);
   });
 
   test('scopes hold: other models are hidden and refused', async () => {
