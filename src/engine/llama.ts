@@ -1,4 +1,4 @@
-import { getLlama, type Llama, LlamaLogLevel } from 'node-llama-cpp';
+import { getLlama, type Llama, LlamaLogLevel, NoBinaryFoundError } from 'node-llama-cpp';
 import type { Bindings, GrammarState, NativeModel } from './binding.ts';
 import { usableCores } from './cores.ts';
 import { type ContextOptions, type LlamaContext, openLlamaContext } from './llama-context.ts';
@@ -29,6 +29,14 @@ export interface LlamaModel extends Vocabulary {
 /** Compiled ones, by their text. */
 const keptGrammars = 32;
 
+/** The binaries are optional packages, since each is for one kind of machine. */
+function noBinary(gpu: LoadOptions['gpu']): string {
+  if (gpu && gpu !== 'auto')
+    return `the engine's ${gpu} binary is not installed; tidegate check says how, or set engine.gpu: auto`;
+  const machine = `${process.platform}-${process.arch}`;
+  return `no binary of the engine for ${machine} is installed; install with optional dependencies (on Linux, one with glibc)`;
+}
+
 /** Loads a model. Throws Error with the reason in llama.cpp's words. */
 export async function loadLlamaModel(
   options: LoadOptions,
@@ -43,6 +51,8 @@ export async function loadLlamaModel(
     logLevel: LlamaLogLevel.warn,
     logger: (_level, message) => hooks.onLog?.(message.trim()),
     ...(options.threads === undefined ? {} : { maxThreads: options.threads }),
+  }).catch((error: unknown) => {
+    throw error instanceof NoBinaryFoundError ? new Error(noBinary(options.gpu), { cause: error }) : error;
   });
   const model = await llama.loadModel({
     modelPath: options.modelPath,

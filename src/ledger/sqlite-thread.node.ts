@@ -33,15 +33,18 @@ export function sqliteThread(): void {
   if (!port) return;
 
   const open = (): Sqlite => {
+    const builtIn = process.getBuiltinModule('node:sqlite') as
+      | { DatabaseSync: new (path: string) => Sqlite }
+      | undefined;
+    if (builtIn) return new builtIn.DatabaseSync(path);
+    let Libsql: new (path: string) => Sqlite;
     try {
-      const { DatabaseSync } = process.getBuiltinModule('node:sqlite') as {
-        DatabaseSync: new (path: string) => Sqlite;
-      };
-      return new DatabaseSync(path);
-    } catch {
-      const Libsql = createRequire(from)('libsql') as new (path: string) => Sqlite;
-      return new Libsql(path);
+      Libsql = createRequire(from)('libsql');
+    } catch (cause) {
+      const what = 'a SQLite file needs Node 22.13 or newer, or the optional package libsql: npm install libsql';
+      throw new Error(what, { cause });
     }
+    return new Libsql(path);
   };
 
   let db: Sqlite | undefined;

@@ -12,6 +12,13 @@ import { modelPath } from './model.ts';
 const path = await modelPath();
 const prompt = 'The quick brown fox jumps over the lazy dog. The five boxing';
 
+test('a machine without the binary that is asked for is told which one, and what to do', async () => {
+  const gpu = process.platform === 'darwin' ? 'cuda' : 'vulkan'; // 'npm run gpu' alone brings it
+  await expect(loadLlamaModel({ modelPath: 'none.gguf', gpu })).rejects.toThrow(
+    new RegExp(`${gpu} binary is not installed; .*engine\\.gpu: auto`),
+  );
+});
+
 describe.skipIf(path === null)('the binding', () => {
   let model: LlamaModel;
   let oracle: PublicModel;

@@ -1,4 +1,7 @@
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { webDigest } from '../../src/core/digest.ts';
@@ -11,6 +14,7 @@ import { type Ledger, openTables } from '../../src/ledger/ledger.ts';
 import { openLedger } from '../../src/ledger/open.node.ts';
 import { openPostgres } from '../../src/ledger/postgres.node.ts';
 import { openSqlite } from '../../src/ledger/sqlite.node.ts';
+import { sqliteThread } from '../../src/ledger/sqlite-thread.node.ts';
 import { insertUsage, type UsageRow } from '../../src/ledger/usage.ts';
 import { hasServer, type Server, scratch, startPostgres } from './databases.ts';
 
@@ -401,4 +405,18 @@ describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engi
       expect(await twin.audit.verify()).toMatchObject({ intact: false });
     });
   });
+});
+
+test.skipIf(sqliteVersion)('a Node without SQLite that lacks the package too is told what to install', async () => {
+  const worker = new Worker(`const __name = (f) => f;\n(${sqliteThread.toString()})()`, {
+    eval: true,
+    workerData: { path: ':memory:', from: join(tmpdir(), 'elsewhere.js') },
+  });
+  try {
+    const reply = once(worker, 'message');
+    worker.postMessage({ id: 1, kind: 'all', statements: [] });
+    expect(await reply).toMatchObject([{ id: 1, error: expect.stringMatching(/npm install libsql/) }]);
+  } finally {
+    await worker.terminate();
+  }
 });
