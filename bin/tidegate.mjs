@@ -20,6 +20,12 @@ try {
   process.exit(1);
 }
 
+if (!existsSync(here('../dist/main.js'))) {
+  console.error(
+    'tidegate was packed without dist/: pack it with "npm pack --ignore-scripts=false", or "npm run build" first.',
+  );
+  process.exit(1);
+}
 nodeModule.enableCompileCache?.(); // Node 22 and newer: a third less of the start
 const { main } = await import('../dist/main.js');
 process.exitCode = await main(process.argv.slice(2));

@@ -6,18 +6,40 @@ import { afterAll, expect, test } from 'vitest';
 
 const root = mkdtempSync(join(tmpdir(), 'tidegate-image-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
+const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }; // our own file
 const dockerfile = readFileSync('deploy/docker/Dockerfile', 'utf8');
+
+/** A fresh checkout with its packages, as a build begins. */
+function checkout(folder: string): void {
+  const ignored = readFileSync('.dockerignore', 'utf8').split('\n').filter(Boolean);
+  const tracked = spawnSync('git', ['ls-files', '-co', '--exclude-standard'], { encoding: 'utf8' }).stdout.split('\n');
+  for (const file of tracked.filter((path) => path && !ignored.includes(path.split('/')[0] ?? ''))) {
+    mkdirSync(join(folder, dirname(file)), { recursive: true });
+    cpSync(file, join(folder, file));
+  }
+  symlinkSync(resolve('node_modules'), join(folder, 'node_modules')); // npm ci
+}
+
+test('what npm packs of a fresh checkout runs elsewhere', () => {
+  const [source, elsewhere] = [join(root, 'source'), join(root, 'elsewhere')];
+  checkout(source);
+  mkdirSync(elsewhere);
+  const pack = ['pack', '--ignore-scripts=false', '--pack-destination', elsewhere];
+  const packed = spawnSync('npm', pack, { cwd: source, encoding: 'utf8' });
+  expect(packed.status, packed.stderr).toBe(0);
+  spawnSync('tar', ['xzf', `tidegate-${version}.tgz`], { cwd: elsewhere });
+  symlinkSync(resolve('node_modules'), join(elsewhere, 'node_modules'));
+  const said = spawnSync('node', ['package/bin/tidegate.mjs', '--version'], { cwd: elsewhere, encoding: 'utf8' });
+  expect(said).toMatchObject({ status: 0, stdout: `${version}\n` });
+  rmSync(join(elsewhere, 'package', 'dist'), { recursive: true });
+  const bare = spawnSync('node', ['package/bin/tidegate.mjs', '--version'], { cwd: elsewhere, encoding: 'utf8' });
+  expect(bare).toMatchObject({ status: 1, stderr: expect.stringMatching(/packed without dist.*npm run build/) });
+});
 
 /** There is no container engine here: the recipe's own steps in folders, but for `npm ci` and the base image. */
 test('what the container recipe copies and builds is enough to serve', async () => {
   const [build, image] = ['build', 'image'].map((name) => join(root, name)) as [string, string]; // two names in, two out
-  const ignored = readFileSync('.dockerignore', 'utf8').split('\n').filter(Boolean);
-  const tracked = spawnSync('git', ['ls-files', '-co', '--exclude-standard'], { encoding: 'utf8' }).stdout.split('\n');
-  for (const file of tracked.filter((path) => path && !ignored.includes(path.split('/')[0] ?? ''))) {
-    mkdirSync(join(build, dirname(file)), { recursive: true });
-    cpSync(file, join(build, file));
-  }
-  symlinkSync(resolve('node_modules'), join(build, 'node_modules')); // RUN npm ci --omit=dev
+  checkout(build); // RUN npm ci --omit=dev
   expect(dockerfile).toContain('RUN npm run build');
   const built = spawnSync('npm', ['run', 'build'], { cwd: build, encoding: 'utf8' });
   expect(built.status, built.stderr).toBe(0);
