@@ -1,5 +1,5 @@
-import { GatewayError } from '../core/errors.ts';
 import type { ObjectPage } from '../core/objects.ts';
+import { invalidValue } from '../wire/validate.ts';
 import type { AppContext } from './env.ts';
 
 /** `after`, `limit` and `order` of a listing. */
@@ -11,17 +11,11 @@ export function pageOf(
   const asked = c.req.query('limit');
   const wanted = asked === undefined || asked === '' ? limit : Number(asked);
   if (!Number.isInteger(wanted) || wanted < 1 || wanted > max) {
-    throw new GatewayError('invalid_request', `Invalid 'limit': expected an integer between 1 and ${max}.`, {
-      code: 'invalid_value',
-      param: 'limit',
-    });
+    throw invalidValue('limit', `Invalid 'limit': expected an integer between 1 and ${max}.`);
   }
   const direction = c.req.query('order') ?? order;
   if (direction !== 'asc' && direction !== 'desc') {
-    throw new GatewayError('invalid_request', "Invalid 'order': expected 'asc' or 'desc'.", {
-      code: 'invalid_value',
-      param: 'order',
-    });
+    throw invalidValue('order', "Invalid 'order': expected 'asc' or 'desc'.");
   }
   return { limit: wanted, order: direction, ...(after ? { after } : {}) };
 }

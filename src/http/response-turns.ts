@@ -7,7 +7,7 @@ import type { RequestContext } from '../core/run.ts';
 import { decodeResponseRequest } from '../wire/responses/decode.ts';
 import { type Input, inputItems } from '../wire/responses/items.ts';
 import { responseRequestSchema } from '../wire/responses/schema.ts';
-import { parseBody } from '../wire/validate.ts';
+import { invalidValue, parseBody } from '../wire/validate.ts';
 import type { HttpDeps } from './env.ts';
 import { appendItems, loadConversation, storedItems } from './routes/conversations.ts';
 import type { StreamLogs } from './stream-log.ts';
@@ -44,18 +44,12 @@ export async function readTurn(
   const conversation = typeof parsed.conversation === 'string' ? parsed.conversation : parsed.conversation?.id;
   const previous = parsed.previous_response_id ?? undefined;
   if (conversation !== undefined && previous !== undefined) {
-    throw new GatewayError('invalid_request', "Use either 'conversation' or 'previous_response_id', not both.", {
-      code: 'invalid_value',
-      param: 'previous_response_id',
-    });
+    throw invalidValue('previous_response_id', "Use either 'conversation' or 'previous_response_id', not both.");
   }
   const background = parsed.background ?? false;
   const store = parsed.store ?? true;
   if (background && !store) {
-    throw new GatewayError('invalid_request', "'background' needs 'store' to be true.", {
-      code: 'invalid_value',
-      param: 'background',
-    });
+    throw invalidValue('background', "'background' needs 'store' to be true.");
   }
   const own = inputItems(parsed.input as Input); // out of JSON.parse, checked by the decoder
   const history = await historyOf(deps, { conversation, previous }, context);

@@ -6,6 +6,7 @@ import { sleep } from '../core/signals.ts';
 import { type AnswerMeta, encodeEvent, type StreamEncoder, type WireFormat } from '../wire/format.ts';
 import { encodeError } from '../wire/openai/errors.ts';
 import { sseHeaders, ssePing } from '../wire/sse.ts';
+import { invalidValue } from '../wire/validate.ts';
 import { type Exchange, endpoint } from './endpoint.ts';
 import type { AppContext, HttpDeps } from './env.ts';
 import { runHeaders } from './run-meta.ts';
@@ -163,10 +164,7 @@ async function resumePoint(logs: StreamLogs, { headers, caller }: RequestContext
   const after = Number(position);
   // What the store has may be a little behind what was said.
   if (after >= log.length && log.state === 'done') {
-    throw new GatewayError('invalid_request', `Invalid 'Last-Event-ID': the stream ends before event ${after}.`, {
-      code: 'invalid_value',
-      param: 'Last-Event-ID',
-    });
+    throw invalidValue('Last-Event-ID', `Invalid 'Last-Event-ID': the stream ends before event ${after}.`);
   }
   return { log, after };
 }

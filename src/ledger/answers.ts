@@ -1,6 +1,7 @@
 import { randomId, unref } from '../core/clock.ts';
+import { stringOf } from '../core/json.ts';
 import type { ObjectStore } from '../core/objects.ts';
-import { type Db, textOf } from './db.ts';
+import type { Db } from './db.ts';
 
 /** Texts by name for a time, with a lock per name: what the cache's stores need, over the ledger's database. */
 export interface AnswerTable {
@@ -21,7 +22,7 @@ export function answerTable(
   return {
     async get(id) {
       const [row] = await db.all('SELECT answer FROM answers WHERE id = ? AND expires_at > ?', [id, now()]);
-      return textOf(row?.['answer']);
+      return stringOf(row?.['answer']);
     },
     async set(id, answer, keepMs) {
       await db.run(

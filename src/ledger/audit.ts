@@ -1,5 +1,6 @@
 import type { Digest } from '../core/digest.ts';
-import { type Db, numberOf, type Row, textOf } from './db.ts';
+import { numberOf, stringOf } from '../core/json.ts';
+import type { Db, Row } from './db.ts';
 
 /** Something that must not be denied later: a request's way, or an admin's change. Never holds keys, prompts or answers. */
 export interface AuditEvent {
@@ -59,7 +60,7 @@ export function auditTable(db: Db, digest: Digest): AuditTable {
 
   const head = async (): Promise<AuditHead> => {
     const [row] = await db.all('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1');
-    return { seq: numberOf(row?.['seq']) ?? 0, hash: textOf(row?.['hash']) ?? beginning };
+    return { seq: numberOf(row?.['seq']) ?? 0, hash: stringOf(row?.['hash']) ?? beginning };
   };
 
   const known = async (ids: readonly string[]): Promise<Set<string>> => {
@@ -67,7 +68,7 @@ export function auditTable(db: Db, digest: Digest): AuditTable {
     for (let i = 0; i < ids.length; i += 50) {
       const some = ids.slice(i, i + 50);
       const rows = await db.all(`SELECT id FROM audit WHERE id IN (${some.map(() => '?').join(', ')})`, some);
-      for (const row of rows) found.add(textOf(row['id']) ?? '');
+      for (const row of rows) found.add(stringOf(row['id']) ?? '');
     }
     return found;
   };
@@ -156,7 +157,7 @@ export function auditTable(db: Db, digest: Digest): AuditTable {
       const [row] = await db.all('SELECT seq, hash FROM audit WHERE at < ? ORDER BY seq DESC LIMIT 1', [beforeMs]);
       const seq = numberOf(row?.['seq']);
       if (seq === undefined) return 0;
-      await append([event(JSON.stringify({ seq, hash: textOf(row?.['hash']) }))]);
+      await append([event(JSON.stringify({ seq, hash: stringOf(row?.['hash']) }))]);
       return db.run('DELETE FROM audit WHERE seq <= ?', [seq]);
     },
   };
@@ -164,12 +165,12 @@ export function auditTable(db: Db, digest: Digest): AuditTable {
 
 const fromRow = (row: Row): AuditRow => ({
   seq: numberOf(row['seq']) ?? 0,
-  id: textOf(row['id']) ?? '',
+  id: stringOf(row['id']) ?? '',
   at: numberOf(row['at']) ?? 0,
-  actor: textOf(row['actor']) ?? '',
-  action: textOf(row['action']) ?? '',
-  subject: textOf(row['subject']) ?? '',
-  detail: textOf(row['detail']) ?? '',
-  previous: textOf(row['previous']) ?? '',
-  hash: textOf(row['hash']) ?? '',
+  actor: stringOf(row['actor']) ?? '',
+  action: stringOf(row['action']) ?? '',
+  subject: stringOf(row['subject']) ?? '',
+  detail: stringOf(row['detail']) ?? '',
+  previous: stringOf(row['previous']) ?? '',
+  hash: stringOf(row['hash']) ?? '',
 });

@@ -1,4 +1,5 @@
-import { type Db, numberOf, textOf } from './db.ts';
+import { numberOf, stringOf } from '../core/json.ts';
+import type { Db } from './db.ts';
 
 /** Prompt and answer of one request, masked, where keeping them is switched on. */
 export interface Content {
@@ -32,11 +33,11 @@ export function contentTable(db: Db) {
           ? await db.all('SELECT * FROM contents ORDER BY at DESC LIMIT ?', [limit])
           : await db.all('SELECT * FROM contents WHERE caller_id = ? ORDER BY at DESC LIMIT ?', [callerId, limit]);
       return rows.map((row) => ({
-        requestId: textOf(row['request_id']) ?? '',
-        callerId: textOf(row['caller_id']) ?? '',
+        requestId: stringOf(row['request_id']) ?? '',
+        callerId: stringOf(row['caller_id']) ?? '',
         at: numberOf(row['at']) ?? 0,
-        prompt: textOf(row['prompt']) ?? '',
-        answer: textOf(row['answer']) ?? '',
+        prompt: stringOf(row['prompt']) ?? '',
+        answer: stringOf(row['answer']) ?? '',
       }));
     },
     prune: (beforeMs: number): Promise<number> => db.run('DELETE FROM contents WHERE at < ?', [beforeMs]),

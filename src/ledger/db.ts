@@ -31,10 +31,6 @@ export const outOfService = (cause: unknown) =>
     retryAfterMs: 2000,
   });
 
-export const textOf = (value: Value | undefined): string | undefined => (typeof value === 'string' ? value : undefined);
-export const numberOf = (value: Value | undefined): number | undefined =>
-  typeof value === 'number' ? value : undefined;
-
 /** JSON out of a column; `fallback` where it holds none. */
 export function jsonOf<T>(value: Value | undefined, fallback: T): T {
   if (typeof value !== 'string') return fallback;

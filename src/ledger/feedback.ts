@@ -1,5 +1,6 @@
+import { numberOf, stringOf } from '../core/json.ts';
 import type { Feedback } from '../core/record.ts';
-import { type Db, jsonOf, numberOf, textOf } from './db.ts';
+import { type Db, jsonOf } from './db.ts';
 
 /** Feedback in the ledger. */
 export function feedbackTable(db: Db) {
@@ -27,17 +28,17 @@ export function feedbackTable(db: Db) {
     async list({ limit }: { readonly limit: number }): Promise<readonly Feedback[]> {
       const rows = await db.all('SELECT * FROM feedback ORDER BY at DESC, id LIMIT ?', [limit]);
       return rows.map((row) => {
-        const answerId = textOf(row['answer_id']);
-        const label = textOf(row['label']);
-        const comment = textOf(row['comment']);
+        const answerId = stringOf(row['answer_id']);
+        const label = stringOf(row['label']);
+        const comment = stringOf(row['comment']);
         const prompt = jsonOf<Feedback['prompt']>(row['prompt'], undefined);
         return {
-          id: textOf(row['id']) ?? '',
-          requestId: textOf(row['request_id']) ?? '',
+          id: stringOf(row['id']) ?? '',
+          requestId: stringOf(row['request_id']) ?? '',
           score: numberOf(row['score']) ?? 0,
-          callerId: textOf(row['caller_id']) ?? '',
-          model: textOf(row['model']) ?? '',
-          target: textOf(row['target']) ?? '',
+          callerId: stringOf(row['caller_id']) ?? '',
+          model: stringOf(row['model']) ?? '',
+          target: stringOf(row['target']) ?? '',
           at: numberOf(row['at']) ?? 0,
           ...(answerId !== undefined && { answerId }),
           ...(label !== undefined && { label }),

@@ -1,4 +1,5 @@
-import { type Db, jsonOf, numberOf, type Row, textOf } from './db.ts';
+import { numberOf, stringOf } from '../core/json.ts';
+import { type Db, jsonOf, type Row } from './db.ts';
 import type { KeyRecord } from './key-record.ts';
 
 /** Keys in the ledger. */
@@ -60,20 +61,20 @@ const toValues = (r: KeyRecord) => [
 
 function fromRow(row: Row): KeyRecord {
   const optional = {
-    owner: textOf(row['owner']),
-    team: textOf(row['team']),
+    owner: stringOf(row['owner']),
+    team: stringOf(row['team']),
     models: jsonOf<readonly string[] | undefined>(row['models'], undefined),
     endpoints: jsonOf<readonly string[] | undefined>(row['endpoints'], undefined),
     limits: jsonOf<KeyRecord['limits']>(row['limits'], undefined),
-    priority: textOf(row['priority']),
+    priority: stringOf(row['priority']),
     expiresAt: numberOf(row['expires_at']),
     revokedAt: numberOf(row['revoked_at']),
   };
   return {
-    id: textOf(row['id']) ?? '',
-    name: textOf(row['name']) ?? '',
-    digest: textOf(row['digest']) ?? '',
-    hint: textOf(row['hint']) ?? '',
+    id: stringOf(row['id']) ?? '',
+    name: stringOf(row['name']) ?? '',
+    digest: stringOf(row['digest']) ?? '',
+    hint: stringOf(row['hint']) ?? '',
     role: row['role'] === 'admin' ? 'admin' : 'caller',
     tags: jsonOf<readonly string[]>(row['tags'], []),
     createdAt: numberOf(row['created_at']) ?? 0,

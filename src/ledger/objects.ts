@@ -1,6 +1,6 @@
-import type { JsonObject } from '../core/json.ts';
+import { type JsonObject, numberOf, stringOf } from '../core/json.ts';
 import type { ObjectStore, StoredObject } from '../core/objects.ts';
-import { type Db, jsonOf, numberOf, type Row, textOf } from './db.ts';
+import { type Db, jsonOf, type Row } from './db.ts';
 
 const pageSize = 100;
 const columns = 'kind, owner, id, created_at, expires_at, body, content';
@@ -91,9 +91,9 @@ function fromRow(row: Row): StoredObject {
   const expiresAt = numberOf(row['expires_at']);
   const content = row['content'];
   return {
-    kind: textOf(row['kind']) as StoredObject['kind'], // only `put` writes it
-    id: textOf(row['id']) ?? '',
-    owner: textOf(row['owner']) ?? '',
+    kind: stringOf(row['kind']) as StoredObject['kind'], // only `put` writes it
+    id: stringOf(row['id']) ?? '',
+    owner: stringOf(row['owner']) ?? '',
     createdAt: numberOf(row['created_at']) ?? 0,
     body: jsonOf<JsonObject>(row['body'], {}),
     ...(expiresAt !== undefined && { expiresAt }),

@@ -1,6 +1,7 @@
 import { randomId } from '../core/clock.ts';
+import { numberOf, stringOf } from '../core/json.ts';
 import type { RequestRecord } from '../core/record.ts';
-import { type Db, numberOf, type Statement, textOf, type Value } from './db.ts';
+import type { Db, Statement, Value } from './db.ts';
 
 /** What a request used, as it is kept; also the form it has in the write-ahead file. */
 export interface UsageRow {
@@ -205,4 +206,4 @@ export function usageTable(db: Db): UsageTable {
 }
 
 const groupText = (name: UsageGroup, value: Value | undefined): string =>
-  name === 'day' ? new Date((numberOf(value) ?? 0) * 86_400_000).toISOString().slice(0, 10) : (textOf(value) ?? '');
+  name === 'day' ? new Date((numberOf(value) ?? 0) * 86_400_000).toISOString().slice(0, 10) : (stringOf(value) ?? '');

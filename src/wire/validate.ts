@@ -37,7 +37,7 @@ function describe(issue: Issue, base: Path, body: unknown): GatewayError {
   const named = param === '' ? 'the request body' : `'${param}'`;
   const value = valueAt(body, path);
   if (value === undefined && param !== '') {
-    return invalid(param, 'missing_required_parameter', `Missing required parameter: ${named}.`);
+    return missingParameter(param);
   }
   switch (issue.code) {
     case 'invalid_type':
@@ -93,6 +93,12 @@ function describeUnion(
 
 const invalid = (param: string, code: string, message: string): GatewayError =>
   new GatewayError('invalid_request', message, { code, ...(param === '' ? {} : { param }) });
+
+/** A parameter that is there and wrong; `message` tells what to send instead. */
+export const invalidValue = (param: string, message: string): GatewayError => invalid(param, 'invalid_value', message);
+
+export const missingParameter = (param: string): GatewayError =>
+  invalid(param, 'missing_required_parameter', `Missing required parameter: '${param}'.`);
 
 const article = (noun: string) => (/^[aeiou]/.test(noun) ? `an ${noun}` : `a ${noun}`);
 const typeNames: Readonly<Record<string, string>> = { int: 'integer', record: 'object', number: 'number' };

@@ -5,7 +5,7 @@ import type { ObjectStore, StoredObject } from '../../core/objects.ts';
 import type { RequestContext } from '../../core/run.ts';
 import { batchRequestSchema } from '../../wire/openai/batches.ts';
 import { expirySeconds } from '../../wire/openai/files.ts';
-import { parseBody } from '../../wire/validate.ts';
+import { invalidValue, parseBody } from '../../wire/validate.ts';
 import { type BatchRunner, isFinal } from '../batch-runner.ts';
 import type { AppContext, HttpDeps } from '../env.ts';
 import { getRoute, onceRoute } from '../json.ts';
@@ -39,10 +39,7 @@ export const createBatch = (deps: HttpDeps, objects: ObjectStore, runner: BatchR
     const owner = context.caller.id;
     const file = await loadFile(objects, asked.input_file_id, owner, 'input_file_id');
     if (file.body['purpose'] !== 'batch') {
-      throw new GatewayError('invalid_request', "The input file must have been uploaded with the purpose 'batch'.", {
-        code: 'invalid_value',
-        param: 'input_file_id',
-      });
+      throw invalidValue('input_file_id', "The input file must have been uploaded with the purpose 'batch'.");
     }
     const kept = asked.output_expires_after;
     if (kept) expirySeconds(kept.seconds, 'output_expires_after.seconds');

@@ -1,6 +1,8 @@
 import { GatewayError } from '../../core/errors.ts';
 import type { ForwardRequest } from '../../core/provider.ts';
 import { encodeError } from '../../wire/openai/errors.ts';
+import { readForm } from '../../wire/openai/files.ts';
+import { missingParameter } from '../../wire/validate.ts';
 import { parseJsonObject, readBody } from '../body.ts';
 import { endpoint } from '../endpoint.ts';
 import { type HttpDeps, headersOf } from '../env.ts';
@@ -48,7 +50,7 @@ async function modelBody(bytes: Uint8Array, contentType: string): Promise<ModelB
   if (contentType.toLowerCase().startsWith('multipart/form-data')) return formBody(bytes, contentType);
   const json = parseJsonObject(bytes);
   const { model } = json;
-  if (typeof model !== 'string' || model === '') throw missingModel();
+  if (typeof model !== 'string' || model === '') throw missingParameter('model');
   return {
     model,
     withModel: async (name) => ({
@@ -59,13 +61,9 @@ async function modelBody(bytes: Uint8Array, contentType: string): Promise<ModelB
 }
 
 async function formBody(bytes: Uint8Array, contentType: string): Promise<ModelBody> {
-  const form = await new Response(bytes.slice().buffer, { headers: { 'content-type': contentType } })
-    .formData()
-    .catch(() => {
-      throw new GatewayError('invalid_request', 'The form is not valid multipart/form-data.', { code: 'invalid_form' });
-    });
+  const form = await readForm(bytes, contentType);
   const model = form.get('model');
-  if (typeof model !== 'string' || model === '') throw missingModel();
+  if (typeof model !== 'string' || model === '') throw missingParameter('model');
   return {
     model,
     withModel: async (name) => {
@@ -78,9 +76,3 @@ async function formBody(bytes: Uint8Array, contentType: string): Promise<ModelBo
     },
   };
 }
-
-const missingModel = () =>
-  new GatewayError('invalid_request', "Missing required parameter: 'model'.", {
-    code: 'missing_required_parameter',
-    param: 'model',
-  });

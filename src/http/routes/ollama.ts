@@ -8,7 +8,7 @@ import { ollamaChat, ollamaGenerate } from '../../wire/ollama/format.ts';
 import { encodeOllamaRunning, encodeOllamaShow, encodeOllamaTags } from '../../wire/ollama/models.ts';
 import { ollamaEmbedSchema, ollamaModelSchema, ollamaPullSchema } from '../../wire/ollama/schema.ts';
 import type { ModelEntry } from '../../wire/openai/models.ts';
-import { parseBody } from '../../wire/validate.ts';
+import { missingParameter, parseBody } from '../../wire/validate.ts';
 import { parseJsonObject, readBody } from '../body.ts';
 import { endpoint } from '../endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
@@ -71,10 +71,7 @@ function modelName(body: JsonObject): string {
   const { model, name } = parseBody(ollamaModelSchema(), body);
   const asked = model ?? name;
   if (asked) return asked;
-  throw new GatewayError('invalid_request', "Missing required parameter: 'model'.", {
-    code: 'missing_required_parameter',
-    param: 'model',
-  });
+  throw missingParameter('model');
 }
 
 async function entries(deps: HttpDeps, describe: DescribeModel, context: RequestContext): Promise<ModelEntry[]> {

@@ -3,6 +3,7 @@ import { collect } from '../../core/streams.ts';
 import { createResponseEncoder, type ResponseEncoder } from '../../wire/responses/encode.ts';
 import { openaiResponses, responseAnswer } from '../../wire/responses/format.ts';
 import { encodeResponse } from '../../wire/responses/whole.ts';
+import { invalidValue } from '../../wire/validate.ts';
 import { answerInBackground, settledResponse, stopResponse } from '../background.ts';
 import { parseJsonObject, readBody } from '../body.ts';
 import { type Exchange, endpoint } from '../endpoint.ts';
@@ -89,17 +90,11 @@ export const getResponse = (deps: ResponsesDeps) =>
       return;
     }
     if (!log) {
-      throw new GatewayError('invalid_request', 'This response can no longer be streamed; get it without stream.', {
-        code: 'invalid_value',
-        param: 'stream',
-      });
+      throw invalidValue('stream', 'This response can no longer be streamed; get it without stream.');
     }
     const after = Number(c.req.query('starting_after') ?? -1);
     if (!Number.isInteger(after) || after < -1) {
-      throw new GatewayError('invalid_request', "Invalid 'starting_after': expected a sequence number.", {
-        code: 'invalid_value',
-        param: 'starting_after',
-      });
+      throw invalidValue('starting_after', "Invalid 'starting_after': expected a sequence number.");
     }
     await sendLog(deps, log, after, exchange);
   });

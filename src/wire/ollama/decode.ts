@@ -1,10 +1,9 @@
 import type { z } from 'zod';
-import { GatewayError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
 import type { ChatRequest, Message, Part, ResponseFormat, Tool, ToolCall } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
 import { extensionsOf, priorityOf, stopList, wireOf } from '../openai/decode.ts';
-import { parseBody } from '../validate.ts';
+import { missingParameter, parseBody } from '../validate.ts';
 import { ollamaChatSchema, ollamaGenerateSchema } from './schema.ts';
 
 type ChatBody = z.output<ReturnType<typeof ollamaChatSchema>>;
@@ -29,10 +28,7 @@ export function decodeOllamaChat(body: unknown, source: RequestSource = { header
   const chat = parseBody(ollamaChatSchema(), body);
   const messages = decodeMessages(chat.messages ?? []);
   if (messages.length === 0) {
-    throw new GatewayError('invalid_request', "Missing required parameter: 'messages'.", {
-      code: 'missing_required_parameter',
-      param: 'messages',
-    });
+    throw missingParameter('messages');
   }
   return {
     ...decodeCommon(chat, body, source),

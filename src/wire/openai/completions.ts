@@ -6,7 +6,7 @@ import type { ChatRequest } from '../../core/request.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { AnswerMeta, RequestSource, StreamEncoder, WireFormat } from '../format.ts';
 import { encodeSse, sseDone, sseHeaders, ssePing } from '../sse.ts';
-import { parseBody } from '../validate.ts';
+import { invalidValue, parseBody } from '../validate.ts';
 import { decodeSampling, extensionsOf, priorityOf, stopList, wireOf } from './decode.ts';
 import { encodeFinishReason } from './encode.ts';
 import { encodeError } from './errors.ts';
@@ -87,8 +87,7 @@ export function decodeCompletionRequests(body: unknown, source: RequestSource = 
   }));
 }
 
-const badBestOf = (message: string) =>
-  new GatewayError('invalid_request', message, { code: 'invalid_value', param: 'best_of' });
+const badBestOf = (message: string) => invalidValue('best_of', message);
 
 function promptsOf(prompt: string | string[] | number[] | number[][]): (string | number[])[] {
   if (typeof prompt === 'string') return [prompt];

@@ -1,4 +1,3 @@
-import { GatewayError } from '../../core/errors.ts';
 import type { Json, JsonObject } from '../../core/json.ts';
 import { isJsonObject } from '../../core/json.ts';
 import type {
@@ -12,7 +11,7 @@ import type {
   ToolChoice,
 } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
-import { parseBody } from '../validate.ts';
+import { invalidValue, parseBody } from '../validate.ts';
 import { withChatForms } from './loose.ts';
 import { decodeMessages } from './messages.ts';
 import { isPlainChat } from './plain.ts';
@@ -118,10 +117,9 @@ export function priorityOf(headers: Readonly<Record<string, string>>): Priority 
   const value = headers['x-tidegate-priority'];
   if (value === undefined || value === '') return 'normal';
   if (value === 'interactive' || value === 'normal' || value === 'batch') return value;
-  throw new GatewayError(
-    'invalid_request',
+  throw invalidValue(
+    'x-tidegate-priority',
     "Invalid header 'x-tidegate-priority': use 'interactive', 'normal' or 'batch'.",
-    { code: 'invalid_value', param: 'x-tidegate-priority' },
   );
 }
 
@@ -212,18 +210,12 @@ function decodeToolChoice(chat: ChatBody, tools: readonly Tool[]): ToolChoice {
 export function checkToolChoice(choice: ToolChoice, tools: readonly Tool[], param: string): ToolChoice {
   if (choice === 'auto' || choice === 'none') return tools.length === 0 ? 'none' : choice;
   if (tools.length === 0) {
-    throw new GatewayError('invalid_request', `'${param}' is only allowed when 'tools' are specified.`, {
-      code: 'invalid_value',
-      param,
-    });
+    throw invalidValue(param, `'${param}' is only allowed when 'tools' are specified.`);
   }
   const names = choice === 'required' ? [] : choice.type === 'named' ? [choice.name] : choice.names;
   const missing = names.find((name) => !tools.some((tool) => tool.name === name));
   if (missing !== undefined) {
-    throw new GatewayError('invalid_request', `Tool choice '${missing}' not found in 'tools'.`, {
-      code: 'invalid_value',
-      param,
-    });
+    throw invalidValue(param, `Tool choice '${missing}' not found in 'tools'.`);
   }
   return choice;
 }
@@ -258,10 +250,7 @@ function decodeResponseFormat(chat: ChatBody): ResponseFormat {
 function decodeLogprobs(chat: ChatBody): { top: number } | undefined {
   if (chat.logprobs) return { top: chat.top_logprobs ?? 0 };
   if (chat.top_logprobs == null || chat.top_logprobs === 0) return undefined;
-  throw new GatewayError('invalid_request', "'top_logprobs' needs 'logprobs' to be true.", {
-    code: 'invalid_value',
-    param: 'top_logprobs',
-  });
+  throw invalidValue('top_logprobs', "'top_logprobs' needs 'logprobs' to be true.");
 }
 
 function decodeReasoning({ reasoning_effort, reasoning }: ChatBody): ReasoningOptions | undefined {

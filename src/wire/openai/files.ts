@@ -1,5 +1,6 @@
 import { GatewayError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
+import { invalidValue, missingParameter } from '../validate.ts';
 
 export const filePurposes = ['assistants', 'batch', 'fine-tune', 'vision', 'user_data', 'evals'] as const;
 
@@ -17,15 +18,12 @@ export async function decodeUpload(bytes: Uint8Array, contentType: string | unde
   }
   const form = await readForm(bytes, contentType);
   const file = form.get('file');
-  if (file === null || typeof file === 'string') throw missing('file');
+  if (file === null || typeof file === 'string') throw missingParameter('file');
   const purpose = form.get('purpose');
-  if (typeof purpose !== 'string') throw missing('purpose');
+  if (typeof purpose !== 'string') throw missingParameter('purpose');
   if (!filePurposes.some((known) => known === purpose)) {
     const known = filePurposes.map((one) => `'${one}'`).join(', ');
-    throw new GatewayError('invalid_request', `Invalid value for 'purpose'. Supported values are: ${known}.`, {
-      code: 'invalid_value',
-      param: 'purpose',
-    });
+    throw invalidValue('purpose', `Invalid value for 'purpose'. Supported values are: ${known}.`);
   }
   const seconds = form.get('expires_after[seconds]');
   return {
@@ -38,7 +36,8 @@ export async function decodeUpload(bytes: Uint8Array, contentType: string | unde
   };
 }
 
-async function readForm(bytes: Uint8Array, contentType: string): Promise<FormData> {
+/** The form in a body. Throws invalid_request where it is none. */
+export async function readForm(bytes: Uint8Array, contentType: string): Promise<FormData> {
   try {
     const body = bytes.slice().buffer; // a plain ArrayBuffer, as the platform's types want
     return await new Response(body, { headers: { 'content-type': contentType } }).formData();
@@ -49,17 +48,8 @@ async function readForm(bytes: Uint8Array, contentType: string): Promise<FormDat
 
 export function expirySeconds(seconds: number, param: string): number {
   if (Number.isInteger(seconds) && seconds >= 3600 && seconds <= 30 * 24 * 3600) return seconds;
-  throw new GatewayError('invalid_request', `Invalid '${param}': expected 3600 to 2592000 seconds.`, {
-    code: 'invalid_value',
-    param,
-  });
+  throw invalidValue(param, `Invalid '${param}': expected 3600 to 2592000 seconds.`);
 }
-
-const missing = (param: string) =>
-  new GatewayError('invalid_request', `Missing required parameter: '${param}'.`, {
-    code: 'missing_required_parameter',
-    param,
-  });
 
 export interface FileFacts {
   readonly id: string;

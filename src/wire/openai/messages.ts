@@ -1,7 +1,7 @@
 import type { z } from 'zod';
-import { GatewayError } from '../../core/errors.ts';
 import type { Json } from '../../core/json.ts';
 import type { AssistantMessage, Message, Part, ToolCall } from '../../core/request.ts';
+import { invalidValue } from '../validate.ts';
 import type { MessageBody, toolCallSchema } from './schema.ts';
 
 /** Turns as the vocabulary has them. Null, empty and missing assistant content are all the same here. */
@@ -129,8 +129,5 @@ const detailOf = (image: { detail?: string | null | undefined }) =>
 /** Pictures come by web address or inline; other schemes (`file:`) have no business in a request. */
 export function checkedUrl(url: string, param: string): string {
   if (/^(https?:\/\/|data:)/i.test(url)) return url;
-  throw new GatewayError('invalid_request', `Invalid '${param}': expected an http(s) or data: URL.`, {
-    code: 'invalid_value',
-    param,
-  });
+  throw invalidValue(param, `Invalid '${param}': expected an http(s) or data: URL.`);
 }

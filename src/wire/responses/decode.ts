@@ -1,4 +1,3 @@
-import { GatewayError } from '../../core/errors.ts';
 import type { Json, JsonObject } from '../../core/json.ts';
 import type { ChatRequest, Message, ResponseFormat, Tool, ToolChoice } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
@@ -10,7 +9,7 @@ import {
   priorityOf,
   wireOf,
 } from '../openai/decode.ts';
-import { parseBody } from '../validate.ts';
+import { missingParameter, parseBody } from '../validate.ts';
 import { decodeItems, type Input, inputItems } from './items.ts';
 import {
   customToolSchema,
@@ -35,10 +34,7 @@ export function decodeResponseRequest(body: unknown, source: RequestSource = { h
   const ignored = new Set<string>();
   const items = inputItems(parsed.input as Input); // out of JSON.parse, items checked one by one
   if (items.length === 0 && parsed.prompt == null) {
-    throw new GatewayError('invalid_request', "Missing required parameter: 'input'.", {
-      code: 'missing_required_parameter',
-      param: 'input',
-    });
+    throw missingParameter('input');
   }
   const messages: Message[] = decodeItems(items, ignored);
   if (parsed.instructions) {

@@ -2,7 +2,7 @@ import { GatewayError } from '../../core/errors.ts';
 import { isJsonObject, type JsonObject } from '../../core/json.ts';
 import type { AssistantMessage, Message, Part, ReasoningBlock, ToolCall } from '../../core/request.ts';
 import { checkedUrl } from '../openai/messages.ts';
-import { parseBody } from '../validate.ts';
+import { invalidValue, parseBody } from '../validate.ts';
 import { readCompaction } from './compaction.ts';
 import {
   callOutputSchema,
@@ -157,10 +157,9 @@ function decodeContent(
         break;
       }
       default:
-        throw new GatewayError(
-          'invalid_request',
+        throw invalidValue(
+          `${path}.type`,
           `Invalid value for '${path}.type': '${part.type.slice(0, 40)}'. Supported values are: 'input_text', 'output_text', 'refusal', 'input_image', 'input_file', 'input_audio'.`,
-          { code: 'invalid_value', param: `${path}.type` },
         );
     }
   }
