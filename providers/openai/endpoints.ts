@@ -25,6 +25,7 @@ export const openAiPaths: OpenAiPaths = {
   models: '/models',
 };
 
+/** The path for a model, where the address names it (`{model}`). */
 export const pathFor = (path: string, model: string): string =>
   path.includes('{model}') ? path.replace('{model}', encodeURIComponent(model)) : path;
 

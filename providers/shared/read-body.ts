@@ -32,6 +32,7 @@ async function pullBytes(body: AsyncIterable<Uint8Array>, maxBytes: number, cut:
   return concatBytes(pieces);
 }
 
+/** All of a body as text. Throws `upstream_failed` past the limits. */
 export async function readText(body: TransportBody, limits?: ReadLimits): Promise<string> {
   return new TextDecoder().decode(await readBytes(body, limits));
 }

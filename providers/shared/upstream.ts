@@ -178,6 +178,7 @@ function broughtBy({ headers = {} }: CallOptions, callers: CallerRights | undefi
 const mayGoOn = (name: string): boolean => !name.startsWith('x-tidegate-') && !credentials.has(name);
 const credentials = new Set(['authorization', 'x-api-key', 'api-key', 'cookie']);
 
+/** The request with a key as `authorization: Bearer …`. */
 export const withBearer = (request: NamedRequest, key: string): NamedRequest => ({
   ...request,
   headers: { ...request.headers, authorization: `Bearer ${key}` },

@@ -53,5 +53,6 @@ export function sizeOf(event: CompletionEvent): number {
   }
 }
 
+/** Bytes that an answer takes in a store, about. */
 export const sizeOfAll = (events: readonly CompletionEvent[]): number =>
   events.reduce((sum, event) => sum + sizeOf(event), 0);

@@ -40,6 +40,7 @@ const ratio = (most: number) => (text: string) => {
   return value;
 };
 
+/** What may be said of an answer on the command line. */
 export const withAnswerFlags = (command: Command): Command =>
   command
     .option('-s, --system <text>', 'system prompt')

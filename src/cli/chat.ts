@@ -36,6 +36,7 @@ interface Conversation {
   readonly last: Answer | undefined;
 }
 
+/** A conversation in the terminal, until its user leaves. */
 export async function chatWith(cli: Cli, model: string | undefined, flags: ChatFlags): Promise<void> {
   const connection = await connect(cli, model, flags);
   const input = createInterface({

@@ -23,6 +23,7 @@ export interface ConnectFlags {
   readonly config?: string;
 }
 
+/** Where the command finds its gateway. */
 export const withConnectFlags = (command: Command): Command =>
   command
     .option(

@@ -9,6 +9,7 @@ export interface GatewayFlags {
   readonly model: Readonly<Record<string, string>>;
 }
 
+/** What may be said of a gateway on the command line, over its configuration file. */
 export function withGatewayFlags(command: Command): Command {
   return command
     .option('-c, --config <file>', 'configuration file (tidegate.yaml in this folder, if there)')

@@ -18,6 +18,7 @@ export interface Gpu {
   readonly supported: boolean;
 }
 
+/** What a local model may use here: cores and memory as the cgroup allows them, and GPUs. */
 export async function lookAtMachine(): Promise<Machine> {
   const usable = Math.min(availableParallelism(), cgroupCores() ?? Number.POSITIVE_INFINITY);
   return {

@@ -79,6 +79,7 @@ function startOptions(cli: Cli, { config, host, port, model }: GatewayFlags): St
   };
 }
 
+/** The configuration that `serve` would use. Throws ConfigError. */
 export async function readConfig(cli: Cli, file: string | undefined): Promise<Config> {
   const [{ configSchema }, { loadConfig }] = await Promise.all([
     import('../config.ts'),

@@ -6,6 +6,7 @@ export interface Clock {
   wall(): number;
 }
 
+/** The clock of this process. */
 export const systemClock: Clock = { now: () => performance.now(), wall: () => Date.now() };
 
 /** The time as OpenAI's objects tell it: whole Unix seconds. */

@@ -25,6 +25,7 @@ export interface GatewayClaims {
   readonly nonce: string;
 }
 
+/** Whether a bearer token claims to be another gateway’s; `verifyGatewayToken` tells whether it is. */
 export const isGatewayToken = (credential: string): boolean => credential.startsWith(prefix);
 
 /** A token for one request: good once, and for a moment from `nowMs` (Unix milliseconds). */

@@ -139,6 +139,7 @@ function dot(a: Float32Array, b: Float32Array): number {
 const toBase64 = (vector: Float32Array): string =>
   Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString('base64');
 
+/** Little-endian float32, as the child sends vectors. */
 export function fromBase64(text: string): Float32Array {
   const bytes = Buffer.from(text, 'base64');
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));

@@ -111,6 +111,7 @@ export function createTextWriter(stops: readonly string[]): TextWriter {
   };
 }
 
+/** The text that waits to be told, taken from the job; undefined where there is none. */
 export function textOutput(job: Job): EngineOutput | undefined {
   const taken = job.writer.take();
   if (!taken) return undefined;
@@ -118,6 +119,7 @@ export function textOutput(job: Job): EngineOutput | undefined {
   return taken.logprobs.length > 0 ? { ...base, logprobs: taken.logprobs } : base;
 }
 
+/** What a request has used until now. */
 export function usageOf(active: ActiveRequest, nowMs: number): EngineUsage {
   const startedMs = active.startedMs ?? nowMs;
   const firstTokenMs = active.firstTokenMs ?? nowMs;

@@ -55,6 +55,7 @@ interface Held extends KvEntry {
   hits: number;
 }
 
+/** Opens both tiers: memory is begun anew, what an earlier process left on disk is taken over. */
 export async function openKvStore(options: KvStoreOptions): Promise<KvStore> {
   const memory = join(options.memoryFolder, `tidegate-kv-${process.pid}`);
   removeLeftovers(options.memoryFolder);
@@ -209,6 +210,7 @@ export async function openKvStore(options: KvStoreOptions): Promise<KvStore> {
   };
 }
 
+/** The first hex digits of a text’s SHA-256: names of files and folders. */
 export const hashOf = (text: string, length = 16): string =>
   createHash('sha256').update(text).digest('hex').slice(0, length);
 

@@ -78,6 +78,7 @@ const date = /^(?:[0-3]?\d([./-])[0-3]?\d\1(?:19|20)\d\d|(?:19|20)\d\d([./-])[01
 /** IEEE 802; pairs of digits with hyphens are more often numbers of other things. */
 export const isMac = (text: string): boolean => /[a-f]/i.test(text) || text.includes(':');
 
+/** An IPv6 address as written, compressed or not. */
 export function isIpv6(text: string): boolean {
   const halves = text.split('::');
   if (halves.length > 2 || !/\d/.test(text)) return false;

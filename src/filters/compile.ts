@@ -21,6 +21,7 @@ const defaultOn: Readonly<Record<FilterConfig['kind'], 'input' | 'output' | 'bot
   limits: 'input',
 };
 
+/** Whether a filter looks at requests, or at answers. */
 export function reads(config: FilterConfig, direction: Direction): boolean {
   // A privacy split speaks of what the client sends; the answer only gets its originals back.
   if (config.kind === 'pii' && config.restore) return direction === 'input';

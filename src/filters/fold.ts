@@ -24,6 +24,7 @@ function isUnspaced(char: string): boolean {
   );
 }
 
+/** The plain symbols that a character stands for: accents apart, ligatures and wide forms undone; none for invisible ones. */
 export function symbolsOf(codePoint: number): readonly FoldedSymbol[] {
   if (codePoint < 128 || (codePoint >= 0xd800 && codePoint <= 0xdfff))
     return [{ code: codePoint, noStart: false, noEnd: false }];

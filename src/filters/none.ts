@@ -26,5 +26,6 @@ export const noFilters: Filters = {
   apply: (request) => unfiltered(request),
 };
 
+/** A request that no filter concerns; its answer goes out as it comes. */
 export const unfiltered = (request: ChatRequest): Filtered => ({ request, output: asTheyCome });
 const asTheyCome: Filtered['output'] = (events) => events;

@@ -36,14 +36,17 @@ export interface RuleSet {
   readonly rejoins: boolean;
 }
 
+/** Whether a match ends the answer, or refuses the request. */
 export const ends = (rule: Rule): boolean =>
   !rule.shadow && (rule.action === 'block' || rule.action === 'retry' || rule.action === 'stop');
+/** Whether a match is written otherwise. */
 export const changes = (rule: Rule): boolean =>
   !rule.shadow && (rule.action === 'mask' || rule.action === 'replace' || rule.action === 'restore');
 /** As it is recorded. */
 export const actionOf = (rule: Rule): string => (rule.shadow ? `would ${rule.action}` : rule.action);
 const holds = (rule: Rule): boolean => ends(rule) || changes(rule);
 
+/** Costs milliseconds for thousands of rules: once for each set, not for each request. */
 export function compileRules(rules: readonly Rule[]): RuleSet {
   const automaton = createAutomaton(
     rules.map((rule) => ({

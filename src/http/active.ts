@@ -18,6 +18,7 @@ export interface ActiveRequests {
   abortAll(): void;
 }
 
+/** What new requests hear, and the last ones end with. */
 export const shuttingDown = () =>
   new GatewayError('unavailable', 'The gateway is shutting down.', { code: 'shutting_down', retryAfterMs: 1000 });
 

@@ -1,5 +1,5 @@
 import { nowSeconds, randomId } from '../core/clock.ts';
-import { isJsonObject, type JsonObject } from '../core/json.ts';
+import { type JsonObject, numberOf, objectOf } from '../core/json.ts';
 import type { ObjectStore, StoredObject } from '../core/objects.ts';
 import { type BatchLine, type BatchLineResult, encodeResults, isFailed } from '../wire/openai/batches.ts';
 import { keepFile } from './routes/files.ts';
@@ -16,6 +16,7 @@ export async function keptResults(objects: ObjectStore, batch: StoredObject): Pr
   );
 }
 
+/** Keeps one line’s result at once: whoever goes on with the batch does not ask again. */
 export const keepResult = (objects: ObjectStore, batch: StoredObject, line: BatchLine, result: BatchLineResult) =>
   objects.put({
     kind: 'batch-line',
@@ -26,6 +27,7 @@ export const keepResult = (objects: ObjectStore, batch: StoredObject, line: Batc
     body: result as unknown as JsonObject, // plain data
   });
 
+/** `request_counts` of a batch. */
 export function countResults(total: number, results: ReadonlyMap<number, BatchLineResult>) {
   const failed = [...results.values()].filter(isFailed).length;
   return { total, completed: results.size - failed, failed };
@@ -54,7 +56,7 @@ export async function writeResults(
   results: readonly BatchLineResult[],
 ): Promise<{ readonly output_file_id: string | null; readonly error_file_id: string | null }> {
   const after = batch.body['output_expires_after'];
-  const seconds = isJsonObject(after) ? after['seconds'] : undefined;
+  const seconds = objectOf(after)['seconds'];
   const expiry = typeof seconds === 'number' ? { expiresAfterSeconds: seconds } : {};
   const write = async (some: readonly BatchLineResult[], kind: 'output' | 'error') => {
     if (some.length === 0) return null;
@@ -72,17 +74,18 @@ export async function writeResults(
   };
 }
 
+/** Tokens of all answers together, in the form of the Responses API. */
 export function usageOf(results: readonly BatchLineResult[]): JsonObject {
   let [input, output, cached, reasoning] = [0, 0, 0, 0];
-  const count = (value: unknown): number => (typeof value === 'number' ? value : 0);
+  const count = (value: unknown): number => numberOf(value) ?? 0;
   for (const { response } of results) {
-    const usage = isJsonObject(response?.body) && isJsonObject(response.body['usage']) ? response.body['usage'] : {};
+    const usage = objectOf(objectOf(response?.body)['usage']);
     const read = usage['prompt_tokens_details'] ?? usage['input_tokens_details'];
     const thought = usage['completion_tokens_details'] ?? usage['output_tokens_details'];
     input += count(usage['prompt_tokens'] ?? usage['input_tokens']);
     output += count(usage['completion_tokens'] ?? usage['output_tokens']);
-    cached += isJsonObject(read) ? count(read['cached_tokens']) : 0;
-    reasoning += isJsonObject(thought) ? count(thought['reasoning_tokens']) : 0;
+    cached += count(objectOf(read)['cached_tokens']);
+    reasoning += count(objectOf(thought)['reasoning_tokens']);
   }
   return {
     input_tokens: input,

@@ -47,6 +47,7 @@ const maxFailures = 5;
 const finalStates = new Set(['completed', 'failed', 'expired', 'cancelled']);
 const workOf = (batch: StoredObject) => `batch:${batch.id}`;
 
+/** Whether nothing will happen to the batch any more. */
 export const isFinal = (batch: StoredObject): boolean => finalStates.has(String(batch.body['status']));
 
 const cancelled = () => new GatewayError('cancelled', 'The batch was cancelled.', { code: 'batch_cancelled' });

@@ -151,6 +151,7 @@ export async function readKeptLog(
   };
 }
 
+/** Deletes a log with all its parts. */
 export async function forgetLog(objects: ObjectStore, id: string, owner: string): Promise<void> {
   const page = { limit: 100_000, order: 'asc', idPrefix: partPrefix(id) } as const;
   for (const part of (await objects.list('stream-part', owner, page)).items) {

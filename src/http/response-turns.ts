@@ -33,6 +33,7 @@ const keptSeconds = 30 * 24 * 3600;
 /** Longer chains of `previous_response_id` are cut at their beginning. */
 const maxChain = 1000;
 
+/** Decodes a request of the Responses API together with the turns before it. Throws invalid_request | not_found. */
 export async function readTurn(
   deps: ResponsesDeps,
   body: JsonObject,
@@ -111,6 +112,7 @@ export function keptResponse({ body }: StoredObject): { response: JsonObject; in
 const outputOf = ({ output }: JsonObject): readonly JsonObject[] =>
   Array.isArray(output) ? (output as readonly JsonObject[]) : []; // our own
 
+/** Keeps a response as the turn wants it: by itself, and in its conversation once it is complete. */
 export async function keepResponse(
   { objects }: Pick<ResponsesDeps, 'objects'>,
   turn: Turn,
@@ -132,6 +134,7 @@ export async function keepResponse(
   }
 }
 
+/** A response of this caller. Throws not_found. */
 export async function loadResponse(
   { objects }: Pick<ResponsesDeps, 'objects'>,
   id: string,

@@ -18,6 +18,7 @@ export interface KeyTable {
 const columns =
   'name, digest, hint, role, owner, team, tags, models, endpoints, limits, priority, created_at, expires_at, revoked_at';
 
+/** Keys in the ledger, by id and by digest. */
 export function keyTable(db: Db): KeyTable {
   const one = async (where: string, value: string) => {
     const [row] = await db.all(`SELECT id, ${columns} FROM keys WHERE ${where} = ?`, [value]);

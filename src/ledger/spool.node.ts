@@ -46,6 +46,7 @@ const readBytes = 1024 * 1024;
 /** Files that this process has in use: its own pid alone does not tell them from those of an earlier life. */
 const openNames = new Set<string>();
 
+/** Opens this process’s own files below `folder`; throws where that cannot be written. */
 export async function openSpool({
   folder,
   maxBytes = 1024 ** 3,

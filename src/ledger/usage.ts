@@ -34,6 +34,7 @@ export interface UsageRow {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
+/** A request’s record as the books hold it. */
 export function usageOf(record: RequestRecord, id = randomId('use_')): UsageRow {
   const { usage } = record;
   return {
@@ -148,6 +149,7 @@ const groupColumns: Readonly<Record<UsageGroup, string>> = {
   outcome: 'outcome',
 };
 
+/** What was used, by whom and when. */
 export function usageTable(db: Db): UsageTable {
   return {
     async sum({ fromMs, toMs, groupBy, callerId, team, model }) {

@@ -35,6 +35,7 @@ interface CacheRecord extends Omit<ModelFile, 'path' | 'owned'> {
 }
 
 const recordName = 'model.json';
+/** Where a model of that name lies, once it is fetched. */
 export const modelFolder = (name: string, { folder }: ModelSettings): string => join(folder, name);
 
 /** All models of the cache that are whole, by name. */

@@ -73,6 +73,7 @@ function urlEntry(text: string): ModelEntry {
   };
 }
 
+/** A model’s name by its file, where nobody gave it one. */
 export const shortName = (file: string): string =>
   basename(file)
     .replace(/\.gguf$/i, '')

@@ -31,8 +31,10 @@ export interface AnswerCachesOptions {
   readonly memory?: { readonly maxBytes: number; readonly store: AnswerStore };
 }
 
+/** Whether `cache.store` is an address of Redis. */
 export const isRedis = (store: string): boolean => /^rediss?:/.test(store);
 
+/** The response cache and the answers by Idempotency-Key, on the store that the configuration names. */
 export async function openAnswerCaches({
   config: { store, maxBytes, maxAnswerBytes, embeddings, idempotency },
   redisAt,

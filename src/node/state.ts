@@ -77,6 +77,7 @@ export interface StateOptions {
 
 const pruneEveryMs = 3600_000;
 
+/** Opens the ledger, the counters and the caches, and what is decided with them. Throws ConfigError. */
 export async function openState({ config, folder, host, findRoute, targetsOf, warn }: StateOptions): Promise<State> {
   /** What is read when it is needed, as the last configuration has it. */
   let current = { audit: config.audit, ledger: config.ledger ?? ledgerDefaults() };

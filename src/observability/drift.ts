@@ -20,6 +20,7 @@ export function jensenShannon(reference: Counts, current: Counts): number {
   return Math.min(1, Math.max(0, sum));
 }
 
+/** Each bin’s part of all observations, 0..1; zeros where there are none. */
 export function shares(counts: Counts): number[] {
   const total = counts.reduce((sum, count) => sum + count, 0);
   return counts.map((count) => (total === 0 ? 0 : count / total));

@@ -41,6 +41,7 @@ export function parseFeedback(body: unknown): FeedbackInput {
   return { responseId, score, ...text('label', label, 64), ...text('comment', comment, 4000) };
 }
 
+/** A person’s words about an answer, tied to the record of the request that made it. */
 export const feedbackOn = (
   { requestId, answerId, model, target, prompt }: RequestRecord,
   { score, label, comment }: FeedbackInput,

@@ -4,6 +4,7 @@ import type { Attempt } from '../core/run.ts';
 /** The level of a request's line: what blames us or an upstream is louder than what a client did wrong. */
 export type LineLevel = 'info' | 'warn' | 'error';
 
+/** How loud a request’s line is: a client’s mistake is no error of ours. */
 export const lineLevel = ({ status, outcome, attempts }: RequestRecord): LineLevel =>
   status >= 500 ? 'error' : outcome === 'overloaded' || attempts.some(failed) ? 'warn' : 'info';
 

@@ -284,6 +284,7 @@ function bounded() {
   };
 }
 
+/** `provider/model`, whose model may hold slashes of its own. */
 export const splitTarget = (target: string): readonly [provider: string, model: string] => {
   const slash = target.indexOf('/');
   return slash < 0 ? [target, ''] : [target.slice(0, slash), target.slice(slash + 1)];

@@ -37,6 +37,7 @@ export interface Outcome {
 export const succeeded: Outcome = { outcome: 'ok', status: 200 };
 const left: Outcome = { outcome: 'cancelled', status: 499 };
 
+/** How a request that ended with an error is recorded. */
 export function failed(error: unknown): Outcome {
   const { kind, status, message } = toGatewayError(error);
   return { outcome: kind, status, errorMessage: message };
@@ -93,6 +94,7 @@ export function recordOf(
   };
 }
 
+/** Milliseconds of all attempts together. */
 export function spentIn(attempts: readonly Attempt[]): number {
   let ms = 0;
   for (const attempt of attempts) ms += attempt.durationMs;

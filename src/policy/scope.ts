@@ -9,6 +9,7 @@ function inScope(names: readonly string[] | undefined, name: string): boolean {
   );
 }
 
+/** Whether the caller’s key allows the model. */
 export const mayUse = (route: Route, caller: Caller): boolean => inScope(caller.models, route.name);
 
 /** Throws forbidden where the caller's scopes do not hold the model or the endpoint. Endpoints may leave `/v1` out. */

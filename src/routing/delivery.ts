@@ -110,6 +110,7 @@ export function unfinished({ choices }: ChatRequest, delivered: Delivered, rest:
   return open;
 }
 
+/** An upstream that ended cleanly, but not its answer. */
 export const cutShort = (target: string): GatewayError =>
   new GatewayError('upstream_failed', `${target} ended in the middle of its answer.`);
 

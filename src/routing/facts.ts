@@ -25,6 +25,7 @@ export type StickyBy = 'caller' | 'session' | 'user';
 const usualAnswerTokens = 256;
 const prefixCharacters = 8192;
 
+/** What conditions, strategies and places are told of a request. `label`: the classifier’s word, if there is one. */
 export const factsOf = (request: ChatRequest, context: RequestContext, label = ''): Facts =>
   new RequestFacts(request, context, label);
 
@@ -72,6 +73,7 @@ class RequestFacts implements Facts {
   }
 }
 
+/** The text of the last user turn, or of a raw prompt; empty where there is none. */
 export function lastUserText(request: ChatRequest): string {
   if (request.prompt) return typeof request.prompt.text === 'string' ? request.prompt.text : '';
   for (let i = request.messages.length - 1; i >= 0; i--) {

@@ -38,6 +38,7 @@ export interface PlanSources {
   readonly random: () => number;
 }
 
+/** The plan for a request, as things stand now. Never throws: with nobody left its `targets` are empty. */
 export function planFor(rules: RouteRules, facts: Facts, sources: PlanSources): Plan {
   const only = onlyTarget(rules);
   if (only && !unavailable(sources.states.of(only.target.name), sources.now)) {
@@ -215,6 +216,7 @@ function needsOf(request: ChatRequest): readonly (keyof Capabilities)[] {
   return needs;
 }
 
+/** All targets below a node, in order. */
 export function leavesOf(node: RouteNode): readonly Leaf[] {
   return node.kind === 'leaf' ? [node] : node.children.flatMap(leavesOf);
 }

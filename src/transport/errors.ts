@@ -43,6 +43,7 @@ export function transportError(error: unknown, phase: 'head' | 'body', signal: A
   });
 }
 
+/** An upstream whose body does not end. */
 export const answerTooLarge = (maxBytes: number): GatewayError =>
   new GatewayError('upstream_failed', `The upstream’s answer is larger than ${maxBytes} bytes.`);
 

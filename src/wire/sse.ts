@@ -23,6 +23,7 @@ export const sseDone = 'data: [DONE]\n\n';
 
 /** `json` has no raw line breaks, as JSON.stringify makes it. */
 export const encodeSse = (json: string): string => `data: ${json}\n\n`;
+/** One event with a name and one line of data. */
 export const encodeNamedSse = (event: string, json: string): string => `event: ${event}\ndata: ${json}\n\n`;
 
 const LF = 10;

@@ -30,6 +30,7 @@ export interface EdgeStores {
   readonly outbox?: Outbox;
 }
 
+/** Opens D1 and the counters’ Durable Objects, as far as they are bound; the rest is in the isolate’s memory. */
 export async function openEdgeStores({ TIDEGATE_DB, TIDEGATE_STATE }: EdgeBindings): Promise<EdgeStores> {
   const ledger = TIDEGATE_DB && (await openLedger(TIDEGATE_DB));
   if (!TIDEGATE_STATE) return { ...(ledger && { ledger }), counters: memoryCounters(), nonces: memoryNonces() };
@@ -71,6 +72,7 @@ export interface EdgeState {
   flush(): Promise<void>;
 }
 
+/** Keys, policy and caches of one configuration, on the stores of the platform. */
 export async function openEdgeState({
   bindings,
   stores: { ledger, counters, nonces, outbox },

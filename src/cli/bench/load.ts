@@ -29,6 +29,7 @@ export interface LoadOptions {
   readonly random?: () => number;
 }
 
+/** Sends requests as the plan says until its end, or until the signal aborts; a request that fails is a sample too. */
 export async function runLoad(plan: LoadPlan, options: LoadOptions): Promise<LoadRun> {
   const { send, signal, onSample, now = () => performance.now(), random = Math.random } = options;
   const samples: Sample[] = [];

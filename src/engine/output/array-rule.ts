@@ -7,6 +7,7 @@ const maxAnyOrder = 8;
 const maxDistinct = 1000;
 const maxDistinctStates = 4000;
 
+/** The grammar rule of a JSON array; gives its name. Refuses what no grammar can hold. */
 export function arrayRule(compiler: SchemaCompiler, schema: JsonObject, path: string, depth: number): string {
   const { builder, rule, refuse, nothing } = compiler;
   const least = compiler.count(schema, 'minItems', path) ?? 0;

@@ -78,6 +78,7 @@ function trim(states: Automaton): Automaton {
   }));
 }
 
+/** Whether no text is accepted. */
 export const isEmpty = (automaton: Automaton): boolean => !automaton[0]?.accepts && automaton[0]?.edges.length === 0;
 
 const dead: AutomatonState = { accepts: false, edges: [] };
@@ -147,6 +148,7 @@ export function ofTexts(texts: readonly string[]): Automaton {
   );
 }
 
+/** Whether the whole text is accepted. */
 export function acceptsText(automaton: Automaton, text: string): boolean {
   let at = 0;
   for (const character of text) {

@@ -162,6 +162,7 @@ function combineProperties(
 /** A pattern as a condition on the whole text that another pattern can stand behind. */
 export const aheadOf = (pattern: string, wanted = true): string => `(?${wanted ? '=' : '!'}[^]*(?:${pattern}))`;
 
+/** `type` and the like may be one value or several. */
 export const listOf = (value: Json): readonly Json[] => (Array.isArray(value) ? value : [value]);
 
 function commonType(a: Json, b: Json): Json | undefined {
@@ -173,6 +174,7 @@ function commonType(a: Json, b: Json): Json | undefined {
   return common.length > 1 ? common : common[0];
 }
 
+/** What a local `$ref` points at: a JSON pointer or an anchor. Undefined where there is nothing. */
 export function resolveReference(root: Json, reference: string): Json | undefined {
   if (!reference.startsWith('#/') && reference !== '#') return findAnchor(root, reference.slice(1), 0);
   let node: Json | undefined = root;
@@ -203,6 +205,7 @@ function findAnchor(node: Json | undefined, name: string, depth: number): Json |
   return undefined;
 }
 
+/** Equal as JSON, fields in the same order. */
 export function same(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   return typeof a === 'object' && typeof b === 'object' && JSON.stringify(a) === JSON.stringify(b);

@@ -4,6 +4,7 @@ import { formats } from './string-formats.ts';
 
 const compiled = new Map<string, Automaton>();
 
+/** Whether texts of that `format` are held to it. */
 export const hasFormat = (format: unknown): format is string =>
   typeof format === 'string' && Object.hasOwn(formats, format);
 

@@ -47,6 +47,7 @@ export function storedItems(items: readonly JsonObject[]): JsonObject[] {
   });
 }
 
+/** A conversation of this caller. Throws not_found. */
 export async function loadConversation(
   objects: ObjectStore,
   id: string,

@@ -31,6 +31,7 @@ export async function keepFile(
   return stored;
 }
 
+/** A file of that owner. Throws not_found; `param` is where the request names it. */
 export async function loadFile(objects: ObjectStore, id: string, owner: string, param = 'id'): Promise<StoredObject> {
   const stored = await objects.get('file', id, owner);
   if (stored) return stored;

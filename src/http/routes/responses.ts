@@ -99,6 +99,7 @@ export const getResponse = (deps: ResponsesDeps) =>
     await sendLog(deps, log, after, exchange);
   });
 
+/** `DELETE /v1/responses/{id}`; one that is being made is stopped first. */
 export const deleteResponse = (deps: ResponsesDeps) =>
   getRoute(deps, async ({ context, json }, c) => {
     const { log } = await settledResponse(deps, idOf(c), context);
@@ -125,6 +126,7 @@ export const cancelResponse = (deps: ResponsesDeps) =>
 
 const notCancellable = (message: string) => new GatewayError('invalid_request', message, { code: 'invalid_value' });
 
+/** `GET /v1/responses/{id}/input_items` */
 export const listInputItems = (deps: ResponsesDeps) =>
   getRoute(deps, async ({ context, json }, c) => {
     const { input } = keptResponse(await loadResponse(deps, idOf(c), context));

@@ -77,6 +77,7 @@ export async function inHubCache(
   return undefined;
 }
 
+/** For people: where a model comes from. */
 export const hubHost = ({ hub }: ModelSettings): string => new URL(hub.endpoint).host;
 
 function refuseOffline({ hub }: ModelSettings): void {

@@ -3,6 +3,7 @@ import type { Strategy } from './strategy.ts';
 /** As written: the first is the choice, the others its fallbacks. With `when` on the children it is conditional routing. */
 export const ordered: Strategy = { name: 'ordered', rank: (children) => children };
 
+/** Each in turn; the others follow in order. */
 export function roundRobin(): Strategy {
   let turn = 0;
   return {

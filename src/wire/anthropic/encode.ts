@@ -219,6 +219,7 @@ function encodeUsage(usage: Usage) {
   };
 }
 
+/** A whole answer as a Message. */
 export function encodeMessage(collected: Collected, answer: MessageAnswer) {
   const choice = collected.choices[0];
   const content: object[] = [];

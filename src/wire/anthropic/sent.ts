@@ -11,6 +11,7 @@ export interface SentMessage {
   readonly stopped: boolean;
 }
 
+/** Where a Messages stream stands after these bytes, for whoever goes on with it. */
 export function readSentMessage(bytes: Uint8Array): SentMessage {
   let index = -1;
   let open: string | undefined;

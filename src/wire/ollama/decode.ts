@@ -24,6 +24,7 @@ export function isLoadRequest(body: JsonObject): boolean {
   return (Array.isArray(messages) ? messages.length === 0 : messages == null) && (prompt == null || prompt === '');
 }
 
+/** The body of `/api/chat`. Throws invalid_request that names the field. */
 export function decodeOllamaChat(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
   const chat = parseBody(ollamaChatSchema(), body);
   const messages = decodeMessages(chat.messages ?? []);

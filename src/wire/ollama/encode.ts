@@ -68,6 +68,7 @@ export function createOllamaEncoder(shape: Shape, meta: AnswerMeta, now: () => n
   };
 }
 
+/** A whole answer in the shape of its endpoint, with the durations that Ollama tells (nanoseconds). */
 export function encodeOllama(shape: Shape, collected: Collected, meta: AnswerMeta): object {
   const choice = collected.choices[0];
   const thinking = choice?.reasoning.map((block) => block.text).join('') ?? '';

@@ -97,8 +97,10 @@ export interface BatchLineResult {
   readonly error: { readonly code: string; readonly message: string } | null;
 }
 
+/** Whether a line’s request was refused or failed. */
 export const isFailed = (result: BatchLineResult): boolean =>
   result.error !== null || (result.response?.status_code ?? 500) >= 400;
 
+/** An output file: one result a line. */
 export const encodeResults = (results: readonly BatchLineResult[]): Uint8Array =>
   new TextEncoder().encode(results.map((result) => `${JSON.stringify(result)}\n`).join(''));

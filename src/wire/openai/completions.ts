@@ -224,6 +224,7 @@ const summed = [
   'energyJoules',
 ] as const satisfies readonly (keyof Usage)[];
 
+/** Usage of several prompts as one. */
 export function sumUsage(usages: readonly Usage[]): Usage {
   const total = (name: (typeof summed)[number] | 'promptTokens' | 'completionTokens') =>
     usages.reduce((sum, usage) => sum + (usage[name] ?? 0), 0);

@@ -77,6 +77,7 @@ function requestOf(chat: ChatBody, body: unknown, asSent: boolean, source: Reque
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
+/** What the client sent, for upstreams of its own dialect. */
 export function wireOf(
   dialect: ChatRequest['dialect'],
   body: unknown,
@@ -123,6 +124,7 @@ export function priorityOf(headers: Readonly<Record<string, string>>): Priority 
   );
 }
 
+/** `stop` as a list, each text once. */
 export const stopList = (stop: string | readonly string[] | null | undefined): readonly string[] =>
   stop == null ? [] : typeof stop === 'string' ? [stop] : [...new Set(stop)];
 
@@ -140,6 +142,7 @@ type SamplingBody = Pick<
   | 'logit_bias'
 >;
 
+/** Sampling fields under OpenAI’s, llama.cpp’s and vLLM’s names. */
 export function decodeSampling(body: SamplingBody): Sampling {
   const sampling: Mutable<Sampling> = {};
   const repeatPenalty = body.repeat_penalty ?? body.repetition_penalty;
@@ -265,6 +268,7 @@ function decodeReasoning({ reasoning_effort, reasoning }: ChatBody): ReasoningOp
   };
 }
 
+/** `prompt: { id, version, variables }` of a request. */
 export function decodePromptReference(prompt: ChatBody['prompt']): PromptReference | undefined {
   if (prompt == null) return undefined;
   const reference = { id: prompt.id, variables: (prompt.variables ?? {}) as Record<string, Json> }; // out of JSON.parse

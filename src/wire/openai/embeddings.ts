@@ -45,6 +45,7 @@ function inputsOf(input: string | string[] | number[] | number[][]): EmbeddingRe
   return typeof input[0] === 'number' ? [input as number[]] : (input as (string | number[])[]); // no mixed arrays pass the schema
 }
 
+/** OpenAI’s answer: vectors as lists, or as base64 of little-endian float32. */
 export function encodeEmbeddings(result: EmbeddingResult, model: string, encoding: EmbeddingEncoding) {
   return {
     object: 'list',

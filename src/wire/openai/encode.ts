@@ -210,6 +210,7 @@ export function encodeFinishReason(
 /** JSON has no -Infinity; OpenAI says -9999. */
 const finite = (logprob: number) => (Number.isFinite(logprob) ? logprob : -9999);
 
+/** Log-probabilities as OpenAI tells them; -9999 stands for those of no finite value. */
 export function encodeLogprobs(tokens: readonly TokenLogprob[]) {
   return {
     content: tokens.map(({ token, logprob, bytes, top }) => ({
@@ -266,6 +267,7 @@ function encodeMessage(choice: CollectedChoice, legacyFunctions = false) {
   };
 }
 
+/** A whole tool call as OpenAI writes it. */
 export function encodeToolCall(call: CollectedChoice['toolCalls'][number]) {
   return call.kind === 'custom'
     ? { id: call.id, type: 'custom', custom: { name: call.name, input: call.arguments } }

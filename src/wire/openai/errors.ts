@@ -10,6 +10,7 @@ export interface ErrorBody {
   };
 }
 
+/** OpenAI’s error envelope. */
 export function encodeError(error: GatewayError): ErrorBody {
   return { error: { message: error.message, type: error.type, param: error.param, code: error.code } };
 }

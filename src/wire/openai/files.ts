@@ -12,6 +12,7 @@ export interface Upload {
   readonly expiresAfterSeconds?: number;
 }
 
+/** The form of `POST /v1/files`. Throws unsupported_media_type | invalid_request. */
 export async function decodeUpload(bytes: Uint8Array, contentType: string | undefined): Promise<Upload> {
   if (!contentType?.toLowerCase().startsWith('multipart/form-data')) {
     throw new GatewayError('unsupported_media_type', "Send the file as 'multipart/form-data'.");
@@ -46,6 +47,7 @@ export async function readForm(bytes: Uint8Array, contentType: string): Promise<
   }
 }
 
+/** Checks an expiry: an hour to thirty days, as OpenAI has it. Throws invalid_request. */
 export function expirySeconds(seconds: number, param: string): number {
   if (Number.isInteger(seconds) && seconds >= 3600 && seconds <= 30 * 24 * 3600) return seconds;
   throw invalidValue(param, `Invalid '${param}': expected 3600 to 2592000 seconds.`);

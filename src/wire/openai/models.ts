@@ -31,6 +31,7 @@ export function encodeModel({ id, ownedBy, created, info }: ModelEntry) {
   };
 }
 
+/** The answer of `GET /v1/models`. */
 export function encodeModelList(models: readonly ModelEntry[]) {
   return {
     object: 'list',

@@ -17,6 +17,7 @@ export const rerankRequestSchema = once(() =>
   }),
 );
 
+/** A request in the form that Cohere and Jina share. Throws invalid_request that names the field. */
 export function decodeRerankRequest(body: unknown): { request: RerankRequest; returnDocuments: boolean } {
   const { model, query, documents, top_n, return_documents } = parseBody(rerankRequestSchema(), body);
   return {
@@ -30,6 +31,7 @@ export function decodeRerankRequest(body: unknown): { request: RerankRequest; re
   };
 }
 
+/** The answer, best document first; documents themselves only where asked for. */
 export function encodeRerank(result: RerankResult, request: RerankRequest, id: string, returnDocuments: boolean) {
   const results = result.results.slice(0, request.topN ?? request.documents.length);
   return {

@@ -35,6 +35,7 @@ export function decodeTokenize(body: unknown, fallbackModel: string): TokenizeRe
   };
 }
 
+/** llama-server’s `/detokenize`, with `fallbackModel` where none is named. Throws invalid_request. */
 export function decodeDetokenize(body: unknown, fallbackModel: string): { model: string; tokens: readonly number[] } {
   const { model, tokens } = parseBody(detokenizeSchema(), body);
   return { model: model ?? fallbackModel, tokens };

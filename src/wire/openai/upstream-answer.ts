@@ -140,6 +140,7 @@ export function decodeChatCompletion(body: unknown): CompletionEvent[] {
   return [...decoder.push(body), ...decoder.end()];
 }
 
+/** The upstream’s own id, model, fingerprint and time, as far as the chunk tells them. */
 export function startOf(chunk: JsonObject): CompletionEvent {
   const start: { -readonly [K in keyof StartEvent]: StartEvent[K] } = { type: 'start' };
   const [id, model, fingerprint] = [
@@ -155,6 +156,7 @@ export function startOf(chunk: JsonObject): CompletionEvent {
 }
 type StartEvent = Extract<CompletionEvent, { readonly type: 'start' }>;
 
+/** An answer that is no completion. */
 export const malformed = () =>
   new GatewayError('upstream_failed', 'The upstream sent something that is no chat completion.');
 
@@ -192,6 +194,7 @@ function callOf(calls: Call[], piece: JsonObject, body: JsonObject): Call {
 
 const toolReasons = new Set(['tool_calls', 'function_call']);
 
+/** Servers have words of their own; `called`: the choice made a tool call. Throws `upstream_failed` for a failure. */
 export function decodeFinishReason(reason: string, called: boolean): FinishReason {
   switch (reason) {
     case 'length':

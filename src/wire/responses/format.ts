@@ -16,6 +16,7 @@ export const openaiResponses: WireFormat = {
   encodeError,
 };
 
+/** What the encoder needs to know of an answer besides its events. */
 export function responseAnswer({
   id,
   createdAt,

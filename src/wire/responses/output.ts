@@ -99,11 +99,13 @@ export function encodeItem(item: Item, { summarise, namespaceOf, status }: ItemV
   }
 }
 
+/** Thoughts as a summary, or as they are. */
 export const reasoningPart = (text: string, summarise: boolean): JsonObject => ({
   type: summarise ? 'summary_text' : 'reasoning_text',
   text,
 });
 
+/** A part of a message, complete or as far as it is. */
 export function encodePart(part: TextPart): object {
   if (part.type === 'refusal') return { type: 'refusal', refusal: part.text };
   return { type: 'output_text', text: part.text, annotations: [...part.annotations], logprobs: [...part.logprobs] };
