@@ -15,14 +15,20 @@ export type Adapt = (
   context: RequestContext,
 ) => { readonly deps: HttpDeps; readonly format: WireFormat; readonly request: ChatRequest } | undefined;
 
+/** An endpoint whose streams can be come back to: a request with `Last-Event-ID` gets the rest, and nothing is made anew. */
+export const resumable: typeof endpoint = (deps, encodeFault, handle) =>
+  endpoint(deps, encodeFault, async (c, exchange) => {
+    if (deps.streams && comesBack(exchange.context) && (await answerResumed(deps, deps.streams, exchange))) return;
+    await handle(c, exchange);
+  });
+
 /** A route that generates: the same for every dialect, only the format differs. */
 export function generation(
   deps: HttpDeps,
   format: WireFormat,
   adapt: Adapt = () => undefined,
 ): (c: AppContext) => Promise<Response> {
-  return endpoint(deps, format.encodeError, async (c, exchange) => {
-    if (deps.streams && comesBack(exchange.context) && (await answerResumed(deps, deps.streams, exchange))) return;
+  return resumable(deps, format.encodeError, async (c, exchange) => {
     const bytes = await readBody(c, deps.options.maxBodyBytes);
     const request = format.decode(parseJsonObject(bytes), { bytes, headers: headersOf(c) });
     const adapted = adapt(request, exchange.context) ?? { deps, format, request };

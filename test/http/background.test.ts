@@ -43,20 +43,25 @@ test('a background response can be cancelled, a finished one can’t', async () 
   expect((await post(app, `/v1/responses/${done.id}/cancel`, {})).status).toBe(404);
 });
 
-test('a resumable stream misses nothing when its reader comes back', async () => {
-  const app = appWith(scripted(['a', 'b', 20, 'c']));
-  const body = { model: 'test', stream: true, messages: [{ role: 'user', content: 'Hi' }] };
-  const first = await post(app, '/v1/chat/completions', body, { 'x-tidegate-resumable': '1' });
+test.each([
+  { path: '/v1/chat/completions', asked: { messages: [{ role: 'user', content: 'Hi' }] } },
+  { path: '/v1/completions', asked: { prompt: 'Hi' } },
+  { path: '/infill', asked: { input_prefix: 'Hi', input_suffix: '' } },
+])('a resumable stream of $path misses nothing when its reader comes back', async ({ path, asked }) => {
+  const provider = scripted(['a', 'b', 20, 'c']);
+  const app = appWith(provider);
+  const body = { model: 'test', stream: true, ...asked };
+  const first = await post(app, path, body, { 'x-tidegate-resumable': '1' });
   const id = first.headers.get('x-tidegate-stream-id');
   const reader = first.body?.getReader();
   const start = new TextDecoder().decode((await reader?.read())?.value);
   await reader?.cancel();
   const lastSeen = [...start.matchAll(/^id: (\S+)$/gm)].at(-1)?.[1] ?? '';
-  const again = await (await post(app, '/v1/chat/completions', body, { 'last-event-id': lastSeen })).text();
+  const again = await (await post(app, path, body, { 'last-event-id': lastSeen })).text();
   const whole = await (await app.request(`/v1/streams/${id}`)).text();
   expect(start + again).toBe(whole);
-  expect(whole.trimEnd().endsWith('data: [DONE]')).toBe(true);
-  expect((await post(app, '/v1/chat/completions', body, { 'last-event-id': 'strm_gone:1' })).status).toBe(404);
+  expect(provider.requests).toHaveLength(1); // nothing was made anew
+  expect((await post(app, path, body, { 'last-event-id': 'strm_gone:1' })).status).toBe(404);
 });
 
 /** One of several gateways on a store, or the same one before and after a restart. */

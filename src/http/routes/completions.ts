@@ -12,13 +12,12 @@ import {
   sumUsage,
 } from '../../wire/openai/completions.ts';
 import { parseJsonObject, readBody } from '../body.ts';
-import { endpoint } from '../endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
-import { answer } from '../generation.ts';
+import { answer, resumable } from '../generation.ts';
 
 /** Legacy completions: one prompt goes the way of every generation, several are answered side by side. */
 export function completions(deps: HttpDeps): (c: AppContext) => Promise<Response> {
-  return endpoint(deps, openaiCompletions.encodeError, async (c, exchange) => {
+  return resumable(deps, openaiCompletions.encodeError, async (c, exchange) => {
     const bytes = await readBody(c, deps.options.maxBodyBytes);
     const requests = decodeCompletionRequests(parseJsonObject(bytes), { bytes, headers: headersOf(c) });
     const [first] = requests;

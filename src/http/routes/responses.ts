@@ -6,9 +6,9 @@ import { encodeResponse } from '../../wire/responses/whole.ts';
 import { invalidValue } from '../../wire/validate.ts';
 import { answerInBackground, settledResponse, stopResponse } from '../background.ts';
 import { parseJsonObject, readBody } from '../body.ts';
-import { type Exchange, endpoint } from '../endpoint.ts';
+import type { Exchange } from '../endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
-import { answer } from '../generation.ts';
+import { answer, resumable } from '../generation.ts';
 import { getRoute, jsonRoute } from '../json.ts';
 import { pageItems, pageOf } from '../list.ts';
 import {
@@ -19,14 +19,13 @@ import {
   readTurn,
   type Turn,
 } from '../response-turns.ts';
-import { answerResumed, sendLog } from '../resume.ts';
+import { sendLog } from '../resume.ts';
 import { metaOf, runHeaders } from '../run-meta.ts';
 import { countPromptTokens } from './whole-calls.ts';
 
 /** `POST /v1/responses` */
 export function createResponse(deps: ResponsesDeps): (c: AppContext) => Promise<Response> {
-  return endpoint(deps, openaiResponses.encodeError, async (c, exchange) => {
-    if (await answerResumed(deps, deps.streams, exchange)) return;
+  return resumable(deps, openaiResponses.encodeError, async (c, exchange) => {
     const bytes = await readBody(c, deps.options.maxBodyBytes);
     const turn = await readTurn(deps, parseJsonObject(bytes), bytes, headersOf(c), exchange.context);
     const ignored = turn.request.answer?.['ignored'];
