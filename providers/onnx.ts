@@ -11,8 +11,6 @@ import { readable } from '../src/core/request.ts';
 import { createOnnxHost, type OnnxHost } from './onnx/host.node.ts';
 import type { OnnxMethods, OnnxModel } from './onnx/messages.ts';
 
-export type { OnnxModel };
-
 export interface OnnxProviderOptions {
   readonly name?: string;
   readonly models: Readonly<Record<string, OnnxModel>>;

@@ -22,7 +22,7 @@ import { createUpstream, type Sign, signWithKey, type Upstream, type UpstreamOpt
 import { vertex } from './vertex.ts';
 import { type AiBinding, workersAi } from './workers-ai.ts';
 
-export { type ProviderConfig, providerConfigSchema } from './shared/config.ts';
+export { providerConfigSchema } from './shared/config.ts';
 
 export interface ProviderParts {
   readonly transport: Transport;

@@ -2,8 +2,6 @@ import type { CompletionEvent, FinishReason, Usage } from './event.ts';
 import type { ChatRequest, PromptReference } from './request.ts';
 import type { Attempt, CacheStatus, Decision, Holdback, RequestContext, Run } from './run.ts';
 
-export type { Decision } from './run.ts';
-
 /**
  * One wide record per request, made when it has ended, whichever way. Holds no prompt, answer or key. All have the same
  * fields in the same order, undefined where there is nothing to say: sinks read them faster so.

@@ -15,8 +15,8 @@ import { type FilterParts, readerOf } from './readers.ts';
 import { compileRules, type RuleSet } from './rules.ts';
 
 export type { Again } from './active.ts';
-export { type Filtered, type Filters, noFilters } from './none.ts';
-export type { Entity, FilterParts, Label } from './readers.ts';
+export { type Filters, noFilters } from './none.ts';
+export type { FilterParts } from './readers.ts';
 
 /** The filters of a configuration. Routes name them in order; each set of them is compiled once. */
 export function createFilters(config: FiltersConfig, parts: FilterParts = {}, clock: Clock = systemClock): Filters {

@@ -26,7 +26,7 @@ export interface BudgetOwner {
 
 /** Money is counted in whole nano-dollars: sums stay exact. */
 export const nano = (usd: number): number => Math.ceil(usd * 1e9 - 1e-6);
-/** Money is counted in whole billionths of a dollar, so that sums are exact. */
+/** The same as US dollars, for people. */
 export const dollars = (nanoUsd: number): number => nanoUsd / 1e9;
 
 /** The budgets that a request counts against. */

@@ -5,9 +5,9 @@ import type { Caller } from '../core/run.ts';
 import { parseDurationMs } from '../core/units.ts';
 import { type UsageGroup, type UsageQuery, type UsageSum, usageGroups } from '../ledger/usage.ts';
 
-export type { AuditRow, AuditTable, AuditVerdict } from '../ledger/audit.ts';
+export type { AuditTable } from '../ledger/audit.ts';
 export type { Content } from '../ledger/contents.ts';
-export type { UsageGroup, UsageQuery, UsageSum, UsageTable } from '../ledger/usage.ts';
+export type { UsageQuery, UsageSum, UsageTable } from '../ledger/usage.ts';
 
 const day = 86_400_000;
 

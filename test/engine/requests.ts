@@ -1,4 +1,3 @@
-import type { CompletionEvent } from '../../src/core/event.ts';
 import type { CallOptions, Provider } from '../../src/core/provider.ts';
 import { type ChatRequest, plainRequest } from '../../src/core/request.ts';
 import { type Collected, collect } from '../../src/core/streams.ts';
@@ -24,6 +23,3 @@ export const always = (): CallOptions => ({ signal: new AbortController().signal
 
 export const ask = (provider: Provider, request: ChatRequest, options: Partial<CallOptions> = {}): Promise<Collected> =>
   collect(provider.stream(request, { ...always(), ...options }));
-
-export const textOfEvents = (events: readonly CompletionEvent[]): string =>
-  events.map((event) => (event.type === 'text-delta' ? event.text : '')).join('');

@@ -218,4 +218,3 @@ export function labelledSet(seed: number, perKind: number): readonly Labelled[] 
   for (let i = 0; i < perKind * 3; i++) texts.push({ text: decoys(r), values: [] });
   return texts;
 }
-export const labelledKinds = Object.keys(makers);

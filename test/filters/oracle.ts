@@ -82,7 +82,7 @@ interface Found {
 }
 
 /** Every match: each part of `input` that a rule spells out. */
-export function allMatches(rules: readonly Spelled[], input: string): readonly Found[] {
+function allMatches(rules: readonly Spelled[], input: string): readonly Found[] {
   const found: Found[] = [];
   for (let start = 0; start < input.length; start++) {
     for (let end = start + 1; end <= input.length; end++) {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '../..');
-export const bin = join(root, 'bin/tidegate.mjs');
+const bin = join(root, 'bin/tidegate.mjs');
 
 /** A Node with `node:sqlite` beside the one that runs the tests: npm carries its binary. In CI it has to be there. */
 export const newerNode: string | undefined = (() => {

@@ -4,7 +4,7 @@ import { once } from '../../core/once.ts';
 import { metadataSchema } from './schema.ts';
 
 /** Endpoints whose requests a batch may hold. */
-export const batchEndpoints = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/v1/responses'] as const;
+const batchEndpoints = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/v1/responses'] as const;
 export type BatchEndpoint = (typeof batchEndpoints)[number];
 
 export const batchRequestSchema = once(() =>

@@ -11,7 +11,7 @@ const jsonObject = once(() => z.record(z.string(), z.unknown()));
 const wholeNumber = once(() => z.number().refine(Number.isInteger, 'expected an integer'));
 
 /** A bound that is broken is told as one of decimals, whatever the value. */
-export const decimal = (least: number, most: number) => z.number().min(least, 'decimal').max(most, 'decimal');
+const decimal = (least: number, most: number) => z.number().min(least, 'decimal').max(most, 'decimal');
 
 const textPart = once(() => z.looseObject({ type: z.literal('text'), text: z.string() }));
 const refusalPart = once(() => z.looseObject({ type: z.literal('refusal'), refusal: z.string() }));
@@ -54,7 +54,7 @@ export const toolCallSchema = once(() =>
   ]),
 );
 
-export const messageSchema = once(() =>
+const messageSchema = once(() =>
   z.discriminatedUnion('role', [
     z.looseObject({ role: z.enum(['system', 'developer']), content: textParts(), name: z.string().nullish() }),
     z.looseObject({
@@ -94,7 +94,7 @@ const functionSchema = once(() =>
     strict: z.boolean().nullish(),
   }),
 );
-export const toolSchema = once(() =>
+const toolSchema = once(() =>
   z.discriminatedUnion('type', [
     z.looseObject({ type: z.literal('function'), function: functionSchema() }),
     z.looseObject({
