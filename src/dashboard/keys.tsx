@@ -1,8 +1,9 @@
 import { useState } from 'preact/hooks';
+import type { BudgetStatus } from '../core/status.ts';
 import type { KeyView } from '../policy/key-admin.ts';
 import { ApiError, get, post } from './api.ts';
-import { money, none, time } from './format.ts';
-import { CopyButton, Dialog, Empty, Page, Problem, Table, useLoaded } from './parts.tsx';
+import { money, none, percent, time } from './format.ts';
+import { Bar, CopyButton, Dialog, Empty, Page, Problem, Table, useLoaded } from './parts.tsx';
 
 export function Keys() {
   const { value, error, again } = useLoaded((signal) => get<{ data: KeyView[] }>('/admin/keys', signal), []);
@@ -56,6 +57,7 @@ export function Keys() {
               <th>Models</th>
               <th>Spent</th>
               <th>Made</th>
+              <th>Expires</th>
               <th>
                 <span class="hidden-visually">Actions</span>
               </th>
@@ -73,6 +75,7 @@ export function Keys() {
                 <td>{key.models?.join(', ') ?? 'all'}</td>
                 <td>{money(key.spentUsd)}</td>
                 <td>{time(key.createdAt)}</td>
+                <td>{time(key.expiresAt)}</td>
                 <td class="num">
                   {key.revokedAt !== undefined ? (
                     <span class="badge bad">revoked</span>
@@ -87,6 +90,7 @@ export function Keys() {
           </tbody>
         </Table>
       )}
+      <Budgets keys={value?.data ?? []} />
       {making && (
         <NewKey
           onClose={() => setMaking(false)}
@@ -120,6 +124,41 @@ export function Keys() {
         </Dialog>
       )}
     </Page>
+  );
+}
+
+/** What has been spent of each budget in its period. Those that nothing has touched since the start are not known. */
+function Budgets({ keys }: { keys: readonly KeyView[] }) {
+  const { value } = useLoaded((signal) => get<{ budgets: BudgetStatus[] }>('/admin/status', signal), []);
+  if (!value || value.budgets.length === 0) return null;
+  return (
+    <>
+      <h2>Budgets</h2>
+      <Table label="Budgets">
+        <thead>
+          <tr>
+            <th>Budget</th>
+            <th>Of</th>
+            <th class="num">Spent</th>
+            <th class="num">Limit</th>
+            <th>Share</th>
+          </tr>
+        </thead>
+        <tbody>
+          {value.budgets.map(({ budget = none, owner, usedUsd, limitUsd }) => (
+            <tr key={`${budget}:${owner}`}>
+              <td>{budget}</td>
+              <td>{owner === budget ? 'all' : (keys.find(({ id }) => id === owner)?.name ?? owner)}</td>
+              <td class="num">{money(usedUsd)}</td>
+              <td class="num">{money(limitUsd)}</td>
+              <td>
+                <Bar share={usedUsd / limitUsd} label={`Spent of ${budget}: ${percent(usedUsd / limitUsd)}`} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </Table>
+    </>
   );
 }
 

@@ -3,7 +3,7 @@ import type { CompletionEvent } from '../core/event.ts';
 import type { RequestRecord, RequestWatch, Watcher } from '../core/record.ts';
 import { createRoster } from '../core/roster.ts';
 import type { Run } from '../core/run.ts';
-import type { EngineStatus, Status, TargetStatus } from '../core/status.ts';
+import type { BudgetStatus, EngineStatus, Status, TargetStatus } from '../core/status.ts';
 import { createMovingQuantiles } from './quantiles.ts';
 
 /** One second of the gateway's life: what the moving plots draw. */
@@ -59,6 +59,8 @@ export interface Live {
   snapshot(): LiveSnapshot;
   /** The last minutes, oldest first. */
   points(): readonly LivePoint[];
+  /** Of each budget that a request has touched since the start. */
+  budgets(): readonly BudgetStatus[];
   /** Called after each tick. Returns how to stop. */
   subscribe(listener: (snapshot: LiveSnapshot) => void): () => void;
 }
@@ -200,6 +202,7 @@ export function createLive({
     },
     snapshot,
     points: () => points,
+    budgets: () => status.budgets?.() ?? [],
     subscribe(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

@@ -131,6 +131,7 @@ export async function startBackend({ ui, key, delayMs = 25 }: BackendOptions) {
       { target: 'local/smollm2-135m-instruct', breaker: 'closed', inFlight: 1, healthy: true },
       { target: 'cluster/qwen3-8b', breaker: 'half-open', inFlight: 0, healthy: false },
     ],
+    budgets: () => [{ owner: 'key_1', usedUsd: 7.5, limitUsd: 10, budget: 'each-key' }],
   };
   const history = createHistory();
   const live = createLive({ status });

@@ -220,12 +220,13 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
     expect(await page.innerText('dialog pre')).toMatch(/^tg-\w{20,}$/);
     await page.keyboard.press('Escape');
     await page.waitForSelector('dialog', { state: 'detached' });
-    await expect.poll(() => page.innerText('tbody')).toMatch(/notebook[\s\S]*caller[\s\S]*research/);
+    await expect.poll(() => page.innerText('[aria-label=Keys] tbody')).toMatch(/notebook[\s\S]*caller[\s\S]*research/);
     expect(await page.content()).not.toContain('tg-Ab3dxxxx');
+    expect(await page.innerText('[aria-label=Budgets] tbody')).toMatch(/each-key\s+\S.*\s+\$7\.50\s+\$10\.00/);
     await picture(page, 'keys');
-    await page.click('tbody >> text=Revoke');
+    await page.click('[aria-label=Keys] tbody >> text=Revoke');
     await page.click('text=Revoke the key');
-    await page.waitForSelector('tbody >> text=revoked');
+    await page.waitForSelector('[aria-label=Keys] tbody >> text=revoked');
   });
 
   test('tries a text against the filters and says what became of it', async () => {

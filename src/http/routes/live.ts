@@ -31,7 +31,9 @@ export function liveRoutes(deps: HttpDeps, live: Live): readonly RouteEntry[] {
     });
     sink.end();
   });
-  const once = adminEndpoint(deps, async (_c, { json }) => json({ ...live.snapshot(), points: live.points() }));
+  const once = adminEndpoint(deps, async (_c, { json }) =>
+    json({ ...live.snapshot(), points: live.points(), budgets: live.budgets() }),
+  );
   return [
     ['GET', '/admin/live', stream],
     ['GET', '/admin/status', once],
