@@ -16,7 +16,11 @@ const lookup = { type: 'function', name: 'lookup', parameters: { type: 'object' 
 
 test('a response has every required key', async () => {
   const body = await json(
-    respond(appWith(scripted(['Hel', 'lo'])), { instructions: 'Be brief.', metadata: { a: 'b' } }),
+    respond(appWith(scripted(['Hel', 'lo'])), {
+      instructions: 'Be brief.',
+      metadata: { a: 'b' },
+      tools: [{ type: 'function', name: 'f' }],
+    }),
   );
   expect(body).toMatchObject({
     id: expect.stringMatching(/^resp_/),
@@ -37,10 +41,12 @@ test('a response has every required key', async () => {
         content: [{ type: 'output_text', text: 'Hello', annotations: [], logprobs: [] }],
       },
     ],
+    frequency_penalty: 0,
     parallel_tool_calls: true,
+    presence_penalty: 0,
     temperature: 1,
     tool_choice: 'auto',
-    tools: [],
+    tools: [{ type: 'function', name: 'f', description: null, parameters: null, strict: null }],
     top_p: 1,
     usage: {
       input_tokens: 3,

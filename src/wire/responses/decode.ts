@@ -90,6 +90,9 @@ export function decodeResponseRequest(body: unknown, source: RequestSource = { h
   };
 }
 
+/** Keys that a function in a Response must have (https://www.openresponses.org/specification), whatever the request had. */
+const everyKey = { description: null, parameters: null, strict: null };
+
 /** What a Response object repeats of its request. */
 function echoOf(body: ResponseBody): JsonObject {
   const echo = {
@@ -98,11 +101,13 @@ function echoOf(body: ResponseBody): JsonObject {
       body.conversation == null
         ? null
         : { id: typeof body.conversation === 'string' ? body.conversation : body.conversation.id },
+    frequency_penalty: body.frequency_penalty ?? 0,
     instructions: body.instructions ?? null,
     max_output_tokens: body.max_output_tokens ?? null,
     max_tool_calls: body.max_tool_calls ?? null,
     metadata: body.metadata ?? {},
     parallel_tool_calls: body.parallel_tool_calls ?? true,
+    presence_penalty: body.presence_penalty ?? 0,
     previous_response_id: body.previous_response_id ?? null,
     prompt_cache_key: body.prompt_cache_key ?? null,
     reasoning: { effort: body.reasoning?.effort ?? null, summary: body.reasoning?.summary ?? null },
@@ -112,7 +117,7 @@ function echoOf(body: ResponseBody): JsonObject {
     temperature: body.temperature ?? 1,
     text: { format: body.text?.format ?? { type: 'text' }, verbosity: body.text?.verbosity ?? 'medium' },
     tool_choice: body.tool_choice ?? 'auto',
-    tools: body.tools ?? [],
+    tools: (body.tools ?? []).map((tool) => (tool.type === 'function' ? { ...everyKey, ...tool } : tool)),
     top_logprobs: body.top_logprobs ?? 0,
     top_p: body.top_p ?? 1,
     truncation: body.truncation ?? 'disabled',
