@@ -97,7 +97,8 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
       return passThroughSse(response.body, observer);
     }
     if (!responses && (request.stream || kind === 'events')) return readChat(response); // not in the form asked for: translated
-    const bytes = await readBytes(response.body);
+    const reading = readBytes(response.body);
+    const bytes = reading instanceof Promise ? await reading : reading;
     const text = utf8.decode(bytes);
     const parsed = parseAnswer(text);
     if (responses) return passWhole(observeResponse(parsed), bytes);

@@ -7,5 +7,5 @@ export function contentKind(response: TransportResponse): 'events' | 'json' {
   if (type.startsWith('text/html')) {
     throw new GatewayError('upstream_failed', 'The upstream answered with an HTML page: is its base URL right?');
   }
-  return /^application\/(\w+\+)?json/.test(type) ? 'json' : 'events';
+  return type.startsWith('application/json') || /^application\/\w+\+json/.test(type) ? 'json' : 'events';
 }

@@ -12,11 +12,14 @@ export interface ReadLimits {
   readonly cut?: boolean;
 }
 
-/** The whole body. Throws `upstream_failed` past `maxBytes`, or gives the beginning when `cut` is set. */
+/**
+ * The whole body; no promise where all of it is there. Throws `upstream_failed` past `maxBytes`, or gives the beginning
+ * when `cut` is set.
+ */
 export function readBytes(
   body: TransportBody,
   { maxBytes = maxAnswerBytes, cut = false }: ReadLimits = {},
-): Promise<Uint8Array> {
+): Uint8Array | Promise<Uint8Array> {
   return body.whole && !cut ? body.whole(maxBytes) : pullBytes(body, maxBytes, cut);
 }
 

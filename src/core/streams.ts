@@ -12,11 +12,15 @@ export interface ReadyIterator<T> extends AsyncIterator<T> {
  * `for await` that waits only where it has to. `take` says what to wait for before the next item, or false to stop;
  * the source is closed when it stops or throws.
  */
-export async function forEachOf<T>(
+export const forEachOf = <T>(
   source: AsyncIterable<T>,
   take: (item: T) => Promise<void> | undefined | false,
+): Promise<void> => takeAll(source[Symbol.asyncIterator](), take);
+
+async function takeAll<T>(
+  iterator: ReadyIterator<T>,
+  take: (item: T) => Promise<void> | undefined | false,
 ): Promise<void> {
-  const iterator: ReadyIterator<T> = source[Symbol.asyncIterator]();
   for (;;) {
     const result = iterator.ready?.() ?? (await iterator.next());
     if (result.done) return;
@@ -87,7 +91,7 @@ interface OpenChoice {
  * Builds the whole answer from its events: push each, then `result`. The only way from a stream to a body. `push` throws
  * `upstream_failed` when there is no end to it.
  */
-export function createCollector(): { push(event: CompletionEvent): void; result(): Collected } {
+export function createCollector(): { push(event: CompletionEvent): undefined; result(): Collected } {
   const choices: OpenChoice[] = [];
   const wire: Uint8Array[] = [];
   const count = createTextBound();
@@ -212,14 +216,20 @@ export function createCollector(): { push(event: CompletionEvent): void; result(
   };
 }
 
-/** Drains the events into one whole answer; throws what the stream throws. */
-export async function collect(events: AsyncIterable<CompletionEvent>): Promise<Collected> {
-  const collector = createCollector();
-  await forEachOf(events, (event) => {
-    collector.push(event);
-    return undefined;
-  });
-  return collector.result();
+/** Drains the events into one whole answer; throws what the stream throws. No promise where all of them are there. */
+export function collect(events: AsyncIterable<CompletionEvent>): Collected | Promise<Collected> {
+  const { push, result } = createCollector();
+  const iterator: ReadyIterator<CompletionEvent> = events[Symbol.asyncIterator]();
+  try {
+    for (let there = iterator.ready?.(); there; there = iterator.ready?.()) {
+      if (there.done) return result();
+      push(there.value);
+    }
+  } catch (error) {
+    void iterator.return?.();
+    throw error;
+  }
+  return takeAll(iterator, push).then(result);
 }
 
 /** All of them as one; a single piece is given as it is, not copied. */

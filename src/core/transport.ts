@@ -43,5 +43,5 @@ export interface TransportBody extends AsyncIterable<Uint8Array> {
    * All of it as one, for a transport that can gather it without being pulled; instead of pulling. Throws
    * `upstream_failed` past `maxBytes`.
    */
-  whole?(maxBytes: number): Promise<Uint8Array>;
+  whole?(maxBytes: number): Uint8Array | Promise<Uint8Array>;
 }

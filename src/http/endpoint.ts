@@ -10,7 +10,7 @@ import { errorHeaders } from '../wire/openai/errors.ts';
 import { shuttingDown } from './active.ts';
 import { corsHeaders, isForeignPage, isLoopbackHost } from './cors.ts';
 import { type AppContext, afterOf, type HttpDeps, headersOf } from './env.ts';
-import { respond, type Sink } from './sink.ts';
+import { alreadySent, respond, type Sink } from './sink.ts';
 
 /** One request inside a route: who asks, how to answer. */
 export interface Exchange {
@@ -87,6 +87,7 @@ export function endpoint(
         leave();
         deps.observe?.({ route: routeOf(c), method: c.req.method, status: sink.status });
       }
+      return alreadySent;
     });
   };
 }

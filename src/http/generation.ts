@@ -55,7 +55,8 @@ async function sendWhole(
   exchange: Exchange,
 ): Promise<void> {
   const run = await running;
-  const collected = await collect(run.events);
+  const collecting = collect(run.events);
+  const collected = collecting instanceof Promise ? await collecting : collecting; // mostly all of it is there
   const { sink, headers, context } = exchange;
   const { wire } = collected;
   const body = wire ?? JSON.stringify(format.encodeWhole(collected, metaOf(request, run, context)));

@@ -21,26 +21,22 @@ export interface Sink {
   destroy(): void;
 }
 
-/** Tells @hono/node-server that the handler has written the response itself. */
-const alreadySent = new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
+/** What `work` gives: it has written the answer itself, which @hono/node-server is told by this. */
+export const alreadySent = new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
+
+type Work = (sink: Sink) => Promise<typeof alreadySent>;
 
 /** Lets `work` write the answer. What it throws before `start` is thrown; afterwards it has to tell the client itself. */
-export function respond(c: AppContext, slowReaderMs: number, work: (sink: Sink) => Promise<void>): Promise<Response> {
+export function respond(c: AppContext, slowReaderMs: number, work: Work): Promise<Response> {
   const { outgoing } = c.env ?? {};
   return outgoing ? respondOnNode(outgoing, slowReaderMs, work) : respondAtEdge(c, slowReaderMs, work);
 }
 
-function respondOnNode(
-  outgoing: NodeResponse,
-  slowReaderMs: number,
-  work: (sink: Sink) => Promise<void>,
-): Promise<Response> {
+function respondOnNode(outgoing: NodeResponse, slowReaderMs: number, work: Work): Promise<Response> {
   const sink = new NodeSink(outgoing, slowReaderMs);
   outgoing.on('close', () => sink.closed());
-  return work(sink).then(sent);
+  return work(sink);
 }
-
-const sent = () => alreadySent;
 
 /** UTF-16 units of text that wait for the turn's end. */
 const longText = 16 * 1024;
@@ -148,7 +144,7 @@ class NodeSink implements Sink {
   }
 }
 
-function respondAtEdge(c: AppContext, slowReaderMs: number, work: (sink: Sink) => Promise<void>): Promise<Response> {
+function respondAtEdge(c: AppContext, slowReaderMs: number, work: Work): Promise<Response> {
   const left = createAborter();
   const encoder = new TextEncoder();
   let stream: ReadableStreamDefaultController<Uint8Array> | undefined;

@@ -30,8 +30,10 @@ export function limitClaims(
   holder: string,
 ): LimitClaim[] {
   const claims: LimitClaim[] = [];
-  const add = (limits: CallerLimits | undefined, key: string, owner: string) => {
+  const add = (limits: CallerLimits | undefined, kind: 'key' | 'team' | 'model', name: string) => {
     if (!limits) return;
+    const key = `${kind}:${name}`;
+    const owner = kind === 'key' ? 'this key' : `the ${kind} '${name}'`;
     const rate = (what: 'requests' | 'tokens', amount: number, limit: number | undefined) => {
       if (limit === undefined) return;
       const claim = { kind: 'rate' as const, key: `${what}:${key}`, amount, limit, windowMs: minute };
@@ -44,9 +46,9 @@ export function limitClaims(
       claims.push({ what: 'streams', owner, claim });
     }
   };
-  add(caller.limits ?? rules.defaults, `key:${caller.id}`, 'this key');
-  if (caller.team !== undefined) add(own(rules.teams, caller.team), `team:${caller.team}`, `the team '${caller.team}'`);
-  add(own(rules.models, model), `model:${model}`, `the model '${model}'`);
+  add(caller.limits ?? rules.defaults, 'key', caller.id);
+  if (caller.team !== undefined) add(own(rules.teams, caller.team), 'team', caller.team);
+  add(own(rules.models, model), 'model', model);
   return claims;
 }
 

@@ -1,28 +1,17 @@
-import { toGatewayError } from '../core/errors.ts';
 import type { CompletionEvent } from '../core/event.ts';
 import type { Run } from '../core/run.ts';
 import type { ReadyIterator } from '../core/streams.ts';
-import { type AnswerDeps, cutShort, Delivery, withStory } from './delivery.ts';
-import { type AnswerOrder, type Opened, Opening } from './opening.ts';
+import { type AnswerDeps, cutShort, Delivery } from './delivery.ts';
+import type { AnswerOrder, Opened, Opening } from './opening.ts';
 import { recover } from './recovery.ts';
 
 /**
- * Gets one answer from a plan's targets. Until the first event: retries, hedge, fallback. After it: takeover, from
- * exactly what is delivered. The client sees one stream in either case.
+ * One answer, from a target that has begun it and from those that take over, exactly where what is delivered ends: the
+ * client sees one stream in either case.
  */
-export async function answer(order: AnswerOrder, deps: AnswerDeps): Promise<Run> {
-  const { targets } = order.plan;
-  const opening = new Opening(order, deps);
-  let opened: Opened;
-  try {
-    opened = await opening.openFirst(targets, order.request);
-  } catch (error) {
-    const failure = withStory(toGatewayError(error), opening);
-    deps.ended(failure);
-    throw failure;
-  }
+export function answer(order: AnswerOrder, deps: AnswerDeps, opening: Opening, opened: Opened): Run {
   const { leaf, reason, expectedTtftMs } = opened.planned;
-  if (targets.length > 1) opening.decide('target', leaf.target.name, reason);
+  if (order.plan.targets.length > 1) opening.decide('target', leaf.target.name, reason);
   const headers: Record<string, string> = { 'x-tidegate-route': headerText(reason) };
   if (expectedTtftMs !== undefined) headers['x-tidegate-predicted-ttft-ms'] = String(Math.round(expectedTtftMs));
   return {

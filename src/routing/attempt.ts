@@ -6,13 +6,13 @@ import type { Route, Routing } from '../core/route.ts';
 import type { RequestContext } from '../core/run.ts';
 import { answer } from './answer.ts';
 import { classify } from './classify.ts';
-import type { DecodeWire } from './delivery.ts';
+import { type AnswerDeps, type DecodeWire, withStory } from './delivery.ts';
 import { createDrain } from './drain.ts';
 import { type Facts, factsOf } from './facts.ts';
 import { startHealthChecks } from './health.ts';
 import { defaultRetry, defaultTakeover, defaultTimeouts, type RoutedModel, type RouteRules } from './model.ts';
-import type { OpeningDeps } from './opening.ts';
-import { breaksPlace, nobodyLeft, type Plan, type Planned, planFor } from './plan.ts';
+import { type Opened, Opening, type OpeningDeps } from './opening.ts';
+import { breaksPlace, nobodyLeft, type Plan, planFor } from './plan.ts';
 import { Scope } from './scope.ts';
 import { isFree, type Shadow, type ShadowReport, startShadow } from './shadow.ts';
 import { createTargetStates, type TargetStates } from './state.ts';
@@ -59,7 +59,6 @@ export interface Explanation {
 }
 
 const keptVersions = 10_000;
-const noTrial: Pick<Planned, 'trial'> = {};
 
 /** A route without rules: its targets in order, with the usual limits. */
 export function rulesOf(model: RoutedModel): RouteRules {
@@ -160,23 +159,31 @@ export function createRouting(
       const scope = new Scope(context.signal, rules.timeouts.totalMs);
       const leave = drain.enter(scope.abort);
       let shadow: Shadow | undefined;
-      const run = await answer(
-        { route: model.name, rules, plan, facts, request, context, signal: scope.signal },
-        {
-          clock,
-          random,
-          states,
-          decodeWire,
-          report,
-          watch: rules.shadow && ((event) => shadow?.watch(event)),
-          ended: (error) => {
-            scope.clear();
-            leave();
-            shadow?.ended(error);
-          },
+      const order = { route: model.name, rules, plan, facts, request, context, signal: scope.signal };
+      const deps: AnswerDeps = {
+        clock,
+        random,
+        states,
+        decodeWire,
+        report,
+        watch: rules.shadow && ((event) => shadow?.watch(event)),
+        ended: (error) => {
+          scope.clear();
+          leave();
+          shadow?.ended(error);
         },
-      );
-      const { trial } = plan.targets.find(({ leaf }) => leaf.target.name === run.target) ?? noTrial;
+      };
+      const opening = new Opening(order, deps);
+      let opened: Opened;
+      try {
+        opened = await opening.openFirst(plan.targets, request);
+      } catch (error) {
+        const failure = withStory(toGatewayError(error), opening);
+        deps.ended(failure);
+        throw failure;
+      }
+      const run = answer(order, deps, opening, opened);
+      const { trial } = opened.planned;
       if (trial) remember(context.requestId, trial);
       const { shadow: rule } = rules;
       if (

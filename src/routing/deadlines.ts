@@ -70,7 +70,7 @@ export class CallWatch {
   /** The target tells how far it is with the prompt: the wait for the first token begins anew. */
   progressed(): void {
     const { firstTokenMs } = this.#limits;
-    if (firstTokenMs <= 0 || this.#over) return;
+    if (firstTokenMs <= 0 || this.#isOver()) return;
     clearTimeout(this.#timer);
     this.#waitFor(firstTokenMs);
   }
@@ -81,12 +81,12 @@ export class CallWatch {
    */
   begun(): void {
     this.#begun = true;
-    if (this.#over || this.#timer !== undefined || this.#limits.idleMs <= 0) return;
+    if (this.#isOver() || this.#timer !== undefined || this.#limits.idleMs <= 0) return;
     this.#set(this.#limits.idleMs);
   }
 
   abort(reason: GatewayError): void {
-    if (this.#over) return;
+    if (this.#isOver()) return;
     clearTimeout(this.#timer);
     this.#aborter.abort(reason);
     this.#rejectPull?.(reason);
@@ -98,7 +98,8 @@ export class CallWatch {
     clearTimeout(this.#timer);
   }
 
-  get #over(): boolean {
+  /** No getter: V8 asks its runtime for a private one each time. */
+  #isOver(): boolean {
     return this.#cleared || this.#aborter.signal.aborted;
   }
 

@@ -124,14 +124,14 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array>, TransportB
     });
   }
 
-  whole(maxBytes: number): Promise<Uint8Array> {
+  whole(maxBytes: number): Uint8Array | Promise<Uint8Array> {
+    if (this.#ended && !this.#error && this.#queuedBytes <= maxBytes) return this.#take();
     return new Promise((resolve, reject) => {
       if (this.#error) reject(this.#error);
       else if (this.#queuedBytes > maxBytes) {
         void this.return();
         reject(answerTooLarge(maxBytes));
-      } else if (this.#ended) resolve(this.#take());
-      else {
+      } else {
         this.#gathering = { resolve, reject, maxBytes };
         if (this.#paused) this.#source.resume();
         this.#paused = false;

@@ -21,5 +21,8 @@ export const completion = (text: string | readonly number[], rest: Partial<ChatR
 
 export const always = (): CallOptions => ({ signal: new AbortController().signal });
 
-export const ask = (provider: Provider, request: ChatRequest, options: Partial<CallOptions> = {}): Promise<Collected> =>
-  collect(provider.stream(request, { ...always(), ...options }));
+export const ask = async (
+  provider: Provider,
+  request: ChatRequest,
+  options: Partial<CallOptions> = {},
+): Promise<Collected> => collect(provider.stream(request, { ...always(), ...options }));

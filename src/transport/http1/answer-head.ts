@@ -13,13 +13,15 @@ export interface AnswerHead {
   headers(): Record<string, string>;
 }
 
-const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?(?=\r\n|$)/;
-/** All lines after the first: a name, a colon, and no control character but the tab. */
-const fieldLines = /^(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)*$/;
+/** Of a status line and others: a name, a colon, and no control character but the tab. */
+const wholeHead =
+  /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)*$/;
 
 /** Reads a head without its last blank line; one character a byte. Throws where it can be understood in two ways. */
 export function readHead(text: string): AnswerHead {
-  return new ParsedHead(/\r\n[ \t]/.test(text) ? text.replace(/\r\n[ \t]+/g, ' ') : text);
+  const head = wholeHead.exec(text) ?? wholeHead.exec(text.replace(/\r\n[ \t]+/g, ' ')); // lines may go on in the next
+  if (!head) throw badHead('a line of its head');
+  return new ParsedHead(head);
 }
 
 /** A class, and the headers read late: of most answers five are looked at, and nobody asks for the rest. */
@@ -33,13 +35,10 @@ class ParsedHead implements AnswerHead {
   contentEncoding: string | undefined;
   readonly #text: string;
 
-  constructor(text: string) {
-    const first = statusLine.exec(text);
-    if (!first) throw badHead('its first line');
-    if (!fieldLines.test(text.slice(first[0].length))) throw badHead('a line of its headers');
+  constructor([text, minor, status]: RegExpExecArray) {
     this.#text = text;
-    this.status = Number(first[2]);
-    this.keepsAlive = first[1] === '1';
+    this.status = Number(status);
+    this.keepsAlive = minor === '1';
     eachLine(text, (start, colon, end) => {
       switch (colon - start) {
         case 10:

@@ -25,6 +25,7 @@ type Step =
   | 'over';
 
 const maxHeadBytes = 64 * 1024;
+const blankLine = Buffer.from('\r\n\r\n');
 /** Of extensions and trailers together, which nobody reads. */
 const maxIgnoredBytes = 64 * 1024;
 const maxSizeDigits = 12;
@@ -83,7 +84,7 @@ export class AnswerParser {
   #takeHead(bytes: Buffer): number {
     const heldBytes = this.#held?.length ?? 0;
     const all = this.#held ? Buffer.concat([this.#held, bytes]) : bytes;
-    const end = all.indexOf('\r\n\r\n');
+    const end = all.indexOf(blankLine);
     if (end < 0 || end > maxHeadBytes) {
       if (all.length > maxHeadBytes || !beginsAsAnswer(all)) throw notHttp('its head');
       this.#held = this.#held ? all : Buffer.from(all); // what is lent does not last

@@ -29,12 +29,15 @@ export function requestHead(
   if (notInPath.test(path)) return undefined;
   let head = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n`;
   const list = listed(headers);
+  let values = '';
   for (let at = 0; at + 1 < list.length; at += 2) {
     const name = list[at] ?? '';
     const value = list[at + 1] ?? '';
-    if (!isKnownName(name) || notInValue.test(value)) return undefined;
+    if (!isKnownName(name)) return undefined;
     head += `${name}: ${value}\r\n`;
+    values += value;
   }
+  if (notInValue.test(values)) return undefined;
   const length = bodyBytes ?? (method === 'POST' || method === 'PUT' ? 0 : undefined);
   return length === undefined ? `${head}\r\n` : `${head}content-length: ${length}\r\n\r\n`;
 }
