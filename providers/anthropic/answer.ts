@@ -156,6 +156,7 @@ export function observeMessages(): StreamObserver {
   let stopped = false;
   return {
     notable: indexOfOther,
+    opens: (text) => text.replaceAll(head, '').trim() === '',
     see(event) {
       if (event.data === '[DONE]') return { drop: true };
       const parsed = parseEvent(event);
@@ -173,6 +174,9 @@ export function observeMessages(): StreamObserver {
     },
   };
 }
+
+/** What comes before the first token: an empty block too. */
+const head = /^event: (message_start|ping|content_block_start(?=\ndata: \{.*"(text|thinking)": ?""))\ndata: .*$/gm;
 
 /** The first event that is no content delta: those alone carry nothing to record. */
 function indexOfOther(text: string, from: number): number {

@@ -13,6 +13,7 @@ export function observeResponses(): StreamObserver {
       remarkable.lastIndex = from;
       return remarkable.exec(text)?.index ?? -1;
     },
+    opens: (text) => head.test(text) && !beyondHead.test(text),
     see(event) {
       if (event.data === '[DONE]') return { drop: true };
       const parsed = parseEvent(event);
@@ -40,6 +41,8 @@ export function observeResponses(): StreamObserver {
   };
 }
 
+const head = /"type":\s*"response\.(created|in_progress|queued)"/;
+const beyondHead = /"type":\s*"(response\.(?!(created|in_progress|queued)")|error")/;
 const remarkable = /response\.(created|completed|incomplete|failed)|"type":\s*"error"|\[DONE\]/g;
 
 /** What is recorded of a whole response; throws for a failed one. */

@@ -25,6 +25,10 @@ export function observeChat({ choices, dropUsage }: ChatObserverOptions): Stream
       sign.lastIndex = from;
       return sign.exec(text)?.index ?? -1;
     },
+    opens: (text) => {
+      const deltas = text.match(anyDelta);
+      return deltas !== null && deltas.length === text.match(emptyDelta)?.length && text.search(sign) < 0;
+    },
     see(event) {
       if (event.data === '[DONE]') {
         if (finished === 0) throw unfinished();
@@ -47,6 +51,11 @@ export function observeChat({ choices, dropUsage }: ChatObserverOptions): Stream
     },
   };
 }
+
+const anyDelta = /"delta"/g;
+/** A delta with a role at most. */
+const emptyDelta =
+  /"delta": ?\{(?:(?:"role": ?"assistant"|"(?:content|refusal|reasoning_content|reasoning|function_call|tool_calls)": ?(?:""|null|\[\])),? ?)*\}/g;
 
 /** One expression for all: nearly every text is searched to its end, and a search for each word takes four times as long. */
 const sign = /"finish_reason":\s*"|"usage": ?\{|"error"|\[DONE\]|"tool_calls": ?\[ ?\{|"content": ?\[/g;

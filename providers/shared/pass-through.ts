@@ -31,6 +31,8 @@ class PassThrough implements ReadyIterator<CompletionEvent>, AsyncIterable<Compl
   #first = true;
   #failure: GatewayError | undefined;
   #over = false;
+  /** A token has come, or something that is not known to be none. */
+  #begun = false;
 
   constructor(source: AsyncIterator<Uint8Array>, observer: StreamObserver) {
     this.#source = source;
@@ -84,14 +86,17 @@ class PassThrough implements ReadyIterator<CompletionEvent>, AsyncIterable<Compl
   #take(chunk: Uint8Array): void {
     const bytes = this.#cutter.push(chunk);
     if (!bytes) return;
-    const seen = seeEvents(bytes, decode(bytes), this.#observer, this.#first);
+    const text = decode(bytes);
+    const opening = !this.#begun && text !== undefined && this.#observer.opens(text);
+    const seen = seeEvents(bytes, text, this.#observer, this.#first);
+    this.#begun ||= !opening && seen?.known !== false;
     if (!seen) {
-      this.#ready.push({ type: 'wire', bytes });
+      this.#ready.push(opening ? { type: 'wire', bytes, opening } : { type: 'wire', bytes });
       return;
     }
     if (seen.known) this.#first = false;
     for (const event of seen.events) if (event.type === 'start') this.#ready.push(event);
-    if (seen.wire.length > 0) this.#ready.push({ type: 'wire', bytes: seen.wire });
+    if (seen.wire.length > 0) this.#ready.push({ type: 'wire', bytes: seen.wire, ...(opening && { opening }) });
     for (const event of seen.events) if (event.type !== 'start') this.#ready.push(event);
     this.#failure = seen.failure;
     if (seen.last) this.#finish();

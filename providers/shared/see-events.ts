@@ -9,6 +9,8 @@ export interface StreamObserver {
    * is the beginning of an event. Cheap; a false alarm costs only time.
    */
   notable(text: string, from: number): number;
+  /** Whether the text of whole events, the first of a stream, surely holds the answer's head alone and no token. */
+  opens(text: string): boolean;
   /** Looks at one event. Throws for an error that the upstream put into the stream. */
   see(event: SseEvent): Verdict;
   /** Nothing but the terminator is missing: an upstream that breaks off now has given all of its answer. */

@@ -74,7 +74,19 @@ export type CompletionEvent =
    * these has no text events; its `finish` and `usage` are only observed, the client already has them. `says`: all the
    * text in them, and each choice's end, where the request asked for that; a filter that changes it gives that out instead.
    */
-  | { readonly type: 'wire'; readonly bytes: Uint8Array; readonly says?: readonly CompletionEvent[] };
+  | {
+      readonly type: 'wire';
+      readonly bytes: Uint8Array;
+      readonly says?: readonly CompletionEvent[];
+      /** The answer's head alone: no token has come yet. */
+      readonly opening?: boolean;
+    };
+
+/** Whether an answer has begun with this, as a reader sees it. */
+export const isVisible = (event: CompletionEvent): boolean =>
+  event.type === 'wire'
+    ? event.opening !== true
+    : event.type !== 'start' && event.type !== 'progress' && event.type !== 'usage';
 
 export type FinishReason = 'stop' | 'length' | 'tool-calls' | 'content-filter' | 'pause' | 'refusal';
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { toGatewayError } from '../core/errors.ts';
-import type { CompletionEvent, FinishReason, Usage } from '../core/event.ts';
+import { type CompletionEvent, type FinishReason, isVisible, type Usage } from '../core/event.ts';
 import type { RequestRecord, RequestWatch, Stage } from '../core/record.ts';
 import type { Attempt, Decision, RequestContext, Run } from '../core/run.ts';
 import type { ReadyIterator } from '../core/streams.ts';
@@ -100,9 +100,6 @@ export function spentIn(attempts: readonly Attempt[]): number {
   for (const attempt of attempts) ms += attempt.durationMs;
   return ms;
 }
-
-const visible = (event: CompletionEvent) =>
-  event.type !== 'start' && event.type !== 'progress' && event.type !== 'usage';
 
 /**
  * An answer's events as they come, seen on their way. The record is made exactly once, and where it has to be safe first,
@@ -221,7 +218,7 @@ export class RecordedEvents implements AsyncIterable<CompletionEvent>, ReadyIter
   }
 
   #see(event: CompletionEvent, nowMs: number): void {
-    if (this.#firstMs === undefined && visible(event)) this.#firstMs = nowMs;
+    if (this.#firstMs === undefined && isVisible(event)) this.#firstMs = nowMs;
     if (event.type === 'usage') this.#usage = event.usage;
     else if (event.type === 'start') this.#upstreamId = event.id;
     else if (event.type === 'finish') this.#finishReasons.push(event.reason);

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
-import type { CompletionEvent } from '../core/event.ts';
+import { type CompletionEvent, isVisible } from '../core/event.ts';
 import type { CallOptions } from '../core/provider.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { Target } from '../core/route.ts';
@@ -45,8 +45,6 @@ export interface CallOrder {
 
 /** Code of the route's own total deadline: passed before a first token it counts against the target. */
 export const totalTimeout = 'total_timeout';
-
-const visible = ({ type }: CompletionEvent) => type !== 'start' && type !== 'progress' && type !== 'usage';
 
 /** An answer that is not streamed is held back until it is whole, up to so much: a break then costs the client nothing. */
 const mostHeld = 1024 * 1024;
@@ -115,7 +113,7 @@ class TargetCall implements Call {
   /** Holds what came; true when it decides that the answer has begun. */
   #hasBegun(result: IteratorResult<CompletionEvent>): boolean {
     if (result.done) {
-      if (!this.#held.some(visible)) {
+      if (!this.#held.some(isVisible)) {
         throw new GatewayError('upstream_failed', `${this.target.name} ended without an answer.`);
       }
       this.#ended = true;
@@ -127,7 +125,7 @@ class TargetCall implements Call {
     this.#heldSize += sizeOf(event);
     if (event.type === 'wire' && !request.stream) this.#untilWhole = true;
     if (this.#untilWhole) return this.#heldSize > mostHeld;
-    return untilToken ? visible(event) : event.type !== 'start';
+    return untilToken ? isVisible(event) : event.type !== 'start';
   }
 
   next(): Promise<IteratorResult<CompletionEvent>> {
@@ -160,7 +158,7 @@ class TargetCall implements Call {
   /** Told of everything that the target gives. */
   seen(result: IteratorResult<CompletionEvent>): void {
     if (result.done || this.ttftMs !== undefined) return;
-    if (visible(result.value)) this.#begin();
+    if (isVisible(result.value)) this.#begin();
     else if (result.value.type === 'progress') this.#watch.progressed();
   }
 

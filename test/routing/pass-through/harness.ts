@@ -4,6 +4,7 @@ import { createProvider, providerConfigSchema } from '../../../providers/registr
 import { type AssistantMessage, type ChatRequest, textOf } from '../../../src/core/request.ts';
 import type { Target } from '../../../src/core/route.ts';
 import { createRouting } from '../../../src/routing/attempt.ts';
+import type { RouteRules } from '../../../src/routing/model.ts';
 import { appWith } from '../../app.ts';
 import type { FaultyUpstream } from '../../faulty-upstream.ts';
 import { transport } from '../../providers/support.ts';
@@ -44,9 +45,14 @@ export function targetOver({ baseUrl }: FaultyUpstream, type: string, name: stri
 }
 
 /** A gateway whose first target is `broken`, an upstream of this type, and whose second one knows the answer. */
-export function appOver(broken: FaultyUpstream, type: string, second: Target = knowing()) {
+export function appOver(
+  broken: FaultyUpstream,
+  type: string,
+  second: Target = knowing(),
+  change: Partial<RouteRules> = {},
+) {
   const targets = [targetOver(broken, type, 'broken'), second];
-  const model = { name: 'test', filters: [], targets, rules: rules(targets) };
+  const model = { name: 'test', filters: [], targets, rules: rules(targets, change) };
   return appWith(scripted([]), { routing: createRouting([model], undefined, { decodeWire: decodeDelivered }) });
 }
 
