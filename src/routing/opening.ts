@@ -49,6 +49,8 @@ export class Opening {
   readonly #fallbacks: RetryBudget;
   readonly #untilWhole: boolean;
   #calls = 0;
+  /** Who broke last: no hedge against another one's slowness. */
+  #broken: Planned | undefined;
 
   constructor(order: AnswerOrder, deps: OpeningDeps) {
     this.#order = order;
@@ -68,6 +70,7 @@ export class Opening {
   /** How a call ended, for the trial that chose its target. */
   report(planned: Planned, failure: GatewayError | undefined, ttftMs?: number): void {
     const { trial } = planned;
+    if (failure) this.#broken = planned;
     if (!trial || failure?.blame === 'client') return;
     this.#deps.report(planned, trial.version, { ok: !failure, ...(ttftMs !== undefined && { ttftMs }) });
   }
@@ -178,7 +181,9 @@ export class Opening {
       (lost) => this.#open(planned, askOf(planned), anySignal([signal, lost]), true),
       (lost) => {
         const state = (other: Planned) => states.of(other.leaf.target.name);
-        const other = others.find((each) => !used.has(each) && !unavailable(state(each), clock.now()));
+        const fit = (each: Planned) =>
+          each !== this.#broken && !used.has(each) && !unavailable(state(each), clock.now());
+        const other = others.find(fit);
         if (!other || !state(other).breaker.take(clock.now()) || !state(other).retries.withdraw()) return undefined;
         used.add(other);
         this.decide('hedge', other.leaf.target.name, `no token of ${planned.leaf.target.name} after ${afterMs} ms`);

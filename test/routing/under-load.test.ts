@@ -61,6 +61,21 @@ describe('hedging', () => {
     expect(slower.aborted()).toBe(1);
   });
 
+  test('who takes over a broken answer and is slow is not hedged with the one that broke it', async () => {
+    const slow = upstream('slow', [[{ waitMs: 300 }, text(' two'), finish()]], { prefill: true });
+    const breaking = upstream(
+      'breaking',
+      [
+        [text('one'), failed],
+        [text(' never'), finish()],
+      ],
+      { prefill: true },
+    );
+    const { events } = await drink(await send(routingOf([slow, breaking], { hedge: { afterMs: 20 } })));
+    expect(textsOf(events)).toBe('one two');
+    expect([slow.requests.length, breaking.requests.length]).toEqual([2, 1]);
+  });
+
   test('both failing throws what the first threw, and a client that leaves frees both', async () => {
     const two = [
       upstream('a', [[{ waitMs: 300 }, failed]]),
