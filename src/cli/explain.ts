@@ -5,7 +5,7 @@ import type { ChatRequest } from '../core/request.ts';
 import type { RequestContext } from '../core/run.ts';
 import type { Described, ExplainedTarget } from '../routing/explanation.ts';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
-import { parseUrl } from './flags.ts';
+import { parseUrl, repeated } from './flags.ts';
 import { readConfig } from './serve.ts';
 
 interface ExplainFlags {
@@ -22,8 +22,6 @@ interface ExplainFlags {
   readonly json?: boolean;
 }
 
-const more = (value: string, before: readonly string[]) => [...before, value];
-
 export const explain: CommandFactory = (cli) =>
   new Command('explain')
     .summary('say where a request would go, and why')
@@ -33,9 +31,9 @@ export const explain: CommandFactory = (cli) =>
     .option('-p, --prompt <text>', 'a user message instead of a file')
     .option('--caller <id>', 'as this key', 'anonymous')
     .option('--team <team>', "the key's team")
-    .option('--tag <tag>', 'a tag of the key; may be repeated', more, [])
+    .option('--tag <tag>', 'a tag of the key; may be repeated', repeated, [])
     .option('--label <label>', 'what the classifier would say')
-    .option('--found <label>', 'what filters would find, such as personal-data; may be repeated', more, [])
+    .option('--found <label>', 'what filters would find, such as personal-data; may be repeated', repeated, [])
     .option('-c, --config <file>', 'configuration file (tidegate.yaml in this folder, if there)')
     .option('--url <url>', 'ask a running gateway: its plan now, with circuits, load and latencies', parseUrl)
     .option('--json', 'print JSON')

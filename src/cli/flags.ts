@@ -31,6 +31,9 @@ export function parseUrl(text: string): string {
   return text;
 }
 
+/** An option that may be given several times. */
+export const repeated = (text: string, before: readonly string[]): readonly string[] => [...before, text];
+
 /** A whole number of at least `least`. */
 export const wholeNumber = (least: number) => (text: string) => {
   if (!/^\d+$/.test(text) || Number(text) < least) {

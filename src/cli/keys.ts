@@ -1,9 +1,9 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { CallerLimits } from '../core/run.ts';
 import { parseDurationMs } from '../core/units.ts';
-import type { KeyAdmin } from '../policy/key-admin.ts';
+import type { KeyAdmin, KeyView } from '../policy/key-admin.ts';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
-import { wholeNumber } from './flags.ts';
+import { repeated, wholeNumber } from './flags.ts';
 import { formatAge, formatTable } from './format.ts';
 import { actorOf, withLedger } from './ledger-access.ts';
 
@@ -21,7 +21,7 @@ export const keys: CommandFactory = (cli) => {
     .addOption(new Option('--role <role>', 'admin keys manage keys and see everything').choices(['caller', 'admin']))
     .option('--team <team>', 'whose limits and budgets it shares')
     .option('--owner <owner>', 'person or system behind it')
-    .option('--tag <tag>', 'for reports; may be repeated', collect, [])
+    .option('--tag <tag>', 'for reports; may be repeated', repeated, [])
     .option('--models <names>', 'models it may use, with commas; an entry may end in *', list)
     .option('--endpoints <paths>', 'paths it may call, with commas', list)
     .option('--expires <when>', 'a duration or a date: 90d, 2027-01-31', expiry)
@@ -121,23 +121,23 @@ async function create(cli: Cli, options: CreateOptions): Promise<void> {
     ...(Object.keys(limits).length > 0 && { limits }),
   };
   const { secret, key } = await withAdmin(cli, options, true, (admin) => admin.create(wish, actorOf(cli)));
-  tell(cli, secret, key.id, key.name, json, key);
+  tell(cli, secret, key, { json });
 }
 
 async function rotate(cli: Cli, id: string, options: CommonOptions & { overlap?: number }): Promise<void> {
   const { secret, key } = await withAdmin(cli, options, false, (admin) =>
     admin.rotate(id, options.overlap ?? 0, actorOf(cli)),
   );
-  tell(cli, secret, key.id, key.name, options.json, key);
+  tell(cli, secret, key, options);
 }
 
 /** The secret goes to stdout alone, so that `KEY=$(tidegate keys create …)` works. */
-function tell(cli: Cli, secret: string, id: string, name: string, json: boolean | undefined, key: object): void {
+function tell(cli: Cli, secret: string, key: KeyView, { json }: { readonly json?: boolean | undefined }): void {
   if (json) {
     cli.print(JSON.stringify({ ...key, key: secret }, null, 2));
     return;
   }
-  cli.note(`${cli.paint.green('✓')} ${name} (${id}). Copy the key now, it cannot be shown again:`);
+  cli.note(`${cli.paint.green('✓')} ${key.name} (${key.id}). Copy the key now, it cannot be shown again:`);
   cli.print(secret);
 }
 
@@ -179,7 +179,6 @@ async function show(cli: Cli, options: CommonOptions): Promise<void> {
   );
 }
 
-const collect = (text: string, before: readonly string[]): readonly string[] => [...before, text];
 const list = (text: string): readonly string[] => text.split(/[\s,]+/).filter(Boolean);
 
 function duration(text: string): number {

@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from '../core/clock.ts';
+import { isClientFault } from '../core/errors.ts';
 import type { RecordSink } from '../core/record.ts';
 import type { Status } from '../core/status.ts';
 import type { Quality } from './quality.ts';
@@ -61,18 +62,8 @@ export interface AlertMessage {
   }[];
 }
 
-const ourFault = new Set([
-  'upstream_unauthorized',
-  'upstream_rate_limited',
-  'upstream_failed',
-  'upstream_unreachable',
-  'timeout',
-  'engine_failed',
-  'model_unavailable',
-  'unavailable',
-  'overloaded',
-  'internal',
-]);
+/** The gateway's own failures and its upstreams'. */
+const isFailure = (outcome: string): boolean => outcome !== 'ok' && !isClientFault(outcome);
 const windowMs = 5 * 60_000;
 const restartWindowMs = 15 * 60_000;
 /** Fewer requests than this in the window are no rate. */
@@ -174,7 +165,7 @@ export function createAlerts({
         if (slots.length > windowMs / 10_000 + 1) slots.shift();
       }
       slot.all++;
-      if (ourFault.has(outcome)) slot.failed++;
+      if (isFailure(outcome)) slot.failed++;
       if (ttftMs !== undefined) ttft.add(ttftMs, nowMs);
     },
     async check() {
