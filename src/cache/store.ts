@@ -53,6 +53,7 @@ export function sizeOf(event: CompletionEvent): number {
   }
 }
 
-/** Bytes that an answer takes in a store, about. */
-export const sizeOfAll = (events: readonly CompletionEvent[]): number =>
-  events.reduce((sum, event) => sum + sizeOf(event), 0);
+/** Bytes that an answer takes in memory, roughly. */
+export const sizeOfAnswer = ({ events, value }: StoredAnswer): number =>
+  events.reduce((sum, event) => sum + sizeOf(event), 256) +
+  (value === undefined ? 0 : JSON.stringify(value).length * 2);

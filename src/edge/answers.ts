@@ -1,4 +1,4 @@
-import type { AnswerStore, StoredAnswer } from '../cache/store.ts';
+import { type AnswerStore, type StoredAnswer, sizeOfAnswer } from '../cache/store.ts';
 import { kvStore } from '../cache/workers-kv.ts';
 import { randomId } from '../core/clock.ts';
 import { once } from '../core/once.ts';
@@ -30,10 +30,7 @@ export function edgeAnswers({
 }): EdgeAnswers {
   const nearby = once(async () => {
     const { LRUCache } = await import('lru-cache'); // of no use where nothing is cached
-    return new LRUCache<string, StoredAnswer>({
-      maxSize: maxBytes,
-      sizeCalculation: (answer) => 200 + JSON.stringify(answer.events).length * 2,
-    });
+    return new LRUCache<string, StoredAnswer>({ maxSize: maxBytes, sizeCalculation: sizeOfAnswer });
   });
   const far = kv && kvStore(kv);
   // The digest that ends every key spreads them.

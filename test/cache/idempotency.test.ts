@@ -142,4 +142,18 @@ describe('Idempotency-Key', () => {
     expect(await send('k')).toBe('answer 2');
     await expect(send('k'.repeat(256))).rejects.toMatchObject({ status: 400 });
   });
+
+  test('answers that are made as a whole count towards the memory that they take', async () => {
+    const { once } = createIdempotency({ store: memoryStore({ maxBytes: 100_000 }) });
+    const made: number[] = [];
+    const embed = (i: number) =>
+      once({ input: i }, contextOf({ headers: { 'idempotency-key': `k${i}` } }), async () => {
+        made.push(i);
+        return { vectors: 'x'.repeat(20_000) };
+      });
+    for (let i = 0; i < 5; i++) await embed(i);
+    expect((await embed(4)).again).toBe(true);
+    expect((await embed(0)).again).toBe(false); // it had to leave
+    expect(made).toEqual([0, 1, 2, 3, 4, 0]);
+  });
 });
