@@ -110,10 +110,7 @@ async function pricesOf() {
       catalogue,
       providerId: (provider) => config.providers[provider]?.type,
     });
-    return (provider: string, model: string) => {
-      const { prompt, completion } = prices.perToken(`${provider}/${model}`);
-      return prompt + completion > 0 ? { input: prompt * 1e6, output: completion * 1e6 } : undefined;
-    };
+    return (provider: string, model: string) => prices.perMillion(`${provider}/${model}`);
   };
 }
 

@@ -176,10 +176,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       : [],
     open: await rules.keyring.open(),
     priceOf: (target, usage) => rules.prices.usd(target, usage),
-    pricePerMillion: (target) => {
-      const { prompt, completion } = rules.prices.perToken(target);
-      return prompt + completion > 0 ? { input: prompt * 1e6, output: completion * 1e6 } : undefined;
-    },
+    pricePerMillion: (target) => rules.prices.perMillion(target),
     async reconfigure(next) {
       const built = await build(next);
       const refusal = refuseOpenBind(host, await built.keyring.open());

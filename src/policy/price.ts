@@ -6,6 +6,8 @@ export interface Prices {
   usd(target: string, usage: Usage): number | undefined;
   /** Per token, for reckoning ahead; 0 where not known. */
   perToken(target: string): { readonly prompt: number; readonly completion: number };
+  /** Per million tokens, as people tell prices; undefined where not known. */
+  perMillion(target: string): Pick<TokenPrice, 'input' | 'output'> | undefined;
 }
 
 /** US dollars per million tokens. */
@@ -64,17 +66,22 @@ export function createPrices({ overrides = {}, catalogue, providerId, usdPerKwh 
     const tokens = tokensUsd(target, usage);
     return tokens === undefined && energy === undefined ? undefined : (tokens ?? 0) + (energy ?? 0);
   };
+  const perToken: Prices['perToken'] = (target) => {
+    let unit = units.get(target);
+    if (!unit) {
+      const of = (promptTokens: number, completionTokens: number) =>
+        (tokensUsd(target, { promptTokens, completionTokens }) ?? 0) / 1000;
+      unit = { prompt: of(1000, 0), completion: of(0, 1000) };
+      units.set(target, unit);
+    }
+    return unit;
+  };
   return {
     usd,
-    perToken(target) {
-      let unit = units.get(target);
-      if (!unit) {
-        const of = (promptTokens: number, completionTokens: number) =>
-          (tokensUsd(target, { promptTokens, completionTokens }) ?? 0) / 1000;
-        unit = { prompt: of(1000, 0), completion: of(0, 1000) };
-        units.set(target, unit);
-      }
-      return unit;
+    perToken,
+    perMillion(target) {
+      const { prompt, completion } = perToken(target);
+      return prompt + completion > 0 ? { input: prompt * 1e6, output: completion * 1e6 } : undefined;
     },
   };
 }
