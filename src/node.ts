@@ -153,9 +153,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       providers,
       library,
       models: [
-        ...(await routedModels(withResponseCache(from), providers, trials, (name, model) =>
-          state.pricePerMillion(`${name}/${model}`),
-        )),
+        ...(await routedModels(from, providers, trials, (name, model) => state.pricePerMillion(`${name}/${model}`))),
         ...moderationModels(from.moderation, forFilters),
       ],
       prompts: createPrompts(library),
@@ -321,12 +319,4 @@ const optionsOf = ({ server, observability }: Config) => ({
 function withLocalModels(config: Config, further: StartOptions['localModels'] = {}): Config {
   const added = Object.entries(further).map(([name, local]) => [name, modelSchema().parse({ targets: [{ local }] })]);
   return { ...config, models: { ...config.models, ...Object.fromEntries(added) } };
-}
-
-/** The response cache of all models, for those that have no rule of their own. */
-function withResponseCache(config: Config): Config {
-  const { response } = config.cache;
-  if (!response) return config;
-  const models = Object.entries(config.models).map(([name, model]) => [name, { cache: response, ...model }]);
-  return { ...config, models: Object.fromEntries(models) };
 }

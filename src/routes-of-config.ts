@@ -6,7 +6,7 @@ import { nearest } from './routing/strategies/nearest.ts';
 
 /** The configured models with their providers in hand; replicas of one provider are separate targets. */
 export async function routedModels(
-  config: Pick<Config, 'models' | 'providers'>,
+  config: Pick<Config, 'models' | 'providers' | 'cache'>,
   providers: ReadonlyMap<string, readonly Provider[]>,
   trials?: Trials,
   price?: TargetSource['price'],
@@ -14,7 +14,7 @@ export async function routedModels(
   // CEL and RE2 are a quarter of a worker: only who has a condition loads them.
   const conditions = hasCondition(config.models) ? await import('./routing/conditions.ts') : undefined;
   return resolveRoutes(
-    config.models,
+    withResponseCache(config),
     {
       find(name, model) {
         const entry = config.providers[name];
@@ -31,6 +31,12 @@ export async function routedModels(
     },
     trials,
   );
+}
+
+/** The response cache of all models, for those that have no rule of their own. */
+function withResponseCache({ models, cache: { response } }: Pick<Config, 'models' | 'cache'>): Config['models'] {
+  if (!response) return models;
+  return Object.fromEntries(Object.entries(models).map(([name, model]) => [name, { cache: response, ...model }]));
 }
 
 const hasCondition = (value: unknown): boolean =>

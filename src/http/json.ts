@@ -52,6 +52,9 @@ export function getRoute(
   return endpoint(deps, errorBody, (c, exchange) => handle(exchange, c));
 }
 
+/** The `:id` of a route's path. */
+export const idOf = (c: AppContext): string => c.req.param('id') ?? '';
+
 /** The rest of the path after `prefix`, decoded: ids and model names may hold encoded slashes. */
 export function pathAfter(c: AppContext, prefix: string): string {
   const path = c.req.path;

@@ -168,11 +168,7 @@ async function readConfig(text: string, name: string, bindings: EdgeBindings): P
     Object.entries(bindings).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
   );
   const { parseConfig } = await import('../config-text.ts');
-  const config = await parseConfig(text, name, { env });
-  const { response } = config.cache;
-  if (!response) return config;
-  const models = Object.entries(config.models).map(([model, entry]) => [model, { cache: response, ...entry }]);
-  return { ...config, models: Object.fromEntries(models) };
+  return parseConfig(text, name, { env });
 }
 
 async function providersOf(

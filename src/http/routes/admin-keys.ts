@@ -5,6 +5,7 @@ import { adminEndpoint } from '../admin.ts';
 import { parseJsonObject, readBody } from '../body.ts';
 import type { RouteEntry } from '../deps.ts';
 import type { AppContext, HttpDeps } from '../env.ts';
+import { idOf } from '../json.ts';
 
 const maxBodyBytes = 64 * 1024;
 
@@ -14,7 +15,6 @@ export function adminKeyRoutes(deps: HttpDeps, keys: KeyAdmin): readonly RouteEn
     const bytes = await readBody(c, maxBodyBytes);
     return bytes.length === 0 ? {} : parseJsonObject(bytes);
   };
-  const idOf = (c: AppContext) => c.req.param('id') ?? '';
   const secretHeaders = { 'cache-control': 'no-store' };
 
   return [

@@ -14,6 +14,7 @@ import { adminEndpoint } from '../admin.ts';
 import type { RouteEntry } from '../deps.ts';
 import { endpoint } from '../endpoint.ts';
 import type { HttpDeps } from '../env.ts';
+import { idOf } from '../json.ts';
 
 export interface ReportDeps {
   readonly usage: UsageTable;
@@ -75,7 +76,7 @@ export function reportRoutes(
     json({ object: 'list', data: await contents({ limit, ...(callerId !== undefined && { callerId }) }) });
   });
   const erase = adminEndpoint(deps, async (c, { json, context }) => {
-    const id = c.req.param('id') ?? '';
+    const id = idOf(c);
     if (!id) throw new GatewayError('invalid_request', 'Name a caller.');
     await settled();
     await forget(id, context.caller.id);

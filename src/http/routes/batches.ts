@@ -7,14 +7,12 @@ import { batchRequestSchema } from '../../wire/openai/batches.ts';
 import { expirySeconds } from '../../wire/openai/files.ts';
 import { invalidValue, parseBody } from '../../wire/validate.ts';
 import { type BatchRunner, isFinal } from '../batch-runner.ts';
-import type { AppContext, HttpDeps } from '../env.ts';
-import { getRoute, onceRoute } from '../json.ts';
+import type { HttpDeps } from '../env.ts';
+import { getRoute, idOf, onceRoute } from '../json.ts';
 import { encodeList, pageOf } from '../list.ts';
 import { loadFile } from './files.ts';
 
 const windowSeconds = 24 * 3600;
-const idOf = (c: AppContext): string => c.req.param('id') ?? '';
-
 /** The batch as clients see it: without whom it runs for. */
 function encode({ body }: StoredObject): JsonObject {
   const { caller: _, ...batch } = body;

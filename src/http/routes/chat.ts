@@ -13,7 +13,7 @@ import { metadataSchema } from '../../wire/openai/schema.ts';
 import { parseBody } from '../../wire/validate.ts';
 import type { AppContext, HttpDeps } from '../env.ts';
 import { type Adapt, generation } from '../generation.ts';
-import { getRoute, jsonRoute } from '../json.ts';
+import { getRoute, idOf, jsonRoute } from '../json.ts';
 import { encodeList, pageItems, pageOf } from '../list.ts';
 
 /** `POST /v1/chat/completions`; with `store: true` the answer is in the store before its last byte goes out. */
@@ -74,7 +74,7 @@ const completionOf = ({ body }: StoredObject): JsonObject =>
   isJsonObject(body['completion']) ? body['completion'] : {};
 
 async function load(objects: ObjectStore, c: AppContext, context: RequestContext): Promise<StoredObject> {
-  const id = c.req.param('id') ?? '';
+  const id = idOf(c);
   const stored = await objects.get('chat-completion', id, context.caller.id);
   if (stored) return stored;
   throw new GatewayError('not_found', `No chat completion found with id '${id.slice(0, 100)}'.`, {

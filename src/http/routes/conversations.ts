@@ -8,8 +8,8 @@ import type { RequestContext } from '../../core/run.ts';
 import { metadataSchema } from '../../wire/openai/schema.ts';
 import { decodeItems } from '../../wire/responses/items.ts';
 import { parseBody } from '../../wire/validate.ts';
-import type { AppContext, HttpDeps } from '../env.ts';
-import { getRoute, jsonRoute } from '../json.ts';
+import type { HttpDeps } from '../env.ts';
+import { getRoute, idOf, jsonRoute } from '../json.ts';
 import { encodeList, pageItems, pageOf } from '../list.ts';
 
 /** A conversation as it is kept. */
@@ -88,8 +88,6 @@ const encode = (id: string, { createdAt, metadata }: Pick<Conversation, 'created
   created_at: createdAt,
   metadata,
 });
-
-const idOf = (c: AppContext) => c.req.param('id') ?? '';
 
 export const createConversation = (deps: HttpDeps, objects: ObjectStore) =>
   jsonRoute(deps, async (body, { context, json }) => {

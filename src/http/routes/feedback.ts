@@ -10,6 +10,7 @@ import type { RouteEntry } from '../app.ts';
 import { parseJsonObject, readBody } from '../body.ts';
 import { endpoint } from '../endpoint.ts';
 import type { HttpDeps } from '../env.ts';
+import { idOf } from '../json.ts';
 
 export interface FeedbackDeps {
   readonly history: History;
@@ -46,7 +47,7 @@ export function feedbackRoutes(deps: HttpDeps, { history, store, observe }: Feed
   });
 
   const explain = endpoint(deps, encodeError, async (c, { context, json }) => {
-    const { record, tokens } = find(c.req.param('id') ?? '', context.caller);
+    const { record, tokens } = find(idOf(c), context.caller);
     const mean = tokens && tokens.reduce((sum, { probability }) => sum + probability, 0) / Math.max(1, tokens.length);
     json({
       object: 'explanation',

@@ -5,8 +5,8 @@ import { encodeError } from '../../wire/openai/errors.ts';
 import { decodeUpload, encodeFile } from '../../wire/openai/files.ts';
 import { readBody } from '../body.ts';
 import { endpoint } from '../endpoint.ts';
-import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
-import { getRoute } from '../json.ts';
+import { type HttpDeps, headersOf } from '../env.ts';
+import { getRoute, idOf } from '../json.ts';
 import { encodeList, pageOf } from '../list.ts';
 
 /** Keeps a file of `owner`; batches write their results through it too. */
@@ -37,8 +37,6 @@ export async function loadFile(objects: ObjectStore, id: string, owner: string, 
   if (stored) return stored;
   throw new GatewayError('not_found', `No such File object: ${id.slice(0, 100)}`, { param });
 }
-
-const idOf = (c: AppContext): string => c.req.param('id') ?? '';
 
 export const uploadFile = (deps: HttpDeps, objects: ObjectStore) =>
   endpoint(deps, encodeError, async (c, { context, json }) => {

@@ -9,7 +9,7 @@ import { parseJsonObject, readBody } from '../body.ts';
 import type { Exchange } from '../endpoint.ts';
 import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
 import { answer, resumable } from '../generation.ts';
-import { getRoute, jsonRoute } from '../json.ts';
+import { getRoute, idOf, jsonRoute } from '../json.ts';
 import { pageItems, pageOf } from '../list.ts';
 import {
   keepResponse,
@@ -77,8 +77,6 @@ async function answerKept(deps: ResponsesDeps, turn: Turn, exchange: Exchange): 
   };
   await answer({ ...deps, gateway }, format, turn.request, exchange);
 }
-
-const idOf = (c: AppContext): string => c.req.param('id') ?? '';
 
 /** `GET /v1/responses/{id}`; `?stream=true&starting_after=n` replays a background response's events. */
 export const getResponse = (deps: ResponsesDeps) =>
