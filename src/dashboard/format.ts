@@ -48,3 +48,7 @@ export function time(unixMs: number | undefined): string {
   const when = new Date(unixMs);
   return when.toDateString() === new Date().toDateString() ? clock.format(when) : date.format(when);
 }
+
+const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
+
+export const day = (unixMs: number | undefined): string => (unixMs === undefined ? none : calendar.format(unixMs));

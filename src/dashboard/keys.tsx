@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import type { BudgetStatus } from '../core/status.ts';
 import type { KeyView } from '../policy/key-admin.ts';
 import { ApiError, get, post } from './api.ts';
-import { money, none, percent, time } from './format.ts';
+import { day, money, none, percent } from './format.ts';
 import { Bar, CopyButton, Dialog, Empty, Page, Problem, Table, useLoaded } from './parts.tsx';
 
 export function Keys() {
@@ -74,8 +74,8 @@ export function Keys() {
                 <td>{key.team ?? none}</td>
                 <td>{key.models?.join(', ') ?? 'all'}</td>
                 <td>{money(key.spentUsd)}</td>
-                <td>{time(key.createdAt)}</td>
-                <td>{time(key.expiresAt)}</td>
+                <td>{day(key.createdAt)}</td>
+                <td>{day(key.expiresAt)}</td>
                 <td class="num">
                   {key.revokedAt !== undefined ? (
                     <span class="badge bad">revoked</span>
