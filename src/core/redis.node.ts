@@ -1,13 +1,14 @@
 import type { Redis } from './redis.ts';
 
-/** So long a command may take; and so often, and at least so often, something is heard of a server that is well. */
+/** A server of which nothing is heard for so long, though commands wait for it, hangs. */
 const answerMs = 1000;
 const pingMs = 1000;
+/** A connection without a byte in either direction for so long ends, and is made anew. */
 const silenceMs = 3000;
 
 /**
- * A connection to `redis://…` that comes back by itself. Commands fail at once while it is away, or while one has had no
- * answer in time: a request must not wait for a store it can do without.
+ * A connection to `redis://…` that comes back by itself. Commands fail at once while it is away or hangs: a request must
+ * not wait for a store it can do without.
  */
 export async function connectRedis(
   url: string,
@@ -22,7 +23,7 @@ export async function connectRedis(
     pingInterval: pingMs,
     socket: {
       connectTimeout: 3000,
-      socketTimeout: silenceMs, // nothing is written to a silent server, so that its connection ends, and is made anew
+      socketTimeout: silenceMs, // nothing is written to a server that hangs
       reconnectStrategy: (tries) => Math.min(50 * 2 ** tries, 2000),
     },
   });
@@ -36,25 +37,47 @@ export async function connectRedis(
   client.on('ready', () => turn(true));
   // Resolves late or never where the server is away at the start; the gateway starts all the same.
   await Promise.race([client.connect().catch(() => {}), new Promise((resolve) => setTimeout(resolve, 3000).unref())]);
-  let silent = false;
   // The client's own time limit is for commands that are not sent yet.
-  const send = async (command: readonly string[]): Promise<unknown> => {
-    if (silent) throw noAnswer();
-    const answer: Promise<unknown> = client.sendCommand([...command]);
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        silent = true;
-        turn(false, noAnswer());
-        const heard = () => {
-          silent = false;
-          if (client.isReady) turn(true);
-        };
-        answer.then(heard, heard);
-        reject(noAnswer());
-      }, answerMs);
+  const waiting = new Set<(error: Error) => void>();
+  let heardMs = 0;
+  let silent = false;
+  let timer: NodeJS.Timeout | undefined;
+  const isLate = () => waiting.size > 0 && performance.now() - heardMs >= answerMs;
+  const look = () => {
+    timer = setTimeout(() => {
+      timer = undefined;
+      if (!isLate()) return waiting.size > 0 ? look() : undefined;
+      // A process that was busy has to read first what has come meanwhile.
+      setImmediate(() => (isLate() ? giveUp() : look()));
+    }, answerMs).unref();
+  };
+  const giveUp = () => {
+    silent = true;
+    turn(false, noAnswer());
+    for (const reject of waiting) reject(noAnswer());
+    waiting.clear();
+  };
+  const heard = () => {
+    heardMs = performance.now();
+    if (!silent) return;
+    silent = false;
+    if (client.isReady) turn(true);
+  };
+  const send = (command: readonly string[]): Promise<unknown> => {
+    if (silent) return Promise.reject(noAnswer());
+    return new Promise((resolve, reject) => {
+      if (waiting.size === 0) heardMs = performance.now();
+      waiting.add(reject);
+      if (!timer) look();
+      const settled = () => {
+        waiting.delete(reject);
+        heard();
+      };
+      client
+        .sendCommand([...command])
+        .finally(settled)
+        .then(resolve, reject);
     });
-    return Promise.race([answer, late]).finally(() => clearTimeout(timer));
   };
   return {
     send,

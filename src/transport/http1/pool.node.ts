@@ -47,12 +47,12 @@ export function createHttp1({ connectTimeoutMs, keepAliveMs }: Http1Options): Ht
   const sweep = () => {
     const now = performance.now();
     for (const { resting } of origins.values()) {
-      const kept = resting.filter((each) => each.usable && now < each.restsUntilMs);
-      for (const each of resting) {
-        if (kept.includes(each)) each.letGo();
-        else each.close();
+      for (const each of resting.splice(0)) {
+        if (each.usable && now < each.restsUntilMs) {
+          each.letGo();
+          resting.push(each);
+        } else each.close();
       }
-      resting.splice(0, resting.length, ...kept);
     }
   };
 
