@@ -91,7 +91,8 @@ export function readable(request: ChatRequest): ChatRequest {
 export function legible(request: ChatRequest): ChatRequest {
   const { wire } = request;
   if (!wire || request.stream) return readable(request);
-  return { ...request, wire: { ...wire, mustSay: true } };
+  const { dialect, body, bytes, headers } = wire; // by name: a copy that then gets a field more takes a microsecond
+  return { ...request, wire: { dialect, body, bytes, headers, mustSay: true } };
 }
 
 export interface TextPrompt {

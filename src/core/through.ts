@@ -49,6 +49,7 @@ class Through<T, U> implements ReadyIterator<U> {
   ready(): IteratorResult<U, undefined> | undefined {
     const out = this.#out;
     for (;;) {
+      if (out.length === 1) return { done: false, value: out.pop() as U }; // mostly; setting `length` is a call into the runtime
       if (this.#given < out.length) {
         const value = out[this.#given++] as U; // in range
         if (this.#given === out.length) this.#given = out.length = 0;

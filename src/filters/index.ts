@@ -18,7 +18,7 @@ export type { Again } from './active.ts';
 export { type Filters, noFilters } from './none.ts';
 export type { FilterParts } from './readers.ts';
 
-/** The filters of a configuration. Routes name them in order; each set of them is compiled once. */
+/** The filters of a configuration. Routes name them in order; each set of them is compiled once, when it is first used. */
 export function createFilters(config: FiltersConfig, parts: FilterParts = {}, clock: Clock = systemClock): Filters {
   const compiled = new Map<string, RuleSet | undefined>();
   const rulesFor = (active: readonly Active[], direction: Direction): RuleSet | undefined => {
@@ -30,24 +30,39 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
     }
     return compiled.get(key);
   };
+  const filters = new Map<string, Active>();
+  for (const [name, filter] of Object.entries(config)) filters.set(name, { name, config: filter });
+  const sets = new Map<string, FilterSet>();
+  /** The filters of these names that are meant for the caller. */
+  const setFor = (names: readonly string[], caller: Caller, route: string): FilterSet => {
+    const active: Active[] = [];
+    let key = '';
+    for (const name of names) {
+      const found = filters.get(name);
+      if (!found) throw new GatewayError('internal', `The route '${route}' names an unknown filter '${name}'.`);
+      if (!concerns(found.config, caller)) continue;
+      active.push(found);
+      key += `${name} `;
+    }
+    let set = sets.get(key);
+    if (!set) {
+      set = { active, input: rulesFor(active, 'input'), output: rulesFor(active, 'output') };
+      sets.set(key, set);
+    }
+    return set;
+  };
 
   const filtered = (asked: ChatRequest, route: Route, context: RequestContext): Filtered | Promise<Filtered> => {
-    const active: Active[] = [];
-    for (const name of route.filters) {
-      const found = config[name];
-      if (!found) throw new GatewayError('internal', `The route '${route.name}' names an unknown filter '${name}'.`);
-      if (concerns(found, context.caller)) active.push({ name, config: found });
-    }
+    const { active, input: rules, output } = setFor(route.filters, context.caller, route.name);
     if (active.length === 0) return unfiltered(asked);
 
     const tally = createTally();
     const { signal } = context;
-    const input = filterRequest(asked, active, rulesFor(active, 'input'), { tally, parts, signal });
+    const input = filterRequest(asked, active, rules, { tally, parts, signal });
     const answering = ({ request, restoring }: InputResult): Filtered => {
       const found = labelled(request, tally.decisions(), config);
       const readers = (filter: Active) => readerOf(filter.name, filter.config, request, parts);
-      const rules = rulesFor(active, 'output');
-      const answer = answerChain(active, rules, { request: found, restoring }, { tally, signal, readerOf: readers });
+      const answer = answerChain(active, output, { request: found, restoring }, { tally, signal, readerOf: readers });
       if (!answer) return { request: found, decisions: tally.decisions, output: (events) => events };
       const holdback = createHoldbackMeter(clock.now);
       return {
@@ -64,6 +79,13 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
     apply: (asked, route, context) =>
       route.filters.length === 0 ? unfiltered(asked) : filtered(asked, route, context),
   };
+}
+
+/** Filters that work together, with the patterns of all of them. */
+interface FilterSet {
+  readonly active: readonly Active[];
+  readonly input: RuleSet | undefined;
+  readonly output: RuleSet | undefined;
 }
 
 /** What the filters found, for routes that keep such requests at home: each filter's name, and `personal-data`. */

@@ -37,6 +37,9 @@ const machineOf = (states: States, state: State = states.start): Machine => ({
 const symbolsPerEdge = 32;
 const edgesBeforeGroups = 500;
 
+/** Half of a character. */
+const isHalf = (unit: number): boolean => (unit & 0xf800) === 0xd800;
+
 const noRing = new Int32Array(0);
 
 /**
@@ -82,69 +85,127 @@ export class Matcher {
    */
   run(text: string, from: number, to: number, offset: number): number {
     const machine = this.#machines[0];
+    if ((machine && machine.state.row < 0) || this.#machines.length > 1) return from;
+    const phrases = this.#phrases;
+    const at = phrases
+      ? this.#runAll(phrases, machine, text, from, to, offset)
+      : machine
+        ? this.#runExpressions(machine, text, from, to, offset)
+        : from;
+    if (at === from) return from;
+    this.#symbols += at - from;
+    this.lastEnd = offset + at - from;
+    return at;
+  }
+
+  /** Where there are no phrases. The inner loop has next to nothing to keep at hand, which makes it three times as fast. */
+  #runExpressions(machine: Machine, text: string, from: number, to: number, offset: number): number {
+    const { columnOf, transitions } = machine.states;
+    const { cells } = transitions;
+    let { row } = machine.state;
+    /** The last unit before which nothing is live, and the state there. */
+    let quiet = -1;
+    let quietRow = 0;
+    let at = from;
+    while (at < to) {
+      for (; at < to; at++) {
+        const unit = text.charCodeAt(at);
+        const edge = cells[row * columns + (columnOf[unit] as number)] as number; // all of them are there
+        if (edge === 0) break;
+        row = edge >> 1;
+        if ((edge & 1) === 0) {
+          quiet = at + 1;
+          quietRow = row;
+        }
+      }
+      if (at === to || !this.#learn(machine, text.charCodeAt(at))) break;
+    }
+    this.#arrive(machine, text, from, at, offset, quiet, quietRow);
+    return at;
+  }
+
+  /** True where a unit's column was not known yet; it has none where it is not one symbol. */
+  #learn({ states, kinds }: Machine, unit: number): boolean {
+    if (states.columnOf[unit] !== 0 || isHalf(unit)) return false;
+    const found = this.#automaton.classes.of(unit);
+    const kind = found < 0 ? 0 : (kinds[found] ?? 0); // of a class that was met
+    if (kind >= columns) return false;
+    states.columnOf[unit] = kind;
+    return kind > 0;
+  }
+
+  #runAll(
+    phrases: PhraseMachine,
+    machine: Machine | undefined,
+    text: string,
+    from: number,
+    to: number,
+    offset: number,
+  ): number {
     let row = machine?.state.row ?? 0;
     let node = this.#node;
-    if (row < 0 || this.#machines.length > 1) return from;
     const { classes } = this.#automaton;
     const { common } = classes;
-    const edges = machine?.states.transitions.cells;
+    const cells = machine?.states.transitions.cells;
     const kinds = machine?.kinds;
-    const phrases = this.#phrases;
     const boundary = this.#boundary;
     let isWord = this.#lastIsWord;
-    /** The last unit before which no expression is live, and the state there. */
     let quiet = -1;
     let quietRow = 0;
     let at = from;
     for (; at < to; at++) {
       const unit = text.charCodeAt(at);
-      if ((unit & 0xf800) === 0xd800) break; // half of a character
+      if (isHalf(unit)) break;
       const found = unit < common.length ? (common[unit] as number) : classes.of(unit);
       if (found < 0) break;
       let edge = 0;
-      if (kinds && edges) {
+      if (kinds && cells) {
         const kind = kinds[found] as number; // of a class that was met; else there is no edge
-        edge = kind < columns ? (edges[row * columns + kind] as number) : 0; // all rows are there
+        edge = kind < columns ? (cells[row * columns + kind] as number) : 0; // all rows are there
         if (edge === 0) break;
       }
-      if (phrases) {
-        const symbol = this.#classes[found] as SymbolClass; // classes come from the automaton
-        let next = node;
-        if (boundary > 0 && symbol.word !== isWord) next = quietStep(phrases, next, boundary);
-        if (next >= 0) next = quietStep(phrases, next, symbol.phraseSymbol);
-        if (next < 0) break;
-        node = next;
-        isWord = symbol.word;
-      }
+      const symbol = this.#classes[found] as SymbolClass; // classes come from the automaton
+      let next = node;
+      if (boundary > 0 && symbol.word !== isWord) next = quietStep(phrases, next, boundary);
+      if (next >= 0) next = quietStep(phrases, next, symbol.phraseSymbol);
+      if (next < 0) break;
+      node = next;
+      isWord = symbol.word;
       row = edge >> 1;
       if ((edge & 1) === 0) {
         quiet = at + 1;
         quietRow = row;
       }
     }
-    if (at === from) return from;
-    if (machine) {
-      if (quiet >= 0) {
-        machine.state = machine.states.transitions.stateIn(quietRow);
-        machine.live = 0;
-      }
-      // Where live prefixes begin is followed only behind that: few of them live to see the end of a word.
-      for (let i = Math.max(from, quiet); i < at; i++) {
-        const kind = machine.kinds[classes.of(text.charCodeAt(i))] as number; // met above, as is the edge
-        move(machine, machine.state.next[kind] as Edge, offset + i - from);
-      }
-    }
+    if (machine) this.#arrive(machine, text, from, at, offset, quiet, quietRow);
     const count = at - from;
-    if (phrases) {
-      for (let i = Math.max(0, count - this.#ring.length); i < count; i++) {
-        this.#ring[(this.#symbols + i) & this.#ringMask] = offset + i;
-      }
+    for (let i = Math.max(0, count - this.#ring.length); i < count; i++) {
+      this.#ring[(this.#symbols + i) & this.#ringMask] = offset + i;
     }
     this.#node = node;
     this.#lastIsWord = isWord;
-    this.#symbols += count;
-    this.lastEnd = offset + count;
     return at;
+  }
+
+  /** Where expressions are at unit `at`. What is live is followed only behind `quiet`: little of it sees a word's end. */
+  #arrive(
+    machine: Machine,
+    text: string,
+    from: number,
+    at: number,
+    offset: number,
+    quiet: number,
+    quietRow: number,
+  ): void {
+    if (quiet >= 0) {
+      machine.state = machine.states.transitions.stateIn(quietRow);
+      machine.live = 0;
+    }
+    const { classes } = this.#automaton;
+    for (let i = Math.max(from, quiet); i < at; i++) {
+      const kind = machine.kinds[classes.of(text.charCodeAt(i))] as number; // met before, as is the edge
+      move(machine, machine.state.next[kind] as Edge, offset + i - from);
+    }
   }
 
   /** One symbol, whose code point is written in the source as [start, end). False when a match has ended the text. */

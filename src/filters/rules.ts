@@ -34,6 +34,8 @@ export interface RuleSet {
   readonly automaton: Automaton;
   /** True where replaced text could become part of another match: the result is then read once more and blocked. */
   readonly rejoins: boolean;
+  /** True where a rule may ask for another answer. */
+  readonly retries: boolean;
 }
 
 /** Whether a match ends the answer, or refuses the request. */
@@ -60,5 +62,6 @@ export function compileRules(rules: readonly Rule[]): RuleSet {
   const samples = new Set(changing.map((rule) => rule.replacement?.('') ?? ''));
   const bounded = changing.every((rule) => rule.wholeWords);
   const rejoins = [...samples].some((text) => automaton.canJoin(text, bounded));
-  return { rules, automaton, rejoins };
+  const retries = rules.some(({ action }) => action === 'retry');
+  return { rules, automaton, rejoins, retries };
 }

@@ -8,6 +8,8 @@ export interface States {
   readonly start: State;
   /** By symbol class: what it is to these expressions, which tell fewer apart than all do. Filled by `edge`. */
   readonly kinds: readonly number[];
+  /** By UTF-16 unit: the column of one that is a symbol by itself and was met; else 0. Filled by who reads. */
+  readonly columnOf: Uint8Array;
   /** The edges built so far, for reading on fast. */
   readonly transitions: Transitions;
   /** The edge for a symbol class; kept, but for text that would never meet it again. */
@@ -251,6 +253,7 @@ export function createStates(
   return {
     start,
     kinds,
+    columnOf: new Uint8Array(65_536),
     transitions,
     owns,
     within: ({ word, first, context, threads: all }) => intern(word, first, context, all.filter(owns)),

@@ -13,6 +13,9 @@ interface Waiting {
 
 /** One field of a choice under its filter. */
 export interface Field {
+  /** What its text is told as; `call`: of which tool call. */
+  readonly type: 'text-delta' | 'reasoning-delta' | 'refusal-delta' | 'tool-call-delta';
+  readonly call: number;
   readonly scanner: Scanner;
   /** Log-probabilities that wait for their text, with its offsets. */
   readonly waiting: Waiting[];
@@ -38,11 +41,10 @@ function isClean(rules: RuleSet, token: string): boolean {
 /** The event with the log-probabilities whose text is decided and was not removed. */
 export function withLogprobs(
   rules: RuleSet,
-  found: Field | undefined,
+  { scanner, waiting }: Field,
   event: Extract<CompletionEvent, { type: 'text-delta' }>,
 ): Extract<CompletionEvent, { type: 'text-delta' }> {
-  if (!found || found.waiting.length === 0) return event;
-  const { scanner, waiting } = found;
+  if (waiting.length === 0) return event;
   const ready: TokenLogprob[] = [];
   while (waiting[0] && (waiting[0].to <= scanner.decided || scanner.ended)) {
     const { from, to, logprob, vague } = waiting[0];

@@ -32,7 +32,7 @@ export interface State {
   readonly holdRegister: number;
 }
 
-/** Kinds past these have no column; their edges are looked up. */
+/** Kinds past these have no column; their edges are looked up. Nor has the text's end, whose cells are 0. */
 export const columns = 128;
 
 /** The states that are kept, each a row, and the commonest of their edges as plain numbers. */
@@ -70,7 +70,7 @@ export function createTransitions(): Transitions {
     },
     set(state, kind, { to, matches }) {
       const cell = 2 * to.row + (to.threads.length > 0 ? 1 : 0); // not 0: no edge leads to the start, which has the first row
-      if (matches || state.row < 0 || to.row < 0 || kind >= columns || cell > 0xffff) return;
+      if (matches || kind === 0 || state.row < 0 || to.row < 0 || kind >= columns || cell > 0xffff) return;
       cells[state.row * columns + kind] = cell;
     },
     clear() {
