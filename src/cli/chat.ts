@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { createInterface, type Interface } from 'node:readline/promises';
 import { Command } from 'commander';
+import { reasonOf } from '../node/system-error.ts';
 import { type Answer, type AnswerOptions, formatStats, streamAnswer, type Turn, withAnswerFlags } from './answer.ts';
 import type { Cli, CommandFactory } from './cli.ts';
 import { type ConnectFlags, type Connection, connect, withConnectFlags } from './connect.ts';
@@ -70,7 +71,7 @@ export async function chatWith(cli: Cli, model: string | undefined, flags: ChatF
 }
 
 function complain(cli: Cli, error: unknown, state: Conversation): Conversation {
-  cli.note(`${cli.paint.red('error:')} ${error instanceof Error ? error.message : String(error)}`);
+  cli.note(`${cli.paint.red('error:')} ${reasonOf(error)}`);
   return state;
 }
 

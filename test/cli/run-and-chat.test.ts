@@ -172,9 +172,20 @@ test('chat goes on after a wrong command and after a failed answer, and loads wh
       ],
     }),
   );
-  const input = ['fails', '/sistem x', '/model gamma', '/set heat 2', `/load ${file}`, 'new', '/stats'].join('\n');
+  const input = [
+    'fails',
+    '/sistem x',
+    '/model gamma',
+    '/set heat 2',
+    '/load none.json',
+    `/load ${file}`,
+    'new',
+    '/stats',
+  ].join('\n');
   const run = await tidegate(['chat', '--url', url, 'beta'], { env: env(), input });
-  expect(run.stderr).toMatch(/broken.*Did you mean \/system.*No model "gamma".*temperature \| top_p/s);
+  expect(run.stderr).toMatch(
+    /broken.*Did you mean \/system.*No model "gamma".*temperature \| top_p.*none\.json: there is no such file/s,
+  );
   expect(asked.at(-1)?.messages.map(({ content }) => content)).toEqual(['old', 'ok', 'new']);
   expect(run.stdout).toMatch(/prompt 7 tokens/);
   expect(run.code).toBe(0);
