@@ -95,15 +95,18 @@ function describe(issue: z.core.$ZodIssue, lineOf: (path: readonly PropertyKey[]
   const known = knownKeys(issue.path);
   return issue.keys.map((key) => {
     const near = nearestNames(key, known, 1)[0];
-    const hint = near ? `; did you mean '${near}'?` : known.length > 0 ? `; known are ${known.join(', ')}` : '';
+    const few = known.length > 0 && known.length <= 20;
+    const hint = near ? `; did you mean '${near}'?` : few ? `; known are ${known.join(', ')}` : '';
     return `${lineOf([...issue.path, key])}${[...issue.path.map(String), key].join('.')}: there is no such setting${hint}`;
   });
 }
 
 /** Of what may be one of several things, what each of them wants: zod says only that none fits. */
 function messageOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_key') return issue.issues.map(({ message }) => message).join('; ');
+  if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined')) return 'it is missing';
   if (issue.code !== 'invalid_union' || issue.errors.length === 0) return issue.message;
-  return [...new Set(issue.errors.flatMap(([first]) => (first ? [first.message] : [])))].join('; or ');
+  return [...new Set(issue.errors.flatMap(([first]) => (first ? [messageOf(first)] : [])))].join('; or ');
 }
 
 /** The names the schema knows at a path, for "did you mean". */
@@ -112,6 +115,7 @@ function knownKeys(path: readonly PropertyKey[]): readonly string[] {
     properties?: Record<string, Json>;
     additionalProperties?: Json | boolean;
     items?: Json;
+    oneOf?: Json[];
     $ref?: string;
     $defs?: Record<string, Json>;
   };
@@ -127,7 +131,9 @@ function knownKeys(path: readonly PropertyKey[]): readonly string[] {
         (typeof node?.additionalProperties === 'object' ? node.additionalProperties : undefined),
     );
   }
-  return Object.keys(node?.properties ?? {}).filter((key) => key !== '$schema');
+  const kinds = node?.oneOf ?? (node ? [node] : []); // which kind of provider or filter it is the path does not tell
+  const keys = kinds.flatMap((kind) => Object.keys(resolved(kind)?.properties ?? {}));
+  return [...new Set(keys)].filter((key) => key !== '$schema');
 }
 
 /** `${NAME}`, `${env:NAME}`, `${NAME:-default}` and `${file:/run/secrets/x}`. Throws where a name is not set. */

@@ -194,7 +194,10 @@ export const configSchema = once(() =>
       server: section(server, absent.server),
       engine: section(engine, absent.engine),
       providers: z
-        .record(z.string().regex(/^[\w-]+$/), z.lazy(providerConfigSchema))
+        .record(
+          z.string().regex(/^[\w-]+$/, 'a name is made of letters, digits, - and _'),
+          z.lazy(providerConfigSchema),
+        )
         .default({})
         .describe('Upstreams by name.'),
       models: z

@@ -114,6 +114,21 @@ observability: { metrics: { open: "\${OPEN}" } }
       text: 'filters:\n  kind: { kind: topics, banned: [war], judge: nobody }\n',
       problem: /^line 2: filters\.kind\.judge: there is no model 'nobody'/,
     },
+    {
+      name: 'a mistyped setting of a kind of provider',
+      text: 'providers:\n  a: { type: openai, apikey: x }\n',
+      problem: /^line 2: providers\.a\.apikey: .*did you mean 'apiKey'/,
+    },
+    {
+      name: 'a name that no provider can have',
+      text: 'providers:\n  a b: { type: openai }\n',
+      problem: /^line 2: providers\.a b: .*letters, digits/,
+    },
+    {
+      name: 'what is missing',
+      text: 'budgets:\n  - { usd: 1 }\n',
+      problem: /^line 2: budgets\.0\.name: it is missing/,
+    },
     { name: 'a bad duration', text: 'server: { drain: soon }\n', problem: /500ms/ },
     {
       name: 'what fits none of several kinds',
