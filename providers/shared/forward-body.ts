@@ -76,7 +76,7 @@ function findModel(text: string): { start: number; end: number } | undefined {
 }
 
 /** Index of the quote that closes the string opened at `at`. */
-function endOfString(text: string, at: number): number {
+export function endOfString(text: string, at: number): number {
   let quote = text.indexOf('"', at + 1);
   while (quote > 0) {
     let slashes = 0;

@@ -137,6 +137,46 @@ describe('passing through', () => {
     expect(last()?.text).toBe(text);
   });
 
+  const long = 'The tide rises, the tide falls. '.repeat(200);
+  const whole = (message: object) => ({
+    id: 'x',
+    choices: [{ index: 0, message: { role: 'assistant', ...message }, finish_reason: 'stop' }],
+    usage: { prompt_tokens: 3, completion_tokens: 2 },
+  });
+  test.each([
+    { name: 'prose', body: JSON.stringify(whole({ content: long })) },
+    { name: 'quotes, and a backslash at its end', body: JSON.stringify(whole({ content: `"${long}" \\"\\` })) },
+    {
+      name: 'an answer about an answer',
+      body: JSON.stringify(whole({ content: JSON.stringify(whole({ content: long })) })),
+    },
+    { name: 'lines and spaces between', body: JSON.stringify(whole({ content: long }), null, 2) },
+    { name: 'thoughts', body: JSON.stringify(whole({ content: 'Hi', reasoning_content: long })) },
+  ])('of a long answer ($name) the bytes go on, and finish and usage are read', async ({ body }) => {
+    upstream.answer({ headers: { 'content-type': 'application/json' }, body: [body] });
+    const heard = await hear(provider(), chatRequest({ ...hi, stream: false }));
+    expect([heard.error, heard.finish, heard.usage]).toEqual([
+      undefined,
+      ['stop'],
+      { promptTokens: 3, completionTokens: 2 },
+    ]);
+    expect(heard.wire).toBe(body);
+  });
+
+  test('a long answer keeps its text where something else in it is set right', async () => {
+    const call = { id: 'a', type: 'function', function: { name: 'f', arguments: { x: 1 } } };
+    upstream.answer(json(whole({ content: long, tool_calls: [call] })));
+    const { wire, text } = await hear(provider(), chatRequest({ ...hi, stream: false }));
+    expect(text).toBe(long);
+    expect(wire).toContain('"arguments":"{\\"x\\":1}"');
+  });
+
+  test('a long answer that ends in the middle of its text is none', async () => {
+    const body = JSON.stringify(whole({ content: long })).slice(0, 3000);
+    upstream.answer({ headers: { 'content-type': 'application/json' }, body: [body] });
+    expect((await hear(provider(), chatRequest({ ...hi, stream: false }))).error?.kind).toBe('upstream_failed');
+  });
+
   test('a client that did not ask for usage sees none, and it is recorded all the same', async () => {
     upstream.answer(openaiServer(['a', 'b']));
     const heard = await hear(provider(), chatRequest(hi));
