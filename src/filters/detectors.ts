@@ -257,7 +257,7 @@ export const secretDetectors: readonly Detector[] = [
     group: 'jwt',
     regex: '\\beyJ[A-Za-z0-9_-]{8,1024}\\.eyJ[A-Za-z0-9_-]{8,2048}\\.[A-Za-z0-9_-]{16,1024}\\b',
   },
-  { label: 'tidegate-key', regex: '\\btg_[A-Za-z0-9]{20,64}\\b' },
+  { label: 'tidegate-key', regex: '\\btg-[A-Za-z0-9]{43}\\b' },
   {
     label: 'url-password',
     group: 'url',

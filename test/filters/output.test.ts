@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { webDigest } from '../../src/core/digest.ts';
 import { toGatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { type ChatRequest, textOf } from '../../src/core/request.ts';
+import { makeKey } from '../../src/policy/new-key.ts';
 import { hardTexts } from './adversarial.ts';
 import { context, filtersOf, finish, said, user } from './harness.ts';
 
@@ -86,6 +88,13 @@ test.each([
   expect(seen).toEqual(items);
   expect(choice?.text).toBe(text);
   expect(decisions).toEqual([{ stage: 'filters', name: 'words', action, detail: 'output: phrase' }]);
+});
+
+test('the preset of secrets knows the keys that this gateway makes', async () => {
+  const { secret } = await makeKey({ name: 'ada' }, webDigest());
+  const { answer } = filtersOf({ secrets: { kind: 'patterns', preset: 'secrets', action: 'mask' } });
+  const { choice } = await answer([...said(`Use ${secret.slice(0, 20)}`, `${secret.slice(20)} here.`), finish]);
+  expect(choice?.text).toBe('Use [tidegate-key] here.');
 });
 
 test('text that a removal joins to a new match is not sent', async () => {
