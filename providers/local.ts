@@ -24,6 +24,8 @@ import { readModelFile } from '../src/engine/shards.ts';
 import { createStatusReader } from '../src/engine/status.ts';
 
 /** Where a model's file is and how it is loaded, over the provider's general engine options. */
+import { shorten } from './shared/shorten.ts';
+
 export interface LocalModel extends Partial<LoadOptions> {
   readonly path: string;
   /** Text of a chat template in place of the model's own; asked at each request, so that a changed file counts at once. */
@@ -252,19 +254,6 @@ async function estimateWithDraft(facts: GgufFacts, settings: Partial<LoadOptions
 }
 
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-
-/** The first `dimensions` of a vector, of unit length again. */
-function shorten(vector: Float32Array, dimensions: number | undefined): Float32Array {
-  if (dimensions === undefined || dimensions === vector.length) return vector;
-  if (dimensions > vector.length) {
-    throw new GatewayError('invalid_request', `This model's embeddings have ${vector.length} dimensions.`, {
-      param: 'dimensions',
-    });
-  }
-  const part = vector.slice(0, dimensions);
-  const length = Math.hypot(...part) || 1;
-  return part.map((value) => value / length);
-}
 
 function describe(id: string, host: EngineHost): ModelInfo {
   const model = host.model();

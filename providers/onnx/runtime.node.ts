@@ -5,6 +5,7 @@ import type { CompletionEvent } from '../../src/core/event.ts';
 import { type ChatRequest, textOf } from '../../src/core/request.ts';
 import { abortError, throwIfAborted } from '../../src/core/signals.ts';
 import { createStopMatcher } from '../../src/engine/stop.ts';
+import { shorten } from '../shared/shorten.ts';
 import type { Classifier, Embedder, Generator, Transformers } from '../shared/transformers.ts';
 import type { OnnxMethods, OnnxModel } from './messages.ts';
 
@@ -186,17 +187,6 @@ function samplingOf({ sampling }: ChatRequest): Record<string, unknown> {
 
 const countTokens = ({ tokenizer }: { readonly tokenizer: Generator['tokenizer'] }, text: string): number =>
   tokenizer.encode(text).length;
-
-function shorten(vector: readonly number[], dimensions = vector.length): number[] {
-  if (dimensions > vector.length) {
-    throw new GatewayError('invalid_request', `This model's embeddings have ${vector.length} dimensions.`, {
-      param: 'dimensions',
-    });
-  }
-  const part = vector.slice(0, dimensions);
-  const length = Math.hypot(...part) || 1;
-  return part.map((value) => value / length);
-}
 
 /** Pushed on one side, pulled on the other; bounded by the most tokens of an answer. */
 function createQueue<T>(): AsyncIterable<T> & { push(item: T): void; end(): void; fail(error: unknown): void } {

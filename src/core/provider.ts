@@ -139,6 +139,23 @@ export interface ModerationRequest {
   readonly inputs: readonly string[];
 }
 
+/** OpenAI's, as its models score them. */
+export const moderationCategories = [
+  'harassment',
+  'harassment/threatening',
+  'hate',
+  'hate/threatening',
+  'illicit',
+  'illicit/violent',
+  'self-harm',
+  'self-harm/instructions',
+  'self-harm/intent',
+  'sexual',
+  'sexual/minors',
+  'violence',
+  'violence/graphic',
+] as const;
+
 export interface ModerationResult {
   readonly model: string;
   /** OpenAI's category names → score 0..1 and verdict, one entry per input. */

@@ -11,23 +11,6 @@ export type AskModel = (question: {
   readonly signal: AbortSignal;
 }) => Promise<string>;
 
-/** OpenAI's moderation categories. */
-export const moderationCategories = [
-  'harassment',
-  'harassment/threatening',
-  'hate',
-  'hate/threatening',
-  'illicit',
-  'illicit/violent',
-  'self-harm',
-  'self-harm/intent',
-  'self-harm/instructions',
-  'sexual',
-  'sexual/minors',
-  'violence',
-  'violence/graphic',
-] as const;
-
 /** The scores that a judge gave, 0..1 by name. Throws upstream_failed when its answer holds none. */
 export function scoresOf(answer: string, names: readonly string[]): Readonly<Record<string, number>> {
   const json = extractJson(answer);

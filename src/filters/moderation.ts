@@ -1,5 +1,6 @@
+import { moderationCategories } from '../core/provider.ts';
 import type { AskModel } from './judge.ts';
-import { moderationCategories, scoresOf } from './judge.ts';
+import { scoresOf } from './judge.ts';
 import type { FilterParts, Label } from './readers.ts';
 
 /** Scores one text in OpenAI's moderation categories. */

@@ -1,13 +1,14 @@
 import { GatewayError } from '../core/errors.ts';
 import type { JsonObject } from '../core/json.ts';
 import { detectLanguage } from '../core/language.ts';
+import { moderationCategories } from '../core/provider.ts';
 import type { ChatRequest } from '../core/request.ts';
 import type { Transport } from '../core/transport.ts';
 import { type Direction, reads } from './compile.ts';
 import type { FilterConfig } from './config.ts';
 import { injectionScore } from './injection.ts';
 import { beginningOf, type CompileSchema, compileWithoutCode, extractJson, problemOf } from './json-check.ts';
-import { type AskModel, moderationCategories, scoresOf } from './judge.ts';
+import { type AskModel, scoresOf } from './judge.ts';
 import { fromElsewhere, pass, type Reader, spoken, type Verdict } from './verdict.ts';
 import { askWebhook } from './webhook.ts';
 

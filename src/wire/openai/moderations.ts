@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { once } from '../../core/once.ts';
-import type { ModerationRequest, ModerationResult } from '../../core/provider.ts';
+import { type ModerationRequest, type ModerationResult, moderationCategories } from '../../core/provider.ts';
 import { parseBody } from '../validate.ts';
 
 export const moderationRequestSchema = once(() =>
@@ -29,22 +29,6 @@ export function decodeModerationRequest(body: unknown): ModerationRequest {
   return { inputs, ...(model == null ? {} : { model }) };
 }
 
-const categories = [
-  'harassment',
-  'harassment/threatening',
-  'hate',
-  'hate/threatening',
-  'illicit',
-  'illicit/violent',
-  'self-harm',
-  'self-harm/instructions',
-  'self-harm/intent',
-  'sexual',
-  'sexual/minors',
-  'violence',
-  'violence/graphic',
-] as const;
-
 /** All thirteen categories are always there: typed clients read them by name. */
 export function encodeModeration(result: ModerationResult, id: string) {
   return {
@@ -52,9 +36,9 @@ export function encodeModeration(result: ModerationResult, id: string) {
     model: result.model,
     results: result.results.map((one) => ({
       flagged: one.flagged,
-      categories: { ...Object.fromEntries(categories.map((name) => [name, false])), ...one.categories },
-      category_scores: { ...Object.fromEntries(categories.map((name) => [name, 0])), ...one.scores },
-      category_applied_input_types: Object.fromEntries(categories.map((name) => [name, ['text']])),
+      categories: { ...Object.fromEntries(moderationCategories.map((name) => [name, false])), ...one.categories },
+      category_scores: { ...Object.fromEntries(moderationCategories.map((name) => [name, 0])), ...one.scores },
+      category_applied_input_types: Object.fromEntries(moderationCategories.map((name) => [name, ['text']])),
     })),
   };
 }
