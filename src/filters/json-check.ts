@@ -3,8 +3,11 @@ import type { Json, JsonObject } from '../core/json.ts';
 
 /** What is wrong with a value, in words; undefined when it fits. */
 export type JsonCheck = (value: unknown) => string | undefined;
-/** Reads a JSON Schema; throws for one that it cannot check. Node has ajv, which makes code and is quicker, the edge this one. */
-export type CompileSchema = (schema: JsonObject) => JsonCheck;
+/**
+ * Reads a JSON Schema; throws for one that it cannot check. Node has ajv, which makes code and is quicker, the edge this
+ * one. `trusted`: it is the operator's, who may write patterns that take long; a client's may not hold the process.
+ */
+export type CompileSchema = (schema: JsonObject, options: { readonly trusted: boolean }) => JsonCheck;
 
 /** Without code generation, so that it runs at the edge. */
 export const compileWithoutCode: CompileSchema = (given) => {

@@ -7,7 +7,14 @@ import type { Transport } from '../core/transport.ts';
 import { type Direction, reads } from './compile.ts';
 import type { FilterConfig } from './config.ts';
 import { injectionScore } from './injection.ts';
-import { beginningOf, type CompileSchema, compileWithoutCode, extractJson, problemOf } from './json-check.ts';
+import {
+  beginningOf,
+  type CompileSchema,
+  compileWithoutCode,
+  extractJson,
+  type JsonCheck,
+  problemOf,
+} from './json-check.ts';
 import { type AskModel, scoresOf } from './judge.ts';
 import { fromElsewhere, pass, type Reader, spoken, type Verdict } from './verdict.ts';
 import { askWebhook } from './webhook.ts';
@@ -94,8 +101,8 @@ function jsonReader(
   compile: CompileSchema,
 ): Reader {
   const asked = responseFormat.type === 'json-schema' ? responseFormat.schema : undefined;
-  const schema = (config.schema as JsonObject | undefined) ?? asked; // YAML holds JSON values only
-  const check = schema && compile(schema);
+  const own = config.schema as JsonObject | undefined; // YAML holds JSON values only
+  const check = own ? compile(own, { trusted: true }) : asked && compileAsked(asked, compile);
   return {
     name,
     holds: blocking(config.action),
@@ -113,6 +120,16 @@ function jsonReader(
       return { action: 'retry', detail, ...(beginning.length > 1 && { beginning }) };
     },
   };
+}
+
+function compileAsked(schema: JsonObject, compile: CompileSchema): JsonCheck {
+  try {
+    return compile(schema, { trusted: false });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message.slice(0, 300) : 'it cannot be read';
+    const message = `The JSON Schema cannot be checked: ${why}`;
+    throw new GatewayError('invalid_request', message, { cause, param: 'response_format' });
+  }
 }
 
 function languageReader(name: string, config: Of<'language'>): Reader {

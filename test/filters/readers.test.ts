@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { CompletionEvent } from '../../src/core/event.ts';
+import type { JsonObject } from '../../src/core/json.ts';
 import type { ChatRequest } from '../../src/core/request.ts';
 import type { Transport } from '../../src/core/transport.ts';
 import { createAjvCompiler } from '../../src/filters/ajv.node.ts';
@@ -51,6 +52,33 @@ test.each([
     const { apply } = filtersOf({ shape: { kind: 'json', schema: wrong } }, parts);
     await expect(async () => apply(user('hello'))).rejects.toThrow();
   }
+});
+
+const askedFor = (schema: JsonObject): ChatRequest => ({
+  ...user('hello'),
+  responseFormat: { type: 'json-schema', name: 'answer', schema, strict: false },
+});
+
+test.each([
+  ['a pattern that is none', { pattern: '(' }],
+  ['a reference to nothing', { $ref: '#/$defs/missing' }],
+])("a schema of the client with %s is the client's fault, and named", async (_name, a) => {
+  for (const parts of [{}, { compileSchema: createAjvCompiler() }]) {
+    const { apply } = filtersOf({ shape: { kind: 'json' } }, parts);
+    const refused = async () => apply(askedFor({ properties: { a } }));
+    await expect(refused).rejects.toMatchObject({ kind: 'invalid_request', param: 'response_format' });
+  }
+});
+
+test('a pattern of the client that would backtrack for hours is checked in no time', async () => {
+  const parts = { compileSchema: createAjvCompiler() };
+  const { answer, apply } = filtersOf({ shape: { kind: 'json' } }, parts);
+  const request = askedFor({ properties: { a: { type: 'string', pattern: '^(a+)+$' } } });
+  const reply = (text: string) => answer([...said(JSON.stringify({ a: text })), finish], request);
+  expect((await reply('a'.repeat(4_000))).choice?.finishReason).toBe('stop');
+  expect((await reply(`${'a'.repeat(4_000)}!`)).choice?.finishReason).toBe('content-filter');
+  const looksAhead = async () => apply(askedFor({ properties: { a: { pattern: '^(?=a)' } } }));
+  await expect(looksAhead).rejects.toMatchObject({ kind: 'invalid_request' }); // no such engine can do it
 });
 
 test('repair takes JSON out of the words around it', async () => {
