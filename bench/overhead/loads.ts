@@ -1,4 +1,4 @@
-import { type Exchange, openConnection } from './client.ts';
+import { openConnection } from './client.ts';
 import type { Target } from './targets.ts';
 
 /** A chat of two messages. The mock answers as the model's name says. */
@@ -37,49 +37,43 @@ export async function closedLoop(target: Target, text: string, connections: numb
   return { done, failed, perSecond: (done * 1000) / (performance.now() - start) };
 }
 
-/** How coarse a timer of one millisecond is. */
-const tickMs = 1.5;
+/** A nap of less than a timer's millisecond; what arrives meanwhile is seen that much later. */
+const napMs = 0.1;
+const never = new Int32Array(new SharedArrayBuffer(4));
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 /**
- * So many requests a second whatever the answers take: those due are sent at each tick and each answer. Times count from
- * there, and what the generator was late by more than its tick is added. It sleeps between: spinning to the due moment
- * takes a whole core from what is measured.
+ * So many requests a second whatever the answers take, each at its own moment: requests sent in bursts, as a timer would,
+ * wait for one another in whatever is measured. Times count from the due moment. It naps between: spinning takes a whole
+ * core from what is measured.
  */
 export async function openLoop(target: Target, text: string, rate: number, ms: number) {
   const request = requestOf(target, text);
   const free = Array.from({ length: 64 }, () => openConnection(target.port));
-  const all = [...free];
+  const all = new Set(free);
   const running: Promise<void>[] = [];
   const totals: number[] = [];
   const firsts: number[] = [];
   let failed = 0;
-  let sent = 0;
   const start = performance.now();
-  const take = (exchange: Exchange, lateMs: number) => {
+  const dueMs = (index: number) => (index / rate) * 1000;
+  const send = async (lateMs: number) => {
+    const connection = free.pop() ?? openConnection(target.port);
+    all.add(connection);
+    const exchange = await connection.send(request);
+    free.push(connection);
     if (!exchange.ok) failed++;
     else {
       totals.push(exchange.totalMs + lateMs);
       firsts.push(exchange.firstMs + lateMs);
     }
   };
-  const sendDue = () => {
-    const elapsedMs = performance.now() - start;
-    for (; elapsedMs < ms && sent < (elapsedMs / 1000) * rate; sent++) {
-      const connection = free.pop() ?? openConnection(target.port);
-      if (!all.includes(connection)) all.push(connection);
-      const lateMs = Math.max(0, elapsedMs - (sent / rate) * 1000 - tickMs);
-      running.push(
-        connection.send(request).then((exchange) => {
-          take(exchange, lateMs);
-          free.push(connection);
-          sendDue();
-        }),
-      );
-    }
-  };
-  while (performance.now() - start < ms) {
-    sendDue();
-    await new Promise((resolve) => setTimeout(resolve, 1));
+  for (let sent = 0, elapsedMs = 0; elapsedMs < ms; elapsedMs = performance.now() - start) {
+    for (; dueMs(sent) <= elapsedMs; sent++) running.push(send(elapsedMs - dueMs(sent)));
+    await nextTurn();
+    const left = dueMs(sent) - (performance.now() - start);
+    if (left > 0) Atomics.wait(never, 0, 0, Math.min(left, napMs));
+    await nextTurn();
   }
   await Promise.all(running);
   for (const connection of all) connection.close();
