@@ -62,6 +62,8 @@ export interface ChatRequest {
   /** The client's dialect, and its fields that we do not model: they reach an upstream of the same dialect. */
   readonly dialect: Dialect;
   readonly extensions: JsonObject;
+  /** What no other dialect has words for (hosted tools and their items), by name: only who gets the client's own body sees it. */
+  readonly leftOut?: readonly string[] | undefined;
   /** How the client wants its answer written (usage chunk, echoed settings): read by its dialect's encoder and nobody else. */
   readonly answer?: JsonObject | undefined;
   /** The client's own body, present only while no stage needs to read or change the text. */
@@ -94,6 +96,10 @@ export function legible(request: ChatRequest): ChatRequest {
   const { dialect, body, bytes, headers } = wire; // by name: a copy that then gets a field more takes a microsecond
   return { ...request, wire: { dialect, body, bytes, headers, mustSay: true } };
 }
+
+/** `x-tidegate-warning`: tells a client what of its request was left out. */
+export const leftOutWarning = (leftOut: readonly string[]): string =>
+  `ignored: ${leftOut.join(', ')}`.replace(/[^\x20-\x7e]/g, '?').slice(0, 500);
 
 export interface TextPrompt {
   /** Text, or token ids of the model itself. */

@@ -1,4 +1,5 @@
 import type { CompletionEvent } from '../core/event.ts';
+import { leftOutWarning } from '../core/request.ts';
 import type { Run } from '../core/run.ts';
 import type { ReadyIterator } from '../core/streams.ts';
 import { type AnswerDeps, cutShort, Delivery } from './delivery.ts';
@@ -14,6 +15,8 @@ export function answer(order: AnswerOrder, deps: AnswerDeps, opening: Opening, o
   if (order.plan.targets.length > 1) opening.decide('target', leaf.target.name, reason);
   const headers: Record<string, string> = { 'x-tidegate-route': headerText(reason) };
   if (expectedTtftMs !== undefined) headers['x-tidegate-predicted-ttft-ms'] = String(Math.round(expectedTtftMs));
+  const { leftOut } = order.request;
+  if (leftOut && !opened.call.isPassing) headers['x-tidegate-warning'] = leftOutWarning(leftOut);
   return {
     target: leaf.target.name,
     attempts: opening.attempts,

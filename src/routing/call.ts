@@ -16,6 +16,8 @@ export interface Call {
   readonly startedMs: number;
   /** How long the first token took; undefined until it is there. */
   readonly ttftMs: number | undefined;
+  /** The target was given the client's own body, as its answer in `wire` events shows. */
+  readonly isPassing: boolean;
   /** The events that `openCall` already took, then the rest. */
   next(): Promise<IteratorResult<CompletionEvent>>;
   /** The same where nobody has to wait for it. */
@@ -89,6 +91,10 @@ class TargetCall implements Call {
     this.#watch = new CallWatch(limitsOf(order.timeouts, target), target.name, clock);
     if (options.signal.aborted) this.#watch.abort(abortError(options.signal));
     else options.signal.addEventListener('abort', this, { once: true });
+  }
+
+  get isPassing(): boolean {
+    return this.#held.some(({ type }) => type === 'wire');
   }
 
   async open(): Promise<Call> {

@@ -1,4 +1,5 @@
 import { GatewayError } from '../../core/errors.ts';
+import { leftOutWarning } from '../../core/request.ts';
 import { collect } from '../../core/streams.ts';
 import { createResponseEncoder, type ResponseEncoder } from '../../wire/responses/encode.ts';
 import { openaiResponses, responseAnswer } from '../../wire/responses/format.ts';
@@ -28,18 +29,16 @@ export function createResponse(deps: ResponsesDeps): (c: AppContext) => Promise<
   return resumable(deps, openaiResponses.encodeError, async (c, exchange) => {
     const bytes = await readBody(c, deps.options.maxBodyBytes);
     const turn = await readTurn(deps, parseJsonObject(bytes), bytes, headersOf(c), exchange.context);
-    const ignored = turn.request.answer?.['ignored'];
-    const warned = Array.isArray(ignored) && ignored.length > 0;
-    const headers = warned ? { 'x-tidegate-warning': headerText(`ignored: ${ignored.join(', ')}`) } : {};
-    const told = { ...exchange, headers: { ...exchange.headers, ...headers } };
-    if (turn.background) await answerInBackground(deps, turn, told);
-    else if (!turn.store && turn.conversation === undefined) await answer(deps, openaiResponses, turn.request, told);
-    else if (turn.request.stream) await answerKept(deps, turn, told);
-    else await answerWhole(deps, turn, told);
+    if (turn.background) {
+      const { leftOut } = turn.request;
+      const warning = leftOut && { 'x-tidegate-warning': leftOutWarning(leftOut) };
+      await answerInBackground(deps, turn, { ...exchange, headers: { ...exchange.headers, ...warning } });
+    } else if (!turn.store && turn.conversation === undefined)
+      await answer(deps, openaiResponses, turn.request, exchange);
+    else if (turn.request.stream) await answerKept(deps, turn, exchange);
+    else await answerWhole(deps, turn, exchange);
   });
 }
-
-const headerText = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?').slice(0, 500);
 
 async function answerWhole(deps: ResponsesDeps, turn: Turn, exchange: Exchange): Promise<void> {
   const { context } = exchange;

@@ -20,24 +20,26 @@ type At = readonly PropertyKey[];
  * System text without the billing block that Claude Code puts first: its nonce changes with every request and would
  * keep every prefix cache from ever hitting (13.7 times slower turns, vllm-mlx#277).
  */
-export function decodeSystem(system: MessagesBody['system']): Part[] {
-  const parts = decodeParts(system, ['system']);
+export function decodeSystem(system: MessagesBody['system'], leftOut: Set<string>): Part[] {
+  const parts = decodeParts(system, ['system'], leftOut);
   const first = parts[0];
   return first?.type === 'text' && /^\s*x-anthropic-billing-header:/i.test(first.text) ? parts.slice(1) : parts;
 }
 
 /** Turns; tool results leave the user turn they came in, since ours are turns of their own. */
-export function decodeMessages(bodies: MessagesBody['messages']): Message[] {
+export function decodeMessages(bodies: MessagesBody['messages'], leftOut: Set<string>): Message[] {
   return bodies.flatMap(({ role, content }, index): Message[] => {
     const at = ['messages', index, 'content'];
-    if (role === 'assistant') return [decodeAssistant(content, at)];
-    if (role === 'system') return [{ role, content: decodeParts(content, at) }];
-    return decodeUser(content, at);
+    if (role === 'assistant') return [decodeAssistant(content, at, leftOut)];
+    if (role === 'system') return [{ role, content: decodeParts(content, at, leftOut) }];
+    return decodeUser(content, at, leftOut);
   });
 }
 
-function decodeUser(content: Content, at: At): Message[] {
-  if (content == null || typeof content === 'string') return [{ role: 'user', content: decodeParts(content, at) }];
+function decodeUser(content: Content, at: At, leftOut: Set<string>): Message[] {
+  if (content == null || typeof content === 'string') {
+    return [{ role: 'user', content: decodeParts(content, at, leftOut) }];
+  }
   const messages: Message[] = [];
   let parts: Part[] = [];
   const flush = () => {
@@ -46,7 +48,7 @@ function decodeUser(content: Content, at: At): Message[] {
   };
   for (const [index, block] of content.entries()) {
     if (block.type !== 'tool_result') {
-      parts.push(...decodeBlock(block, [...at, index]));
+      parts.push(...decodeBlock(block, [...at, index], leftOut));
       continue;
     }
     flush();
@@ -54,7 +56,7 @@ function decodeUser(content: Content, at: At): Message[] {
     messages.push({
       role: 'tool',
       toolCallId: tool_use_id,
-      content: decodeParts(result, [...at, index, 'content']),
+      content: decodeParts(result, [...at, index, 'content'], leftOut),
       ...(is_error == null ? {} : { isError: is_error }),
     });
   }
@@ -62,9 +64,9 @@ function decodeUser(content: Content, at: At): Message[] {
   return messages.length > 0 ? messages : [{ role: 'user', content: [] }];
 }
 
-function decodeAssistant(content: Content, at: At): AssistantMessage {
+function decodeAssistant(content: Content, at: At, leftOut: Set<string>): AssistantMessage {
   const blocks = typeof content === 'string' || content == null ? [] : content;
-  const parts: Part[] = typeof content === 'string' ? decodeParts(content, at) : [];
+  const parts: Part[] = typeof content === 'string' ? decodeParts(content, at, leftOut) : [];
   const toolCalls: AssistantMessage['toolCalls'][number][] = [];
   const reasoning: NonNullable<AssistantMessage['reasoning']>[number][] = [];
   for (const [index, block] of blocks.entries()) {
@@ -84,20 +86,20 @@ function decodeAssistant(content: Content, at: At): AssistantMessage {
         reasoning.push({ text: '', redacted: parseBody(redactedThinkingSchema(), block, place).data });
         break;
       default:
-        parts.push(...decodeBlock(block, place));
+        parts.push(...decodeBlock(block, place, leftOut));
     }
   }
   return { role: 'assistant', content: parts, toolCalls, ...(reasoning.length > 0 ? { reasoning } : {}) };
 }
 
-function decodeParts(content: Content, at: At): Part[] {
+function decodeParts(content: Content, at: At, leftOut: Set<string>): Part[] {
   if (content == null || content === '') return [];
   if (typeof content === 'string') return [{ type: 'text', text: content }];
-  return content.flatMap((block, index) => decodeBlock(block, [...at, index]));
+  return content.flatMap((block, index) => decodeBlock(block, [...at, index], leftOut));
 }
 
-/** One block as parts; kinds we don't know (server tools' results and the like) say nothing to another model. */
-function decodeBlock(block: { type: string; [key: string]: unknown }, at: At): Part[] {
+/** One block as parts; kinds we don't know (server tools' results and the like) say nothing to another model and are left out. */
+function decodeBlock(block: { type: string; [key: string]: unknown }, at: At, leftOut: Set<string>): Part[] {
   const cacheControl = isJsonObject(block['cache_control'])
     ? { cacheControl: block['cache_control'] satisfies Json }
     : {};
@@ -113,12 +115,13 @@ function decodeBlock(block: { type: string; [key: string]: unknown }, at: At): P
     case 'document': {
       const { source, title } = parseBody(documentBlockSchema(), block, at);
       if (source.type === 'text') return [{ type: 'text', text: source.data ?? '', ...cacheControl }];
-      if (source.type === 'content') return decodeParts(source.content, [...at, 'source', 'content']);
+      if (source.type === 'content') return decodeParts(source.content, [...at, 'source', 'content'], leftOut);
       const data = source.data == null ? {} : { data: `data:${source.media_type ?? ''};base64,${source.data}` };
       const fileId = source.file_id == null ? {} : { fileId: source.file_id };
       return [{ type: 'file', ...data, ...fileId, ...(title == null ? {} : { filename: title }) }];
     }
     default:
+      leftOut.add(`block type '${block.type.slice(0, 60)}'`);
       return [];
   }
 }

@@ -24,16 +24,15 @@ export function decodeCountTokens(body: unknown, source: RequestSource = { heade
 }
 
 function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource): ChatRequest {
-  const system = decodeSystem(parsed.system);
-  const tools = (parsed.tools ?? []).flatMap(decodeTool);
+  const leftOut = new Set<string>();
+  const system = decodeSystem(parsed.system, leftOut);
+  const messages = decodeMessages(parsed.messages, leftOut);
+  const tools = (parsed.tools ?? []).flatMap((tool) => decodeTool(tool, leftOut));
   const reasoning = decodeReasoning(parsed);
   const user = parsed.metadata?.user_id;
   return {
     model: parsed.model,
-    messages: [
-      ...(system.length > 0 ? [{ role: 'system' as const, content: system }] : []),
-      ...decodeMessages(parsed.messages),
-    ],
+    messages: [...(system.length > 0 ? [{ role: 'system' as const, content: system }] : []), ...messages],
     sampling: {
       ...(parsed.temperature == null ? {} : { temperature: parsed.temperature }),
       ...(parsed.top_p == null ? {} : { topP: parsed.top_p }),
@@ -54,13 +53,17 @@ function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource
     ...(parsed.service_tier == null ? {} : { serviceTier: parsed.service_tier }),
     dialect: 'anthropic-messages',
     extensions: extensionsOf(body, modelled),
+    ...(leftOut.size === 0 ? {} : { leftOut: [...leftOut] }),
     wire: wireOf('anthropic-messages', body, source),
   };
 }
 
 /** Tools with a schema; Anthropic's own server tools (`web_search_20250305` and others) run nowhere else. */
-function decodeTool(tool: NonNullable<MessagesBody['tools']>[number]): Tool[] {
-  if (tool.type != null && tool.type !== 'custom' && tool.input_schema == null) return [];
+function decodeTool(tool: NonNullable<MessagesBody['tools']>[number], leftOut: Set<string>): Tool[] {
+  if (tool.type != null && tool.type !== 'custom' && tool.input_schema == null) {
+    leftOut.add(`tool type '${tool.type.slice(0, 60)}'`);
+    return [];
+  }
   const cacheControl = tool['cache_control'];
   return [
     {

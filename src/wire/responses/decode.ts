@@ -31,16 +31,16 @@ const modelled = new Set(
 /** A responses request as our own; earlier turns (`previous_response_id`, `conversation`) are already part of `input`. */
 export function decodeResponseRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
   const parsed = parseBody(responseRequestSchema(), body);
-  const ignored = new Set<string>();
+  const leftOut = new Set<string>();
   const items = inputItems(parsed.input as Input); // out of JSON.parse, items checked one by one
   if (items.length === 0 && parsed.prompt == null) {
     throw missingParameter('input');
   }
-  const messages: Message[] = decodeItems(items, ignored);
+  const messages: Message[] = decodeItems(items, leftOut);
   if (parsed.instructions) {
     messages.unshift({ role: 'developer', content: [{ type: 'text', text: parsed.instructions }] });
   }
-  const { tools, namespaces } = decodeTools(parsed.tools ?? [], ignored);
+  const { tools, namespaces } = decodeTools(parsed.tools ?? [], leftOut);
   const wantsLogprobs =
     (parsed.top_logprobs ?? 0) > 0 || (parsed.include ?? []).includes('message.output_text.logprobs');
   const user = parsed.safety_identifier ?? parsed.user;
@@ -80,11 +80,11 @@ export function decodeResponseRequest(body: unknown, source: RequestSource = { h
       ...extensionsOf(body, modelled),
       ...(parsed.text?.verbosity == null ? {} : { verbosity: parsed.text.verbosity }),
     },
+    ...(leftOut.size === 0 ? {} : { leftOut: [...leftOut] }),
     answer: {
       echo: echoOf(parsed),
       namespaces,
       summarise: parsed.reasoning?.summary != null,
-      ignored: [...ignored],
     },
     wire: wireOf('openai-responses', body, source),
   };
@@ -129,7 +129,7 @@ function echoOf(body: ResponseBody): JsonObject {
 /** Functions and custom tools, also out of namespaces; hosted tools have nobody to run them here and are left out. */
 function decodeTools(
   bodies: readonly { type: string; [key: string]: unknown }[],
-  ignored: Set<string>,
+  leftOut: Set<string>,
 ): { tools: Tool[]; namespaces: Record<string, string> } {
   const tools: Tool[] = [];
   const namespaces: Record<string, string> = {};
@@ -157,7 +157,7 @@ function decodeTools(
     } else if (body.type === 'namespace' && namespace === undefined) {
       const { name, tools: inner } = parseBody(namespaceToolSchema(), body, at);
       for (const [index, tool] of inner.entries()) add(tool, [...at, 'tools', index], name);
-    } else ignored.add(`tool type '${body.type.slice(0, 60)}'`);
+    } else leftOut.add(`tool type '${body.type.slice(0, 60)}'`);
   };
   for (const [index, body] of bodies.entries()) add(body, ['tools', index]);
   return { tools, namespaces };

@@ -24,9 +24,9 @@ export function inputItems(input: Input): readonly JsonObject[] {
 
 /**
  * Items as turns: what one assistant turn was split into (reasoning, message, calls) becomes one message again. Items we
- * can't give to a model (hosted tools' calls) are left out and named in `ignored`.
+ * can't give to a model (hosted tools' calls) are left out and named in `leftOut`.
  */
-export function decodeItems(items: readonly JsonObject[], ignored: Set<string>): Message[] {
+export function decodeItems(items: readonly JsonObject[], leftOut: Set<string>): Message[] {
   const messages: Message[] = [];
   const assistant = (fits: (last: AssistantMessage) => boolean): AssistantMessage => {
     const last = messages.at(-1);
@@ -79,12 +79,12 @@ export function decodeItems(items: readonly JsonObject[], ignored: Set<string>):
       }
       case 'compaction': {
         const text = readCompaction(item);
-        if (text === undefined) ignored.add('compaction of another provider');
+        if (text === undefined) leftOut.add('compaction of another provider');
         else messages.push({ role: 'developer', content: [{ type: 'text', text }] });
         break;
       }
       default:
-        ignored.add(`input item '${String(type).slice(0, 60)}'`);
+        leftOut.add(`input item '${String(type).slice(0, 60)}'`);
     }
   }
   return messages.filter((message) => message.role !== 'assistant' || !isEmpty(message));
