@@ -44,12 +44,15 @@ export async function connectRedis(
   let timer: NodeJS.Timeout | undefined;
   const isLate = () => waiting.size > 0 && performance.now() - heardMs >= answerMs;
   const look = () => {
-    timer = setTimeout(() => {
-      timer = undefined;
-      if (!isLate()) return waiting.size > 0 ? look() : undefined;
-      // A process that was busy has to read first what has come meanwhile.
-      setImmediate(() => (isLate() ? giveUp() : look()));
-    }, answerMs).unref();
+    timer = setTimeout(
+      () => {
+        timer = undefined;
+        if (!isLate()) return waiting.size > 0 ? look() : undefined;
+        // A process that was busy has to read first what has come meanwhile.
+        setImmediate(() => (isLate() ? giveUp() : look()));
+      },
+      heardMs + answerMs - performance.now(),
+    ).unref();
   };
   const giveUp = () => {
     silent = true;
