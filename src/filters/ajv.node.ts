@@ -5,6 +5,8 @@ import type { JsonObject } from '../core/json.ts';
 import type { CompileSchema, JsonCheck } from './json-check.ts';
 
 const maxSchemaBytes = 256 * 1024;
+/** Of a client's: making code of twice as much can take a second in which nobody else is served. */
+const maxClientBytes = 64 * 1024;
 
 /** Of a client's schema: in time that grows with the text alone, as one of RegExp's can hold the process for hours. */
 const linear = Object.assign(
@@ -21,7 +23,7 @@ export function createAjvCompiler(): CompileSchema {
   return (schema: JsonObject, { trusted }) => {
     const text = JSON.stringify(schema);
     const key = `${trusted} ${text}`;
-    if (text.length > maxSchemaBytes) throw new Error('The JSON Schema is too large.');
+    if (text.length > (trusted ? maxSchemaBytes : maxClientBytes)) throw new Error('The JSON Schema is too large.');
     let check = compiled.get(key);
     if (!check) {
       const ajv = new Ajv({
@@ -31,7 +33,14 @@ export function createAjvCompiler(): CompileSchema {
         ...(!trusted && { code: { regExp: linear } }),
       });
       const validate = ajv.compile(schema);
-      check = (value) => (validate(value) ? undefined : ajv.errorsText(validate.errors, { dataVar: '' }).trim());
+      check = (value) => {
+        try {
+          return validate(value) ? undefined : ajv.errorsText(validate.errors, { dataVar: '' }).trim();
+        } catch (error) {
+          if (error instanceof RangeError) return 'is nested too deep'; // it, or a schema that refers to itself
+          throw error;
+        }
+      };
       compiled.set(key, check);
     }
     return check;

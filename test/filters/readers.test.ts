@@ -70,6 +70,12 @@ test.each([
   }
 });
 
+test('an answer under a schema that refers to itself without end does not fit it', async () => {
+  const { answer } = filtersOf({ shape: { kind: 'json' } }, { compileSchema: createAjvCompiler() });
+  const { choice } = await answer([...said('{}'), finish], askedFor({ allOf: [{ $ref: '#' }] }));
+  expect(choice?.finishReason).toBe('content-filter');
+});
+
 test('a pattern of the client that would backtrack for hours is checked in no time', async () => {
   const parts = { compileSchema: createAjvCompiler() };
   const { answer, apply } = filtersOf({ shape: { kind: 'json' } }, parts);
