@@ -125,6 +125,11 @@ observability: { metrics: { open: "\${OPEN}" } }
       problem: /^line 2: providers\.a b: .*letters, digits/,
     },
     {
+      name: 'a server without an address',
+      text: 'providers:\n  a: { type: openai-compatible, apiKey: x }\n',
+      problem: /^line 2: providers\.a\.baseUrl: it is missing/,
+    },
+    {
       name: 'what is missing',
       text: 'budgets:\n  - { usd: 1 }\n',
       problem: /^line 2: budgets\.0\.name: it is missing/,

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { once } from '../../src/core/once.ts';
-import { type PresetName, presets } from '../presets.ts';
+import { type Preset, type PresetName, presets } from '../presets.ts';
 
 /** http(s), without credentials: those belong into `apiKey`, where no log can meet them. */
 const baseUrl = once(() =>
@@ -79,6 +79,8 @@ const common = once(
 
 const presetNames = Object.keys(presets) as [PresetName, ...PresetName[]]; // keys of a literal
 
+const hasAddress = (preset: Preset): boolean => preset.baseUrl !== undefined;
+
 const openAiLike = once(() =>
   z
     .strictObject({
@@ -93,7 +95,11 @@ const openAiLike = once(() =>
       account: z.string().min(1).optional().describe('The account id, where the address holds one (Workers AI).'),
       replicas: z.array(baseUrl()).min(1).optional().describe('Base URLs of equal servers, instead of `baseUrl`.'),
     })
-    .refine((entry) => !(entry.baseUrl && entry.replicas), { message: 'give `baseUrl` or `replicas`, not both' }),
+    .refine((entry) => !(entry.baseUrl && entry.replicas), { message: 'give `baseUrl` or `replicas`, not both' })
+    .refine(({ type, baseUrl, replicas }) => baseUrl || replicas || hasAddress(presets[type]), {
+      message: 'it is missing; servers of this type have no address of their own',
+      path: ['baseUrl'],
+    }),
 );
 
 const azure = once(() =>
