@@ -170,7 +170,8 @@ function decodeWhole(body: unknown, options?: ChatDecoderOptions): CompletionEve
 
 /** An answer that filters read: beside what it says, as bytes, where that is all there is in them; else translated. */
 function saying(body: unknown, text: string, bytes: Uint8Array): CompletionEvent[] {
-  const plain = readPlainCompletion(body, text);
+  // Bytes that are no UTF-8 are a sign to us, and nothing to a client that leaves them out: such an answer is written anew.
+  const plain = text.includes('\ufffd') ? undefined : readPlainCompletion(body, text);
   if (!plain) return decodeWhole(body);
   const { start, says, usage } = plain;
   const ends = says.filter(({ type }) => type === 'finish');

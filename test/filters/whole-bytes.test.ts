@@ -76,6 +76,13 @@ test.each(Object.entries(elsewhere))('a phrase %s does not pass', async (_where,
   expect(await response.text()).not.toMatch(/abba|\\u0061bba/);
 });
 
+test('a phrase with bytes between that are no UTF-8 does not pass with them', async () => {
+  const [before = '', after = ''] = JSON.stringify(completion([choice('so ab|ba it is')])).split('|');
+  upstream.answer({ ...json({}), body: [Buffer.concat([Buffer.from(before), Buffer.of(0xff), Buffer.from(after)])] });
+  const bytes = Buffer.from(await (await chat(appOf('mask'))).arrayBuffer());
+  expect(bytes.includes(0xff)).toBe(false);
+});
+
 const twice = JSON.stringify(completion([choice('fine')]));
 test.each([
   ['text', twice.replace('"content"', '"content":"so abba it is","content"')],
