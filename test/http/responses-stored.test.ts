@@ -88,6 +88,32 @@ test('what is stored can be read, listed and deleted; store false keeps nothing'
   expect((await app.request(`/v1/responses/${hidden.id}`)).status).toBe(404);
 });
 
+test('turns of one conversation that end at once, here and in another process, are all in it', async () => {
+  const kept = memoryObjects();
+  const slow = {
+    ...kept,
+    async get(...asked: Parameters<typeof kept.get>) {
+      const found = await kept.get(...asked);
+      await new Promise((resolve) => setTimeout(resolve, 5)); // as a database
+      return found;
+    },
+  };
+  const apps = [0, 1].map(() => appWith(scripted(['Hello']), { objects: slow }));
+  const [app] = apps;
+  if (!app) throw new Error('no app');
+  const { id } = await json(post(app, '/v1/conversations', {}));
+  const inputs = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const turns = inputs.map((input, index) => respond(apps[index % 2] ?? app, { conversation: id, input }));
+  const added = post(app, `/v1/conversations/${id}/items`, { items: [{ role: 'user', content: 'g' }] });
+  const told = post(app, `/v1/conversations/${id}`, { metadata: { topic: 'y' } });
+  for (const response of await Promise.all([...turns, added, told])) expect(response.status).toBe(200);
+  const { data } = await json(app.request(`/v1/conversations/${id}/items?limit=100`));
+  const said = data.filter(({ role }: Answer) => role === 'user').map(({ content }: Answer) => content[0].text);
+  expect(said.sort()).toEqual([...inputs, 'g']);
+  expect(data).toHaveLength(2 * inputs.length + 1);
+  expect(await json(app.request(`/v1/conversations/${id}`))).toMatchObject({ metadata: { topic: 'y' } });
+});
+
 test('a conversation is compacted into its user messages and a summary that the next turn reads', async () => {
   const provider = scripted(['The user greeted; nothing is open.']);
   const app = appWith(provider);

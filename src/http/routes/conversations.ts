@@ -5,6 +5,7 @@ import type { JsonObject } from '../../core/json.ts';
 import type { ObjectStore, StoredObject } from '../../core/objects.ts';
 import { once } from '../../core/once.ts';
 import type { RequestContext } from '../../core/run.ts';
+import { sleep } from '../../core/signals.ts';
 import { metadataSchema } from '../../wire/openai/schema.ts';
 import { decodeItems } from '../../wire/responses/items.ts';
 import { parseBody } from '../../wire/validate.ts';
@@ -78,8 +79,34 @@ export async function appendItems(
   items: readonly JsonObject[],
   context: RequestContext,
 ): Promise<void> {
-  const { conversation, ...stored } = await loadConversation(objects, id, context);
-  await objects.put({ ...stored, body: { ...stored.body, items: [...conversation.items, ...items] } });
+  await changeConversation(objects, id, context, (kept) => ({ items: [...kept.items, ...items] }));
+}
+
+/** Most time that one change takes, and that another waits for it. */
+const changeMs = 5000;
+const retryMs = 20;
+
+/** Reads, changes and writes with nobody else in between, in any process: turns of one conversation may end at once. */
+async function changeConversation(
+  objects: ObjectStore,
+  id: string,
+  context: RequestContext,
+  change: (kept: Conversation) => Partial<Pick<Conversation, 'items' | 'metadata'>>,
+): Promise<Conversation> {
+  const work = `conversation:${context.caller.id}:${id}`;
+  const holder = randomId('');
+  for (let waitedMs = 0; !(await objects.lease(work, holder, changeMs)); waitedMs += retryMs) {
+    if (waitedMs > changeMs) throw new GatewayError('unavailable', 'The conversation is being changed by others.');
+    await sleep(retryMs, context.signal);
+  }
+  try {
+    const { conversation, ...stored } = await loadConversation(objects, id, context);
+    const changed = { ...conversation, ...change(conversation) };
+    await objects.put({ ...stored, body: { metadata: changed.metadata, items: changed.items } });
+    return changed;
+  } finally {
+    await objects.release(work, holder).catch(() => {}); // it runs out by itself
+  }
 }
 
 const encode = (id: string, { createdAt, metadata }: Pick<Conversation, 'createdAt' | 'metadata'>) => ({
@@ -111,9 +138,7 @@ export const getConversation = (deps: HttpDeps, objects: ObjectStore) =>
 export const updateConversation = (deps: HttpDeps, objects: ObjectStore) =>
   jsonRoute(deps, async (body, { context, json }, c) => {
     const { metadata } = parseBody(updateSchema(), body);
-    const { conversation, ...stored } = await loadConversation(objects, idOf(c), context);
-    await objects.put({ ...stored, body: { ...stored.body, metadata } });
-    json(encode(idOf(c), { ...conversation, metadata }));
+    json(encode(idOf(c), await changeConversation(objects, idOf(c), context, () => ({ metadata }))));
   });
 
 export const deleteConversation = (deps: HttpDeps, objects: ObjectStore) =>
@@ -150,8 +175,9 @@ export const getConversationItem = (deps: HttpDeps, objects: ObjectStore) =>
 
 export const deleteConversationItem = (deps: HttpDeps, objects: ObjectStore) =>
   getRoute(deps, async ({ context, json }, c) => {
-    const { conversation, ...stored } = await loadConversation(objects, idOf(c), context);
-    const gone = findItem(conversation, c.req.param('item') ?? '');
-    await objects.put({ ...stored, body: { ...stored.body, items: conversation.items.filter((one) => one !== gone) } });
-    json(encode(idOf(c), conversation));
+    const changed = await changeConversation(objects, idOf(c), context, (kept) => {
+      const gone = findItem(kept, c.req.param('item') ?? '');
+      return { items: kept.items.filter((one) => one !== gone) };
+    });
+    json(encode(idOf(c), changed));
   });
