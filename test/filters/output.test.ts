@@ -241,19 +241,22 @@ test('a huge delta and a huge prompt of hard text leave the event loop to others
   const hard = hardTexts(300_000)['spaced digits'] ?? '';
   const filters = filtersOf({ pii: { kind: 'pii', action: 'mask' } });
   await filters.answer([...said('warm'), finish], user('up')); // compiles
-  let longestMs = 0;
-  let last = performance.now();
-  const startedMs = last;
-  const timer = setInterval(() => {
+  const heldShare = async () => {
+    let longestMs = 0;
+    let last = performance.now();
+    const startedMs = last;
+    const timer = setInterval(() => {
+      longestMs = Math.max(longestMs, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    const { choice } = await filters.answer([...said(hard), finish], user(hard));
+    clearInterval(timer);
     longestMs = Math.max(longestMs, performance.now() - last);
-    last = performance.now();
-  }, 1);
-  const { choice } = await filters.answer([...said(hard), finish], user(hard));
-  clearInterval(timer);
-  longestMs = Math.max(longestMs, performance.now() - last);
-  expect(choice?.text).toMatch(/\d/);
-  // Some 10 ms on a free processor; on a busy one all of it takes longer alike.
-  expect(longestMs).toBeLessThan((performance.now() - startedMs) / 4);
+    expect(choice?.text).toMatch(/\d/);
+    return longestMs / (performance.now() - startedMs);
+  };
+  // Some 10 ms of 400 on a free processor; a busy one may take it away for longer, but hardly each time.
+  expect(Math.min(await heldShare(), await heldShare(), await heldShare())).toBeLessThan(0.25);
 });
 
 test.each(['openai-responses', 'anthropic-messages'] as const)(
