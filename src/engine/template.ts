@@ -1,5 +1,5 @@
-import { createContext, Script } from 'node:vm';
 import { Template } from '@huggingface/jinja';
+import { bounded, TookTooLong } from '../core/bounded.node.ts';
 import type { EnginePrompt, TemplateMessage } from './protocol.ts';
 
 /** The model's own facts that rendering and tokenising a prompt need. */
@@ -42,7 +42,7 @@ export function createRenderer(model: TemplateModel): (prompt: EnginePrompt & { 
   const templateOf = (source: string): Template => {
     let template = parsed.get(source);
     if (!template) {
-      template = bounded(() => new Template(source));
+      template = renderBounded(() => new Template(source));
       if (parsed.size >= 8) parsed.clear(); // a handful of per-request templates at most
       parsed.set(source, template);
     }
@@ -86,12 +86,12 @@ function renderWithFallback(
   variables: Record<string, unknown>,
 ): string {
   try {
-    return bounded(() => template.render({ ...variables, messages }));
+    return renderBounded(() => template.render({ ...variables, messages }));
   } catch (error) {
     if (error instanceof TemplateError) throw error;
     const simpler = foldSystem(messages);
     try {
-      return bounded(() => template.render({ ...variables, messages: simpler }));
+      return renderBounded(() => template.render({ ...variables, messages: simpler }));
     } catch {
       throw new TemplateError(
         `The model’s chat template refuses these messages: ${error instanceof Error ? error.message.slice(0, 200) : 'unknown error'}`,
@@ -140,20 +140,14 @@ function splitPieces(text: string, carried: readonly string[], continueText: str
   return pieces;
 }
 
-/** Runs `work` in at most `maxRenderMs`: V8 ends it from another thread, also inside an endless loop. */
-function bounded<T>(work: () => T): T {
-  sandbox['work'] = work;
+function renderBounded<T>(work: () => T): T {
   try {
-    return runWork.runInContext(sandbox, { timeout: maxRenderMs }) as T; // what `work` returned
+    return bounded(maxRenderMs, work);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
-      throw new TemplateError(`The model’s chat template ran longer than ${maxRenderMs} ms.`);
-    }
-    throw error;
+    if (!(error instanceof TookTooLong)) throw error;
+    throw new TemplateError(`The model’s chat template ran longer than ${maxRenderMs} ms.`);
   }
 }
-const sandbox = createContext({}) as Record<string, unknown>; // only ever holds `work`
-const runWork = new Script('work()');
 
 function mapText(value: unknown, map: (text: string) => string): unknown {
   if (typeof value === 'string') return map(value);
