@@ -1,21 +1,18 @@
 import { Ajv } from 'ajv';
 import { LRUCache } from 'lru-cache';
-import { RE2JS } from 're2js';
+import { bounded, TookTooLong } from '../core/bounded.node.ts';
 import type { JsonObject } from '../core/json.ts';
-import type { CompileSchema, JsonCheck } from './json-check.ts';
+import { type CompileSchema, type JsonCheck, linear } from './json-check.ts';
 
 const maxSchemaBytes = 256 * 1024;
 /** Of a client's: making code of twice as much can take a second in which nobody else is served. */
 const maxClientBytes = 64 * 1024;
+/** The same for a schema that is small and makes much work: one look at an answer takes microseconds. */
+const maxCompileMs = 1000;
+const maxCheckMs = 250;
 
-/** Of a client's schema: in time that grows with the text alone, as one of RegExp's can hold the process for hours. */
-const linear = Object.assign(
-  (pattern: string) => {
-    const compiled = RE2JS.compile(RE2JS.translateRegExp(pattern));
-    return { test: (text: string) => compiled.matcher(text).find() };
-  },
-  { code: '' }, // for code that is written out, which this is not
-);
+/** For code that is written out, which this is not. */
+const regExp = Object.assign(linear, { code: '' });
 
 /** The whole of JSON Schema by ajv, which makes code and so does not run at the edge. Compiled schemas are kept. */
 export function createAjvCompiler(): CompileSchema {
@@ -30,14 +27,18 @@ export function createAjvCompiler(): CompileSchema {
         strict: false,
         allErrors: false,
         validateFormats: false,
-        ...(!trusted && { code: { regExp: linear } }),
+        // A definition that a thousand places refer to would be written out in each of them.
+        ...(!trusted && { inlineRefs: false, code: { regExp } }),
       });
-      const validate = ajv.compile(schema);
+      const within: typeof bounded = trusted ? (_, work) => work() : bounded;
+      const validate = within(maxCompileMs, () => ajv.compile(schema));
       check = (value) => {
         try {
-          return validate(value) ? undefined : ajv.errorsText(validate.errors, { dataVar: '' }).trim();
+          if (within(maxCheckMs, () => validate(value))) return undefined;
+          return ajv.errorsText(validate.errors?.slice(0, 5), { dataVar: '' }).trim();
         } catch (error) {
           if (error instanceof RangeError) return 'is nested too deep'; // it, or a schema that refers to itself
+          if (error instanceof TookTooLong) return 'takes too long to check';
           throw error;
         }
       };

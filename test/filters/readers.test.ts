@@ -70,22 +70,66 @@ test.each([
   }
 });
 
-test('an answer under a schema that refers to itself without end does not fit it', async () => {
-  const { answer } = filtersOf({ shape: { kind: 'json' } }, { compileSchema: createAjvCompiler() });
-  const { choice } = await answer([...said('{}'), finish], askedFor({ allOf: [{ $ref: '#' }] }));
+const compilers = [
+  { made: 'with', parts: { compileSchema: createAjvCompiler() } },
+  { made: 'without', parts: {} },
+];
+
+test.each(compilers)(
+  'an answer under a schema that refers to itself without end does not fit it, $made code generation',
+  async ({ parts }) => {
+    const { answer } = filtersOf({ shape: { kind: 'json' } }, parts);
+    const { choice } = await answer([...said('{}'), finish], askedFor({ allOf: [{ $ref: '#' }] }));
+    expect(choice?.finishReason).toBe('content-filter');
+  },
+);
+
+/** Each definition says twice that the next one may be it: two to the power of `depth` ways to look at a value. */
+const doubling = (depth: number) => {
+  const either = (at: number) => [`a${at}`, { anyOf: [1, 2].map(() => ({ $ref: `#/$defs/a${at + 1}` })) }];
+  const steps = Array.from({ length: depth }, (_, at) => either(at));
+  return { $ref: '#/$defs/a0', $defs: { ...Object.fromEntries(steps), [`a${depth}`]: { type: 'number' } } };
+};
+
+test.each(compilers)(
+  'a small schema that makes endless work holds nobody up, $made code generation',
+  async ({ parts }) => {
+    const { answer } = filtersOf({ shape: { kind: 'json' } }, parts);
+    const ask = (schema: JsonObject, text = '"x"') => answer([...said(text), finish], askedFor(schema));
+    const startedMs = performance.now();
+    expect((await ask(doubling(40))).choice?.finishReason).toBe('content-filter');
+    expect((await ask(doubling(4), '1')).choice?.finishReason).toBe('stop');
+    expect((await ask({ items: { enum: [1, 'x'] } }, '[1, "x"]')).choice?.finishReason).toBe('stop');
+    expect(performance.now() - startedMs).toBeLessThan(10_000); // it would be hours
+  },
+);
+
+test('an answer under a schema that has a number for a list does not fit it', async () => {
+  const { answer } = filtersOf({ shape: { kind: 'json' } });
+  const { choice } = await answer([...said('{}'), finish], askedFor({ anyOf: 5 }));
   expect(choice?.finishReason).toBe('content-filter');
 });
 
-test('a pattern of the client that would backtrack for hours is checked in no time', async () => {
-  const parts = { compileSchema: createAjvCompiler() };
-  const { answer, apply } = filtersOf({ shape: { kind: 'json' } }, parts);
-  const request = askedFor({ properties: { a: { type: 'string', pattern: '^(a+)+$' } } });
-  const reply = (text: string) => answer([...said(JSON.stringify({ a: text })), finish], request);
-  expect((await reply('a'.repeat(4_000))).choice?.finishReason).toBe('stop');
-  expect((await reply(`${'a'.repeat(4_000)}!`)).choice?.finishReason).toBe('content-filter');
-  const looksAhead = async () => apply(askedFor({ properties: { a: { pattern: '^(?=a)' } } }));
-  await expect(looksAhead).rejects.toMatchObject({ kind: 'invalid_request' }); // no such engine can do it
+test('a definition that many places refer to is compiled once', async () => {
+  const names = Array.from({ length: 400 }, (_, at) => [`p${at}`, { type: 'string', minLength: 3 }]);
+  const anyOf = Array.from({ length: 400 }, () => ({ $ref: '#/$defs/many' }));
+  const schema = { anyOf, $defs: { many: { type: 'object', properties: Object.fromEntries(names) } } };
+  const { answer } = filtersOf({ shape: { kind: 'json' } }, { compileSchema: createAjvCompiler() });
+  expect((await answer([...said('{"p1": "abc"}'), finish], askedFor(schema))).choice?.finishReason).toBe('stop');
 });
+
+test.each(compilers)(
+  'a pattern of the client that would backtrack for hours is checked in no time, $made code generation',
+  async ({ parts }) => {
+    const { answer, apply } = filtersOf({ shape: { kind: 'json' } }, parts);
+    const request = askedFor({ properties: { a: { $anchor: 'a', type: 'string', pattern: '^(a+)+$' } } });
+    const reply = (text: string) => answer([...said(JSON.stringify({ a: text })), finish], request);
+    expect((await reply('a'.repeat(4_000))).choice?.finishReason).toBe('stop');
+    expect((await reply(`${'a'.repeat(4_000)}!`)).choice?.finishReason).toBe('content-filter');
+    const looksAhead = async () => apply(askedFor({ properties: { a: { pattern: '^(?=a)' } } }));
+    await expect(looksAhead).rejects.toMatchObject({ kind: 'invalid_request' }); // no such engine can do it
+  },
+);
 
 test('repair takes JSON out of the words around it', async () => {
   const { choice, decisions } = await filtersOf({ shape: { kind: 'json', schema, action: 'repair' } }).answer([
