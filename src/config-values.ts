@@ -12,7 +12,7 @@ export const duration = once(() =>
         context.addIssue({ code: 'custom', message: `'${value}' is no duration; write 500ms, 30s, 10m, 2h or 7d` });
       return ms ?? 0;
     })
-    .meta({ description: 'A duration: 500ms, 30s, 10m, 2h, 7d, or milliseconds as a number.' }),
+    .meta({ title: 'duration', description: 'A duration: 500ms, 30s, 10m, 2h, 7d, or milliseconds as a number.' }),
 );
 
 /** `1GiB`, `500MB`, or bytes. */
@@ -25,5 +25,5 @@ export const bytes = once(() =>
         context.addIssue({ code: 'custom', message: `'${value}' is no size; write 64KiB, 500MB or 1GiB` });
       return size ?? 0;
     })
-    .meta({ description: 'A size: 64KiB, 500MB, 1GiB, or bytes as a number.' }),
+    .meta({ title: 'size', description: 'A size: 64KiB, 500MB, 1GiB, or bytes as a number.' }),
 );

@@ -1,6 +1,8 @@
 /** What of JSON Schema the configuration's own schema uses. */
 interface Schema {
   readonly type?: string | readonly string[];
+  /** Of a duration and a size, which are texts or numbers. */
+  readonly title?: string;
   readonly description?: string;
   readonly default?: unknown;
   readonly const?: unknown;
@@ -14,16 +16,10 @@ interface Schema {
   readonly $defs?: Readonly<Record<string, Schema>>;
 }
 
-/**
- * Every setting of `tidegate.yaml` as a page of Markdown, made of the schema that checks it. `empty`: what an empty file
- * comes to, for defaults that the schema does not tell (durations and sizes, which are written as text).
- */
-export function configReference(root: Schema, empty: unknown): string {
-  const defaultOf = (path: string): unknown =>
-    path.split('.').reduce((at: unknown, key) => (isObject(at) && Object.hasOwn(at, key) ? at[key] : undefined), empty);
+/** Every setting of `tidegate.yaml` as a page of Markdown, made of the schema that checks it. */
+export function configReference(root: Schema): string {
   const row = (path: string, schema: Schema): string => {
-    const value = schema.default ?? (holdsOthers(schema) ? undefined : defaultOf(path));
-    const shown = value === undefined ? '' : `\`${escaped(JSON.stringify(value))}\``;
+    const shown = schema.default === undefined ? '' : `\`${escaped(JSON.stringify(schema.default))}\``;
     return `| \`${path}\` | ${kindOf(schema)} | ${shown} | ${escaped(schema.description)} |`;
   };
   /** A row for what only holds others, where something is said of it. */
@@ -102,9 +98,6 @@ const objectsOf = ({ oneOf, anyOf }: Schema): readonly Schema[] | undefined => {
   return variants?.every(({ properties }) => properties) ? variants : undefined;
 };
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null;
-
 const holdsOthers = ({ properties, additionalProperties, items, oneOf, anyOf, $ref }: Schema): boolean =>
   $ref !== undefined ||
   properties !== undefined ||
@@ -116,7 +109,17 @@ const holdsOthers = ({ properties, additionalProperties, items, oneOf, anyOf, $r
 const isPlainList = (fields: Readonly<Record<string, Schema>>): boolean =>
   Object.values(fields).every((field) => field.description === undefined && !holdsOthers(field));
 
-function kindOf({ type, const: only, enum: values, items, anyOf, properties, additionalProperties }: Schema): string {
+function kindOf({
+  type,
+  title,
+  const: only,
+  enum: values,
+  items,
+  anyOf,
+  properties,
+  additionalProperties,
+}: Schema): string {
+  if (title) return title;
   if (properties) return Object.keys(properties).join(', ');
   if (typeof additionalProperties === 'object') return `${kindOf(additionalProperties)} by name`;
   if (only !== undefined) return `\`${String(only)}\``;

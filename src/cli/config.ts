@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import type * as z from 'zod';
+import { writtenBytes, writtenDuration } from '../core/units.ts';
 import type { CommandFactory } from './cli.ts';
 import { formatTable } from './format.ts';
 
@@ -55,8 +56,7 @@ export const config: CommandFactory = (cli) => {
         import('./config-reference.ts'),
         import('../config.ts'),
       ]);
-      const schema = configSchema();
-      cli.print(configReference(JSON.parse(JSON.stringify(jsonSchema(schema))), schema.parse({})));
+      cli.print(configReference(JSON.parse(JSON.stringify(jsonSchema(configSchema())))));
     });
   return command;
 };
@@ -64,17 +64,28 @@ export const config: CommandFactory = (cli) => {
 /** As text; `init` puts it beside the file it writes. */
 export async function configJsonSchema(): Promise<string> {
   const { configSchema } = await import('../config.ts');
-  const { $schema, ...rest } = jsonSchema(configSchema(), orFilledIn);
+  const { $schema, ...rest } = jsonSchema(configSchema(), (field) => {
+    tellDefault(field);
+    orFilledIn(field);
+  });
   return JSON.stringify({ $schema, title: 'tidegate.yaml', ...rest }, null, 2);
 }
 
-type ToJson = NonNullable<Parameters<z.ZodType['toJSONSchema']>[0]>;
+type Override = NonNullable<NonNullable<Parameters<z.ZodType['toJSONSchema']>[0]>['override']>;
 
-const jsonSchema = (schema: z.ZodType, override?: ToJson['override']) =>
-  schema.toJSONSchema({ io: 'input', unrepresentable: 'any', ...(override && { override }) });
+const jsonSchema = (schema: z.ZodType, override: Override = tellDefault) =>
+  schema.toJSONSchema({ io: 'input', unrepresentable: 'any', override });
+
+/** Zod leaves out the defaults of durations and sizes, since those are no longer as they are written. */
+const tellDefault: Override = ({ zodSchema: { _zod: zod }, jsonSchema: schema }) => {
+  if (zod.def.type !== 'default' || schema.default !== undefined) return;
+  const { defaultValue } = zod.def as z.core.$ZodDefaultDef; // as its type says
+  const asWritten = schema.title === 'size' ? writtenBytes : writtenDuration;
+  schema.default = typeof defaultValue === 'number' && defaultValue > 0 ? asWritten(defaultValue) : defaultValue;
+};
 
 /** Wherever the gateway takes a single value it takes `${NAME}` too, and editors should not underline it. */
-const orFilledIn: ToJson['override'] = ({ jsonSchema: schema }) => {
+const orFilledIn: Override = ({ jsonSchema: schema }) => {
   const { title, description, default: absent, ...bounds } = schema;
   const isText =
     bounds.type === 'string' && !bounds.enum && !bounds.pattern && !bounds.format && (bounds.minLength ?? 0) < 2;

@@ -28,6 +28,17 @@ export function parseBytes(value: string | number): number | undefined {
   return parse(value, sizes);
 }
 
+/** The other way: `10m`, in the largest unit that leaves a whole number. */
+export const writtenDuration = (ms: number): string => written(ms, durations);
+
+/** `1GiB`, likewise. */
+export const writtenBytes = (bytes: number): string => written(bytes, sizes);
+
+function written(value: number, units: Readonly<Record<string, number>>): string {
+  const [unit, factor] = Object.entries(units).findLast(([, factor]) => value % factor === 0) ?? ['', 1];
+  return `${value / factor}${unit}`;
+}
+
 function parse(value: string | number, units: Readonly<Record<string, number>>): number | undefined {
   if (typeof value === 'number') return Number.isFinite(value) && value >= 0 ? value : undefined;
   const match = /^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*$/.exec(value);

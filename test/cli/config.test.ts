@@ -75,6 +75,7 @@ test('the reference in docs/ is what the schema says (`tidegate config reference
   expect(readFileSync('docs/configuration.md', 'utf8')).toBe(stdout);
   for (const setting of ['server.port', 'models.NAME.targets[].local', 'filters.NAME.restore', 'ledger.url'])
     expect(stdout).toContain(`| \`${setting}\` |`);
+  expect(stdout).toContain('| `models.NAME.retry.base` | duration | `"100ms"` |'); // also below a name, where an empty file has nothing
 });
 
 test('check ends with 1 and the line of what is wrong', async () => {
