@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os';
+import { basename, resolve as pathOf } from 'node:path';
 import { GatewayError } from '../src/core/errors.ts';
 import {
   type CallOptions,
@@ -11,6 +12,7 @@ import type { ChatRequest } from '../src/core/request.ts';
 import type { EngineStatus } from '../src/core/status.ts';
 import { createAnswerReader, outputModelOf } from '../src/engine/answer.ts';
 import { fromBase64 } from '../src/engine/embed.ts';
+import { withoutFolders } from '../src/engine/engine-error.ts';
 import type { GgufFacts } from '../src/engine/gguf.ts';
 import { createEngineHost, type EngineHost } from '../src/engine/host.ts';
 import type { LoadOptions } from '../src/engine/load-options.ts';
@@ -23,9 +25,9 @@ import { promptOf, toGenerateRequest } from '../src/engine/request.ts';
 import { readModelFile } from '../src/engine/shards.ts';
 import { createStatusReader } from '../src/engine/status.ts';
 
-/** Where a model's file is and how it is loaded, over the provider's general engine options. */
 import { shorten } from './shared/shorten.ts';
 
+/** Where a model's file is and how it is loaded, over the provider's general engine options. */
 export interface LocalModel extends Partial<LoadOptions> {
   readonly path: string;
   /** Text of a chat template in place of the model's own; asked at each request, so that a changed file counts at once. */
@@ -116,7 +118,15 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
   const templates = new Map<string, LocalModel['templateNow']>();
   const outputOf = async (host: EngineHost, request: ChatRequest, signal: AbortSignal) =>
     compileOutput(request, await outputModelOf(host, request, signal, templates.get(request.model)?.()));
-  const pool = createEnginePool({ maxModels, memoryBytes, keepAliveMs, prepare });
+  const pool = createEnginePool({
+    maxModels,
+    memoryBytes,
+    keepAliveMs,
+    prepare: (name, signal) =>
+      prepare(name, signal).catch((error) => {
+        throw forCallers(name, error);
+      }),
+  });
 
   async function prepare(name: string, signal: AbortSignal): Promise<{ host: EngineHost; bytes: number }> {
     const { path, templateNow, ...own } = await resolve(name, { signal });
@@ -228,6 +238,16 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
     unload: (name) => pool.unload(name),
     close: () => pool.close(),
   };
+}
+
+/** What went wrong with a model's file, as callers may read it. `name` may be a path, also one with blanks in it. */
+function forCallers(name: string, error: unknown): unknown {
+  if (!(error instanceof GatewayError)) return error;
+  const file = basename(name);
+  const message = withoutFolders(error.message.replaceAll(pathOf(name), file).replaceAll(name, file));
+  return message === error.message
+    ? error
+    : new GatewayError(error.kind, message, { cause: error, param: error.param ?? undefined });
 }
 
 /** Half of what this machine, or its container, has. */

@@ -13,15 +13,17 @@ export async function routedModels(
 ): Promise<readonly RoutedModel[]> {
   // CEL and RE2 are a quarter of a worker: only who has a condition loads them.
   const conditions = hasCondition(config.models) ? await import('./routing/conditions.ts') : undefined;
+  const shown = namesOfFiles();
   return resolveRoutes(
     withResponseCache(config),
     {
       find(name, model) {
         const entry = config.providers[name];
         const balance = entry && 'balance' in entry ? entry.balance : undefined;
+        const label = entry ? model : shown(model);
         const targets = providers
           .get(name)
-          ?.map((provider) => ({ name: `${provider.name}/${model}`, provider, model }));
+          ?.map((provider) => ({ name: `${provider.name}/${label}`, provider, model }));
         // Several gateways serve what is local only at the edge.
         const strategy = entry ? undefined : nearest;
         return targets && { targets, ...(balance !== undefined && { balance }), ...(strategy && { strategy }) };
@@ -31,6 +33,23 @@ export async function routedModels(
     },
     trials,
   );
+}
+
+/**
+ * What callers see of a local model that is a path or an address: its last part, as they get the target's name in a header
+ * and where a file lies is not theirs to know. Two files of one name stay two.
+ */
+function namesOfFiles(): (model: string) => string {
+  const given = new Map<string, string>();
+  return (model) => {
+    const [path = ''] = model.split('?');
+    const file = /^[.~/\\]|^[a-z]:[\\/]|:\/\/|\.gguf$/i.test(path) && path.split(/[\\/]/).findLast(Boolean);
+    if (!file || model.startsWith('hf:')) return model;
+    let name = file;
+    for (let other = 2; (given.get(name) ?? model) !== model; other++) name = `${file}~${other}`;
+    given.set(name, model);
+    return name;
+  };
 }
 
 /** The response cache of all models, for those that have no rule of their own. */

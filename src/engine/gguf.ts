@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { basename } from 'node:path';
 
 /** What a GGUF file's header tells; arrays are left out, but for their lengths. */
 export interface GgufFacts {
@@ -54,8 +55,8 @@ const tensorTypes: Readonly<Record<number, readonly [number, number]>> = {
  */
 export async function readGguf(path: string): Promise<GgufFacts> {
   const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') throw new Error(`there is no file ${path}`);
-    throw new Error(`the file ${path} can't be read (${error.code ?? error.message})`);
+    if (error.code === 'ENOENT') throw new Error(`there is no file ${basename(path)}`);
+    throw new Error(`the file ${basename(path)} can't be read (${error.code ?? error.message})`);
   });
   try {
     return await readHeader(file, (await file.stat()).size);

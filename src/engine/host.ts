@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { GatewayError } from '../core/errors.ts';
 import { throwIfAborted, untilAborted } from '../core/signals.ts';
-import { toGatewayError } from './engine-error.ts';
+import { toGatewayError, withoutFolders } from './engine-error.ts';
 import { childEntry } from './entry.ts';
 import { createGeneration, type Pending } from './generation.ts';
 import type { LoadOptions } from './load-options.ts';
@@ -92,7 +92,8 @@ export function createEngineHost(options: HostOptions): EngineHost {
     loading = undefined;
     if (state !== 'failed') state = 'unloaded';
     clearInterval(watchdog);
-    const error = () => new GatewayError('engine_failed', `The engine process ended during this request (${reason}).`);
+    const message = `The engine process ended during this request (${withoutFolders(reason)}).`;
+    const error = () => new GatewayError('engine_failed', message);
     const [lostGenerations, lostCalls] = [[...generations.values()], [...calls.values()]];
     generations.clear();
     calls.clear();
@@ -133,7 +134,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
     return new Promise<EngineModelInfo>((resolve, reject) => {
       const fail = (message: string) => {
         state = 'failed';
-        reject(new GatewayError('model_unavailable', message));
+        reject(new GatewayError('model_unavailable', withoutFolders(message)));
       };
       started.on('message', (message: FromChild) => {
         lastHeardMs = performance.now();

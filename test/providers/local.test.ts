@@ -1,9 +1,10 @@
 import { setMaxListeners } from 'node:events';
 import { mkdtemp, open, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createLocalProvider, type LocalEvent } from '../../providers/local.ts';
+import type { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import type { Provider } from '../../src/core/provider.ts';
 import { modelPath } from '../engine/model.ts';
@@ -341,16 +342,19 @@ describe('a model file that is no model', () => {
     { name: 'of an unknown version', bytes: header(77, 1n, 1n), says: /version 77/ },
     { name: 'with nothing behind its header', bytes: header(3, 1n, 1n), says: /could not be loaded/ },
   ];
-  test.each(cases)('$name is refused in words while the gateway lives', async ({ bytes, says }) => {
-    const file = join(await mkdtemp(join(tmpdir(), 'tidegate-')), 'model.gguf');
-    if (bytes) await writeFile(file, bytes);
-    const provider = createLocalProvider({ models: { m: { path: file } } });
-    await expect(ask(provider, chat('Hi'))).rejects.toMatchObject({
-      kind: 'model_unavailable',
-      message: expect.stringMatching(says),
-    });
-    await provider.close?.();
-  });
+  test.each(cases)(
+    '$name is refused in words, without its folder, while the gateway lives',
+    async ({ bytes, says }) => {
+      const folder = await mkdtemp(join(tmpdir(), 'tide gate-'));
+      const file = join(folder, 'model.gguf');
+      if (bytes) await writeFile(file, bytes);
+      const provider = createLocalProvider({ models: { m: { path: file } } });
+      const refusal = await ask(provider, chat('Hi')).catch((error: GatewayError) => error);
+      expect(refusal).toMatchObject({ kind: 'model_unavailable', message: expect.stringMatching(says) });
+      expect(refusal).toMatchObject({ message: expect.not.stringContaining(basename(folder)) });
+      await provider.close?.();
+    },
+  );
 
   test.skipIf(path === null)('cut off in the middle is refused too', async () => {
     const source = await open(path ?? '', 'r');

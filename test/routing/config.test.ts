@@ -136,3 +136,16 @@ test.each([
   await expect(parseConfig(design.replace(line, by), 'tidegate.yaml', { env: {} })).rejects.toThrow(says);
   await expect(parseConfig(design.replace(line, by), 'tidegate.yaml', { env: {} })).rejects.toThrow(/line \d+/);
 });
+
+test('a model that is a file or an address goes by its last part, and two files of one name stay two', async () => {
+  const routing = await routingOf(`
+models:
+  a: { targets: [{ local: /home/somebody/models/one.gguf }], fallback: [b, c, d] }
+  b: { targets: [{ local: ../other/one.gguf }] }
+  c: { targets: [{ local: 'https://user:secret@host.example/files/two.gguf?token=secret' }] }
+  d: { targets: [{ local: 'hf:owner/repo/three.gguf' }] }
+`);
+  const { plan } = routing.explain('a', ask(said('hi')), from());
+  const names = plan.targets.map(({ leaf }) => leaf.target.name);
+  expect(names).toEqual(['local/one.gguf', 'local/one.gguf~2', 'local/two.gguf', 'local/hf:owner/repo/three.gguf']);
+});
