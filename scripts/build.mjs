@@ -4,18 +4,19 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { licencesOf } from './licences.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
 const stamp = join(dist, 'sources.sha256');
 
-/** Output name → source. What is not written yet is left out. */
+/** Output name → source. */
 const entries = {
   main: 'src/cli/main.ts',
   'engine-child': 'src/engine/child.ts',
   'onnx-child': 'providers/onnx/child.node.ts',
 };
-const watched = ['src', 'providers', 'prompts', 'scripts/build.mjs', 'scripts/lean-packages.mjs', 'package.json'];
+const watched = ['src', 'providers', 'prompts', 'scripts', 'package.json'];
 const keptDays = 7;
 /**
  * Packages that stay files of their own: native ones and those that may be absent, those that start threads or give files
@@ -47,7 +48,7 @@ function sourcesHash() {
     const { size, mtimeMs } = statSync(join(root, path));
     hash.update(`${path}\0${size}\0${mtimeMs}\n`);
   };
-  for (const top of watched.filter((path) => existsSync(join(root, path)))) {
+  for (const top of watched) {
     if (!statSync(join(root, top)).isDirectory()) add(top);
     else {
       for (const path of filesUnder(top).sort()) if (/\.\w+$/.test(path)) add(path);
@@ -73,12 +74,11 @@ export async function buildIfChanged() {
   return true;
 }
 
-/** The dashboard for browsers, into dist/ui. */
+/** The dashboard for browsers, into dist/ui; gives the files it is made of. */
 export async function buildUi({ outdir = join(dist, 'ui') } = {}) {
   const { build: bundle } = await import('esbuild');
   const ui = join(root, 'src/dashboard');
-  if (!existsSync(join(ui, 'main.tsx'))) return;
-  const { outputFiles } = await bundle({
+  const { outputFiles, metafile } = await bundle({
     entryPoints: [join(ui, 'main.tsx')],
     absWorkingDir: root,
     outdir,
@@ -90,12 +90,14 @@ export async function buildUi({ outdir = join(dist, 'ui') } = {}) {
     jsx: 'automatic',
     jsxImportSource: 'preact',
     write: false,
+    metafile: true,
     logLevel: 'silent',
     legalComments: 'none',
   });
   mkdirSync(outdir, { recursive: true });
   for (const { path, contents } of outputFiles) replace(path, contents);
   for (const name of ['index.html', 'icon.svg']) replace(join(outdir, name), readFileSync(join(ui, name)));
+  return Object.keys(metafile.inputs);
 }
 
 /** Files are replaced one by one, pieces before those who import them, so a process that starts meanwhile finds a whole set. */
@@ -104,8 +106,9 @@ export async function build({ keepDays = keptDays } = {}) {
     throw new Error('The packages are not installed. Run "npm ci" first.');
   });
   const { writeLeanPackagesForNode } = await import('./lean-packages.mjs');
+  const lean = await writeLeanPackagesForNode();
   const { outputFiles, metafile } = await esbuild.build({
-    entryPoints: Object.fromEntries(Object.entries(entries).filter(([, source]) => existsSync(join(root, source)))),
+    entryPoints: entries,
     absWorkingDir: root,
     outdir: dist,
     bundle: true,
@@ -114,7 +117,7 @@ export async function build({ keepDays = keptDays } = {}) {
     format: 'esm',
     target: 'node20',
     external,
-    alias: await writeLeanPackagesForNode(),
+    alias: lean,
     banner: { js: requireForPackages },
     sourcemap: true,
     sourcesContent: false,
@@ -132,7 +135,9 @@ export async function build({ keepDays = keptDays } = {}) {
     replace(file.path, file.contents);
   }
   removeOldChunks(new Set(outputFiles.map(({ path }) => basename(path))), keepDays);
-  await buildUi();
+  const sources = [...Object.keys(metafile.inputs), ...(await buildUi())];
+  for (const name of Object.keys(lean)) sources.push(`node_modules/${name}/package.json`); // written anew from there
+  replace(join(dist, 'third-party-licences.txt'), licencesOf(root, sources));
   await esbuild.stop(); // its service would stay beside the gateway for as long as that runs
 }
 

@@ -31,6 +31,9 @@ test('what npm packs of a fresh checkout runs elsewhere', () => {
   symlinkSync(resolve('node_modules'), join(elsewhere, 'node_modules'));
   const said = spawnSync('node', ['package/bin/tidegate.mjs', '--version'], { cwd: elsewhere, encoding: 'utf8' });
   expect(said).toMatchObject({ status: 0, stdout: `${version}\n` });
+  const licences = readFileSync(join(elsewhere, 'package/dist/third-party-licences.txt'), 'utf8');
+  for (const bundled of ['preact', 'hono', '@marcbachmann/cel-js', 'undici'])
+    expect(licences).toMatch(new RegExp(`^${bundled} \\d\\S+ \\(\\S+\\)\\n\\n.*(licen|copyright)`, 'im'));
   rmSync(join(elsewhere, 'package', 'dist'), { recursive: true });
   const bare = spawnSync('node', ['package/bin/tidegate.mjs', '--version'], { cwd: elsewhere, encoding: 'utf8' });
   expect(bare).toMatchObject({ status: 1, stderr: expect.stringMatching(/packed without dist.*npm run build/) });
