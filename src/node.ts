@@ -3,14 +3,10 @@ import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { decodeDelivered } from '../providers/delivered.ts';
 import type { LocalEvent } from '../providers/local.ts';
-import { createOnnxProvider } from '../providers/onnx.ts';
-import { createProviders } from '../providers/registry.ts';
 import { type Config, configSchema } from './config.ts';
 import { ConfigError } from './config-text.ts';
 import { nowSeconds } from './core/clock.ts';
 import { memoryObjects } from './core/objects.ts';
-import type { Provider } from './core/provider.ts';
-import { createFilters } from './filters/index.ts';
 import { createGateway } from './gateway.ts';
 import { createActiveRequests } from './http/active.ts';
 import { createApp } from './http/app.ts';
@@ -23,11 +19,11 @@ import { dashboardParts } from './node/dashboard.ts';
 import { createDescribeModel } from './node/describe-model.ts';
 import { docsAsset } from './node/docs-assets.ts';
 import { embedWith } from './node/embed.ts';
-import { filterParts, moderationModels } from './node/filters.ts';
 import { keepQuality } from './node/keep-quality.ts';
 import { createLocal } from './node/local.ts';
 import { createModelsAdmin } from './node/models-admin.ts';
 import { observe } from './node/observe.ts';
+import { buildParts } from './node/parts.ts';
 import { createPullProgress } from './node/pull-progress.ts';
 import { restartNeeded } from './node/restart.ts';
 import { listen } from './node/server.ts';
@@ -38,10 +34,6 @@ import { watchFile } from './node/watch-file.ts';
 import type { LogOptions } from './observability/log.node.ts';
 import { createRecorder } from './observability/record.ts';
 import { refuseOpenBind } from './policy/bind.ts';
-import { readPromptFiles } from './prompts/files.node.ts';
-import { createLibrary, lazyLibrary } from './prompts/library.ts';
-import { createPrompts } from './prompts/render.ts';
-import { routedModels } from './routes-of-config.ts';
 import { createRouting } from './routing/attempt.ts';
 import { modelSchema } from './routing/config.ts';
 import type { Trials } from './routing/resolve.ts';
@@ -131,35 +123,17 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     },
   });
   const trials: Trials = new Map();
-  /** What a changed file replaces; all of it is built before any of it serves. */
-  const build = async (from: Config) => {
-    const providers = new Map<string, readonly Provider[]>([[local.name, [local]]]);
-    for (const [name, entry] of Object.entries(from.providers)) {
-      providers.set(
-        name,
-        createProviders(name, entry, {
-          transport,
-          publicTransport,
-          onnx: (id, { models }) => createOnnxProvider({ name: id, models }),
-        }),
-      );
-    }
-    const promptFolder = resolve(folder, from.prompts.directory);
-    const own = readPromptFiles(promptFolder);
-    const files = { ...readPromptFiles(packagedPrompts), ...own };
-    const library = Object.keys(own).length > 0 ? createLibrary(files) : lazyLibrary(() => createLibrary(files));
-    const forFilters = filterParts(transport, library, () => routing);
-    return {
-      providers,
-      library,
-      models: [
-        ...(await routedModels(from, providers, trials, (name, model) => state.pricePerMillion(`${name}/${model}`))),
-        ...moderationModels(from.moderation, forFilters),
-      ],
-      prompts: createPrompts(library),
-      filters: createFilters(from.filters, forFilters),
-    };
-  };
+  const build = (from: Config) =>
+    buildParts(from, {
+      transport,
+      publicTransport,
+      local,
+      folder,
+      packagedPrompts,
+      trials,
+      routing: () => routing,
+      price: (name, model) => state.pricePerMillion(`${name}/${model}`),
+    });
   let parts = await build(config);
   const routing = createRouting(parts.models, undefined, {
     states,
@@ -247,8 +221,6 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
   await batches.resume(); // what the last stop cut short
   const server = await listen(app, { host, port: options.port ?? config.server.port });
 
-  const closeProviders = ({ providers }: typeof parts, but?: Provider) =>
-    Promise.all([...providers.values()].flat().map((provider) => provider !== but && provider.close?.()));
   const readAgain = async () => {
     const next = await readConfig(true);
     const built = await build(next);
@@ -258,7 +230,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     Object.assign(deps.options, optionsOf(next));
     config = next;
     parts = built;
-    void routing.replace(built.models).then(() => closeProviders(old, local));
+    void routing.replace(built.models).then(() => old.close());
     observers.log.info({ models: Object.keys(next.models), restart }, 'the configuration was read again');
     if (restart.length > 0) observers.log.warn({ restart }, 'these changed settings take effect at the next start');
     return { restart };
@@ -297,7 +269,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
       active.abortAll(); // what runs without a listener: background answers, resumable streams, batches put their lines back
       for (let waits = 0; active.size > 0 && waits < 50; waits++) await new Promise((done) => setTimeout(done, 20));
       await routing.drain(0); // what has no client of its own: shadows, background answers
-      await closeProviders(parts);
+      await Promise.all([parts.close(), local.close?.()]);
       await Promise.all([transport.close?.(), publicTransport.close?.()]);
       await quality?.close();
       await state.close();
