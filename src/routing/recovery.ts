@@ -11,138 +11,183 @@ import { type Continuation, isBrokenJson, type Rest, rejoin, restOf, sumUsage } 
  * delivered. Throws when nobody can.
  */
 export async function* recover(delivery: Delivery, error: unknown): AsyncGenerator<CompletionEvent> {
-  const { delivered, wire, opening, deps } = delivery;
-  const { rules, plan, facts, request, signal } = delivery.order;
-  const parts: { target: string; usage: Usage }[] = [];
-  /** What the current call is for; undefined while it makes the answer as a whole. */
-  let rest: Rest | undefined;
-  let place: ((event: CompletionEvent) => readonly CompletionEvent[]) | undefined;
-  /** What the unread bytes said, to be told to the encoder with the takeover. */
-  let said: readonly CompletionEvent[] | undefined;
-  let sent: Uint8Array | undefined;
-  let changes = 0;
-  let tokensBefore = 0;
-  const broke = (thrown: unknown): GatewayError => {
-    const failure = delivery.current.call.fail(thrown);
-    opening.report(delivery.current.planned, failure);
-    throwIfAborted(signal);
-    if (!failure.retryable && failure.kind !== 'internal') throw failure;
-    return failure;
-  };
-  const takeoverOf = (target: string): CompletionEvent => {
-    const bytes = said && { delivered: said, ...(sent && { sent }) };
-    said = undefined;
-    sent = undefined;
-    return { type: 'takeover', target, attempts: opening.attempts.length, ...bytes };
-  };
-  /** Hands on what the current call gives; gives what broke it. */
-  async function* follow(target: string): AsyncGenerator<CompletionEvent, GatewayError | undefined> {
-    try {
-      for (;;) {
-        const result = await delivery.current.call.next();
-        if (result.done) break;
-        for (const event of place ? place(result.value) : [result.value]) {
-          if (place && event.type === 'finish' && event.reason !== 'length') {
-            if (isBrokenJson(request, delivered.choices.get(event.choice), rest?.request && rest.cutCall)) {
-              changes = rules.takeover.attempts; // nobody can mend what is delivered
-              throw brokenJson(target);
-            }
-          }
-          if (delivery.passes(event)) yield event;
-        }
-      }
-      if (!delivery.unread && unfinished(request, delivered, rest) > 0) throw cutShort(target);
-      delivery.succeeded();
-      return undefined;
-    } catch (thrown) {
-      return broke(thrown);
-    }
-  }
   try {
-    let isFirst = true;
-    for (;;) {
-      const target = delivery.current.planned.leaf.target.name;
-      const failure = isFirst ? broke(error) : yield* follow(target);
-      isFirst = false;
-      if (failure && delivery.unread) {
-        sent = wire.overflowed ? undefined : wire.bytes();
-        said = sent && request.wire && deps.decodeWire?.(request.wire.dialect, sent);
-        if (!said) {
-          opening.decide('takeover', 'impossible', 'nobody else can finish what was passed through');
-          throw failure;
-        }
-        delivery.unread = false;
-        for (const event of said) delivered.push(event);
-      }
-      if (delivery.usage || failure) {
-        parts.push({ target, usage: delivery.usage ?? estimate(facts, delivered.tokens - tokensBefore) });
-        tokensBefore = delivered.tokens;
-        delivery.usage = undefined;
-      }
-      if (!failure && delivery.unread) break;
-      if (failure) changes += 1;
-
-      if (failure && !delivered.any && said === undefined) {
-        // Only progress was told: as good as before the first event.
-        if (changes > rules.takeover.attempts) throw failure;
-        delivery.current = await opening
-          .openFirst(successors(plan.targets, delivery.current.planned, true), request)
-          .catch((error: unknown) => {
-            throwIfAborted(signal);
-            throw rest ? error : failure;
-          });
-        opening.decide(
-          'fallback',
-          delivery.current.planned.leaf.target.name,
-          `${target}: ${failure.kind} before its first token`,
-        );
-        continue;
-      }
-      const rests = restOf(request, delivered);
-      if (typeof rests === 'string') {
-        opening.decide('takeover', 'impossible', rests);
-        throw failure ?? cutShort(target);
-      }
-      const next = rests.find((each) => each.request !== undefined);
-      if (failure && next) {
-        if (changes > rules.takeover.attempts) throw failure;
-        const candidates = successors(plan.targets, delivery.current.planned, true, next);
-        if (candidates.length === 0) {
-          opening.decide('takeover', 'impossible', 'no target continues a given beginning');
-          throw failure;
-        }
-        const broken = failure;
-        delivery.current = await opening.openFirst(candidates, next.request, true).catch((error: unknown) => {
-          throwIfAborted(signal);
-          opening.decide('takeover', 'failed', toGatewayError(error).kind);
-          throw broken; // the client is told what broke its answer
-        });
-        const to = delivery.current.planned.leaf.target.name;
-        opening.decide('takeover', to, `${target}: ${failure.kind} after ${delivered.tokens} tokens`);
-        yield takeoverOf(to);
-      } else if (next) {
-        const candidates = successors(plan.targets, delivery.current.planned, false, next);
-        delivery.current = await opening.openFirst(candidates, next.request, true);
-      } else if (said) yield takeoverOf(target); // only its end is missing, which is the encoder's to write
-      for (const { choice } of rests.filter((each) => each.request === undefined)) {
-        const finish = { type: 'finish', choice, reason: 'length' } as const;
-        delivered.push(finish);
-        deps.watch?.(finish);
-        yield finish;
-      }
-      if (!next) break;
-      rest = next;
-      place = rejoin(next, delivered);
-    }
-    const total = sumUsage(parts);
-    if (total && !delivery.usageSent) yield { type: 'usage', usage: total };
+    yield* new Recovery(delivery).events(error);
     delivery.ended();
   } catch (thrown) {
-    const failure = withStory(toGatewayError(thrown), opening);
+    const failure = withStory(toGatewayError(thrown), delivery.opening);
     delivery.close(failure);
     throw failure;
   } finally {
     delivery.close();
+  }
+}
+
+class Recovery {
+  readonly #delivery: Delivery;
+  readonly #parts: { target: string; usage: Usage }[] = [];
+  /** What the current call is for; undefined while it makes the answer as a whole. */
+  #rest: Rest | undefined;
+  #place: ReturnType<typeof rejoin> | undefined;
+  /** The bytes that went out unread and what they said, to be told to the encoder with the takeover. */
+  #sent: Uint8Array | undefined;
+  #said: readonly CompletionEvent[] | undefined;
+  #changes = 0;
+  #tokensBefore = 0;
+
+  constructor(delivery: Delivery) {
+    this.#delivery = delivery;
+  }
+
+  async *events(error: unknown): AsyncGenerator<CompletionEvent> {
+    const delivery = this.#delivery;
+    let failure: GatewayError | undefined = this.#broke(error);
+    for (;;) {
+      if (failure && delivery.unread) this.#readWire(failure);
+      this.#book(failure);
+      if (!failure && delivery.unread) break;
+      if (failure && !delivery.delivered.any && !this.#said) await this.#beginAnew(failure);
+      else if (!(yield* this.#goOn(failure))) break;
+      failure = yield* this.#follow();
+    }
+    const usage = sumUsage(this.#parts);
+    if (usage && !delivery.usageSent) yield { type: 'usage', usage };
+  }
+
+  get #target(): string {
+    return this.#delivery.current.planned.leaf.target.name;
+  }
+
+  /** The current call's failure; throws it where nobody else would do better. */
+  #broke(thrown: unknown): GatewayError {
+    const { current, opening, order } = this.#delivery;
+    const failure = current.call.fail(thrown);
+    opening.report(current.planned, failure);
+    throwIfAborted(order.signal);
+    if (!failure.retryable && failure.kind !== 'internal') throw failure;
+    this.#changes += 1;
+    return failure;
+  }
+
+  /** Hands on what the current call gives; gives what broke it. */
+  async *#follow(): AsyncGenerator<CompletionEvent, GatewayError | undefined> {
+    const delivery = this.#delivery;
+    try {
+      for (;;) {
+        const result = await delivery.current.call.next();
+        if (result.done) break;
+        for (const event of this.#place?.(result.value) ?? [result.value]) {
+          if (event.type === 'finish' && event.reason !== 'length') this.#refuseBrokenJson(event.choice);
+          if (delivery.passes(event)) yield event;
+        }
+      }
+      if (!delivery.unread && unfinished(delivery.order.request, delivery.delivered, this.#rest) > 0) {
+        throw cutShort(this.#target);
+      }
+      delivery.succeeded();
+      return undefined;
+    } catch (thrown) {
+      return this.#broke(thrown);
+    }
+  }
+
+  /** Two halves of JSON that do not fit are no answer. */
+  #refuseBrokenJson(choice: number): void {
+    if (!this.#place) return;
+    const { delivered, order } = this.#delivery;
+    const cutCall = this.#rest?.request && this.#rest.cutCall;
+    if (!isBrokenJson(order.request, delivered.choices.get(choice), cutCall)) return;
+    this.#changes = order.rules.takeover.attempts; // nobody can mend what is delivered
+    throw new GatewayError('upstream_failed', `${this.#target} went on with JSON so that it is none.`);
+  }
+
+  /** Reads what the client was given as bytes; whoever goes on has to know. */
+  #readWire(failure: GatewayError): void {
+    const { wire, delivered, opening, deps, order } = this.#delivery;
+    this.#sent = wire.overflowed ? undefined : wire.bytes();
+    this.#said = this.#sent && order.request.wire && deps.decodeWire?.(order.request.wire.dialect, this.#sent);
+    if (!this.#said) {
+      opening.decide('takeover', 'impossible', 'nobody else can finish what was passed through');
+      throw failure;
+    }
+    this.#delivery.unread = false;
+    for (const event of this.#said) delivered.push(event);
+  }
+
+  /** What the call that has ended cost. */
+  #book(failure: GatewayError | undefined): void {
+    const { usage, delivered, order } = this.#delivery;
+    if (!usage && !failure) return;
+    const made = delivered.tokens - this.#tokensBefore;
+    this.#parts.push({ target: this.#target, usage: usage ?? estimate(order.facts, made) });
+    this.#tokensBefore = delivered.tokens;
+    this.#delivery.usage = undefined;
+  }
+
+  /** Only progress was told: as good as before the first event. */
+  async #beginAnew(failure: GatewayError): Promise<void> {
+    const { opening, current, order } = this.#delivery;
+    const broken = this.#target;
+    if (this.#changes > order.rules.takeover.attempts) throw failure;
+    const candidates = successors(order.plan.targets, current.planned, true);
+    this.#delivery.current = await opening.openFirst(candidates, order.request).catch((error: unknown) => {
+      throwIfAborted(order.signal);
+      throw this.#rest ? error : failure;
+    });
+    opening.decide('fallback', this.#target, `${broken}: ${failure.kind} before its first token`);
+  }
+
+  /** Opens the call that goes on from what is delivered, and ends the choices that need none; false where all are ended. */
+  async *#goOn(failure: GatewayError | undefined): AsyncGenerator<CompletionEvent, boolean> {
+    const { delivered, opening, current, deps, order } = this.#delivery;
+    const rests = restOf(order.request, delivered);
+    if (typeof rests === 'string') {
+      opening.decide('takeover', 'impossible', rests);
+      throw failure ?? cutShort(this.#target);
+    }
+    const next = rests.find((each) => each.request !== undefined);
+    if (failure && next) {
+      await this.#takeOver(failure, next);
+      yield this.#takeoverEvent();
+    } else if (next) {
+      const candidates = successors(order.plan.targets, current.planned, false, next);
+      this.#delivery.current = await opening.openFirst(candidates, next.request, true);
+    } else if (this.#said) yield this.#takeoverEvent(); // only its end is missing, which is the encoder's to write
+    for (const { choice } of rests.filter((each) => each.request === undefined)) {
+      const finish = { type: 'finish', choice, reason: 'length' } as const;
+      delivered.push(finish);
+      deps.watch?.(finish);
+      yield finish;
+    }
+    if (!next) return false;
+    this.#rest = next;
+    this.#place = rejoin(next, delivered);
+    return true;
+  }
+
+  async #takeOver(failure: GatewayError, rest: Continuation): Promise<void> {
+    const { delivered, opening, current, order } = this.#delivery;
+    const broken = this.#target;
+    if (this.#changes > order.rules.takeover.attempts) throw failure;
+    const candidates = successors(order.plan.targets, current.planned, true, rest);
+    if (candidates.length === 0) {
+      opening.decide('takeover', 'impossible', 'no target continues a given beginning');
+      throw failure;
+    }
+    this.#delivery.current = await opening.openFirst(candidates, rest.request, true).catch((error: unknown) => {
+      throwIfAborted(order.signal);
+      opening.decide('takeover', 'failed', toGatewayError(error).kind);
+      throw failure; // the client is told what broke its answer
+    });
+    opening.decide('takeover', this.#target, `${broken}: ${failure.kind} after ${delivered.tokens} tokens`);
+  }
+
+  /** Tells the encoder who goes on, and once what the bytes said. */
+  #takeoverEvent(): CompletionEvent {
+    const bytes = this.#said && { delivered: this.#said, ...(this.#sent && { sent: this.#sent }) };
+    this.#said = undefined;
+    this.#sent = undefined;
+    return { type: 'takeover', target: this.#target, attempts: this.#delivery.opening.attempts.length, ...bytes };
   }
 }
 
@@ -168,9 +213,6 @@ function successors(
   const exact = ({ leaf: { target } }: Planned) => target.provider.capabilities.constrainedPrefill;
   return [...able.filter(exact), ...able.filter((planned) => !exact(planned))];
 }
-
-const brokenJson = (target: string) =>
-  new GatewayError('upstream_failed', `${target} went on with JSON so that it is none.`);
 
 const estimate = (facts: Facts, completionTokens: number): Usage => ({
   promptTokens: facts.promptTokens,
