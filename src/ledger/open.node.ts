@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { appendFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { nodeDigest } from '../core/digest.node.ts';
+import { GatewayError } from '../core/errors.ts';
 import { withNotedHead } from './audit-head.node.ts';
 import { type Books, type BooksAlert, openBooks } from './books.ts';
 import type { AuditConfig, LedgerConfig } from './config.ts';
@@ -32,7 +33,8 @@ export async function openLedger(config: LedgerConfig, audit: AuditConfig, folde
     return { ...ledger, audit: withNotedHead(ledger.audit, resolve(folder, config.spool, 'audit.head')) };
   } catch (error) {
     await db?.close().catch(() => {});
-    const reason = error instanceof Error ? error.message : String(error);
+    const said = error instanceof GatewayError ? error.cause : error; // "out of service" is for callers
+    const reason = said instanceof Error ? said.message : String(said);
     const where = file ?? new URL(config.url).host;
     throw new Error(`The ledger at ${where} cannot be opened (${reason}). Check ledger.url.`, { cause: error });
   }

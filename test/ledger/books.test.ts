@@ -1,10 +1,21 @@
-import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type BooksAlert, type Entry, openBooks } from '../../src/ledger/books.ts';
+import { auditConfig, ledgerConfig } from '../../src/ledger/config.ts';
 import { type Ledger, openTables } from '../../src/ledger/ledger.ts';
+import { openLedger } from '../../src/ledger/open.node.ts';
 import { openPostgres } from '../../src/ledger/postgres.node.ts';
 import { openSpool } from '../../src/ledger/spool.node.ts';
 import { openSqlite } from '../../src/ledger/sqlite.node.ts';
@@ -270,4 +281,73 @@ describe('the books', () => {
       expect(alerts.map(({ state }) => state)).toEqual(['spooling', 'ok']);
     },
   );
+
+  test.runIf(hasServer('postgres'))(
+    'the password of the database is changed while it is in use: entries wait until it is right again',
+    async () => {
+      const server = await startPostgres();
+      cleanups.push(() => server.stop());
+      const admin = await openPostgres(server.url);
+      cleanups.push(() => admin.close());
+      await admin.run("CREATE ROLE app SUPERUSER LOGIN PASSWORD 'old'");
+      const [hba] = await admin.all("SELECT current_setting('hba_file') AS path");
+      const rules = "VALUES ('host all app 127.0.0.1/32 scram-sha-256'), ('host all all 127.0.0.1/32 trust')";
+      await admin.run(`COPY (${rules}) TO '${hba?.['path']}'`);
+      await admin.run('SELECT pg_reload_conf()');
+      const ledger = await openTables(await openPostgres(server.url.replace('tidegate@', 'app:old@')));
+      cleanups.push(() => ledger.db.close());
+      const { books, alerts } = await booksIn(folder(), { db: ledger.db, audit: ledger.audit });
+      await books.write([entry('r1')]);
+      await books.settled();
+      await admin.run("ALTER ROLE app PASSWORD 'new'");
+      await admin.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
+      await books.write([entry('r2')]);
+      await expect.poll(() => books.state(), { timeout: 10_000 }).toBe('spooling');
+      await expect(ids(ledger)).rejects.toMatchObject({ kind: 'unavailable', cause: { code: '28P01' } });
+      await admin.run("ALTER ROLE app PASSWORD 'old'");
+      await expect.poll(() => books.state(), { timeout: 10_000 }).toBe('ok');
+      expect(await ids(ledger)).toEqual(['r1', 'r2']);
+      expect(alerts.map(({ state }) => state)).toEqual(['spooling', 'ok']);
+    },
+  );
+
+  test.runIf(hasServer('postgres'))('a database that hangs keeps no client waiting for what it stored', async () => {
+    const server = await startPostgres();
+    cleanups.push(() => server.stop());
+    const ledger = await openTables(await openPostgres(server.url));
+    cleanups.push(() => ledger.db.close());
+    const admin = await openPostgres(server.url);
+    cleanups.push(() => admin.close());
+    const held = admin.transaction([
+      { sql: 'LOCK TABLE objects IN ACCESS EXCLUSIVE MODE' },
+      { sql: 'SELECT pg_sleep(6)' },
+    ]);
+    await expect
+      .poll(async () => (await ledger.db.all("SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock'")).length)
+      .toBeGreaterThan(0);
+    const startedMs = performance.now();
+    await Promise.all(
+      Array.from({ length: 12 }, () =>
+        expect(ledger.objects.get('response', 'resp_1', 'a')).rejects.toMatchObject({ kind: 'unavailable' }),
+      ),
+    );
+    expect(performance.now() - startedMs).toBeLessThan(5_500);
+    await held;
+    expect(await ledger.objects.get('response', 'resp_1', 'a')).toBeUndefined();
+  });
+
+  test.each([
+    {
+      what: 'no database',
+      bytes: 'this is no database, but some text that somebody wrote here',
+      says: /not a database/,
+    },
+    { what: 'a folder', bytes: undefined, says: /unable to open/i },
+  ])('a ledger that is $what is refused at the start with the reason', async ({ bytes, says }) => {
+    const path = folder();
+    if (bytes === undefined) mkdirSync(join(path, 'ledger.db'));
+    else writeFileSync(join(path, 'ledger.db'), bytes);
+    const config = ledgerConfig().parse({ url: 'file:ledger.db' });
+    await expect(openLedger(config, auditConfig().parse({}), path)).rejects.toThrow(says);
+  });
 });
