@@ -10,6 +10,7 @@ export interface ObjectStore {
   get(kind: ObjectKind, id: string, owner: string): Promise<StoredObject | undefined>;
   /** False where there was none. */
   delete(kind: ObjectKind, id: string, owner: string): Promise<boolean>;
+  /** Without their bytes: a few hundred files may be more than the memory there is. */
   list(
     kind: ObjectKind,
     owner: string,

@@ -31,6 +31,23 @@ export const outOfService = (cause: unknown) =>
     retryAfterMs: 2000,
   });
 
+/** The same database for what a client waits for: a server that has not answered after `ms` is out of service for it. */
+export function answeringWithin(ms: number, db: Db): Db {
+  const within = async <T>(answer: Promise<T>): Promise<T> => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(outOfService(new Error(`There was no answer in ${ms} ms.`))), ms);
+    });
+    return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+  };
+  return {
+    ...db,
+    run: (sql, params) => within(db.run(sql, params)),
+    all: (sql, params) => within(db.all(sql, params)),
+    transaction: (statements) => within(db.transaction(statements)),
+  };
+}
+
 /** JSON out of a column; `fallback` where it holds none. */
 export function jsonOf<T>(value: Value | undefined, fallback: T): T {
   if (typeof value !== 'string') return fallback;

@@ -1,12 +1,16 @@
 import { type JsonObject, numberOf, stringOf } from '../core/json.ts';
 import type { ObjectStore, StoredObject } from '../core/objects.ts';
-import { type Db, jsonOf, type Row } from './db.ts';
+import { answeringWithin, type Db, jsonOf, type Row } from './db.ts';
 
 const pageSize = 100;
-const columns = 'kind, owner, id, created_at, expires_at, body, content';
+const columns = 'kind, owner, id, created_at, expires_at, body';
+
+/** Of a server that may hang. Reports may take longer, and so may a file's content. */
+const answerMs = 3000;
 
 /** Stored responses, completions, conversations, files and batches in the ledger, in order of creation. */
-export function objectTable(db: Db, now: () => number = Date.now): ObjectStore {
+export function objectTable(patient: Db, now: () => number = Date.now): ObjectStore {
+  const db = patient.dialect === 'postgres' ? answeringWithin(answerMs, patient) : patient;
   let last = 0;
   /** Rises with every object of this process; between processes the clock decides. */
   const position = () => {
@@ -17,7 +21,7 @@ export function objectTable(db: Db, now: () => number = Date.now): ObjectStore {
   const seconds = () => Math.floor(now() / 1000);
   return {
     async put({ kind, id, owner, createdAt, expiresAt, body, bytes }) {
-      await db.run(
+      await (bytes ? patient : db).run(
         `INSERT INTO objects (kind, owner, id, position, created_at, expires_at, body, content)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (kind, owner, id) DO UPDATE SET created_at = excluded.created_at,
@@ -26,8 +30,8 @@ export function objectTable(db: Db, now: () => number = Date.now): ObjectStore {
       );
     },
     async get(kind, id, owner) {
-      const [row] = await db.all(
-        `SELECT ${columns} FROM objects WHERE kind = ? AND owner = ? AND id = ? AND ${alive}`,
+      const [row] = await (kind === 'file' ? patient : db).all(
+        `SELECT ${columns}, content FROM objects WHERE kind = ? AND owner = ? AND id = ? AND ${alive}`,
         [kind, owner, id, seconds()],
       );
       return row && fromRow(row);

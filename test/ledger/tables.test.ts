@@ -288,6 +288,7 @@ describe.each(engines.filter(({ there }) => there))('the ledger on $name', (engi
     expect(await page(undefined, 'asc')).toEqual([['f1', 'f2'], true]);
     expect(await page('f2', 'asc')).toEqual([['f3', 'f4'], false]);
     expect(await page(undefined, 'desc')).toEqual([['f4', 'f3'], true]);
+    expect((await other.objects.list('file', 'a', { limit: 9, order: 'asc' })).items[0]).not.toHaveProperty('bytes');
     expect(await ledger.objects.delete('file', 'f2', 'b')).toBe(false);
     expect(await ledger.objects.delete('file', 'f2', 'a')).toBe(true);
     expect((await other.objects.all('file')).map(({ id }) => id)).toEqual(['f1', 'f3', 'f4', 'f9']);
