@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '../test/free-port.ts';
 
 /** A server under test: a real process behind a real socket. */
 export interface Server {
@@ -101,14 +101,6 @@ function serverOf(name: string, port: number, child: ChildProcess): Server {
         setTimeout(() => child.kill('SIGKILL'), 8000).unref();
       }),
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
 }
 
 async function untilAnswering(url: string, child: ChildProcess): Promise<void> {

@@ -14,7 +14,8 @@ import { forgetCaller } from '../../src/ledger/forget.ts';
 import { openTables } from '../../src/ledger/ledger.ts';
 import { openSqlite } from '../../src/ledger/sqlite.node.ts';
 import { scratch } from '../ledger/databases.ts';
-import { ask, contextOf, drain, gatewayWith } from '../observability/harness.ts';
+import { drain, gatewayWith } from '../observability/harness.ts';
+import { ask, contextOf } from '../request.ts';
 
 function gateway(options: Partial<IdempotencyOptions> = {}) {
   const state = { calls: 0, fail: false };

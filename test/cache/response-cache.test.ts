@@ -12,7 +12,8 @@ import { anonymous, type Caller, type Run } from '../../src/core/run.ts';
 import { sleep } from '../../src/core/signals.ts';
 import { createRouting, rulesOf } from '../../src/routing/attempt.ts';
 import { decodeChatRequest } from '../../src/wire/openai/decode.ts';
-import { ask, contextOf, drain, gatewayWith, steppedClock } from '../observability/harness.ts';
+import { drain, gatewayWith, steppedClock } from '../observability/harness.ts';
+import { ask, contextOf } from '../request.ts';
 
 /** A provider that counts its calls, answers word by word with its call's number, and can be told to wait or fail. */
 function counting() {

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chunk, type FaultyUpstream, faultyUpstream, openaiServer, sse } from '../faulty-upstream.ts';
+import { freePort } from '../free-port.ts';
 import { leavable } from './leavable.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tidegate-wrangler-'));
@@ -13,14 +13,6 @@ let upstream: FaultyUpstream;
 let wrangler: ChildProcess;
 let client: OpenAI;
 let address: string;
-
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
 
 beforeAll(async () => {
   upstream = await faultyUpstream(openaiServer(['Hel', 'lo']));

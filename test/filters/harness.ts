@@ -1,23 +1,14 @@
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { type ChatRequest, plainRequest } from '../../src/core/request.ts';
 import type { Route } from '../../src/core/route.ts';
-import { anonymous, type RequestContext } from '../../src/core/run.ts';
+import type { RequestContext } from '../../src/core/run.ts';
 import { collect } from '../../src/core/streams.ts';
 import { filtersSchema } from '../../src/filters/config.ts';
 import { type Again, createFilters, type FilterParts } from '../../src/filters/index.ts';
+import { contextOf } from '../request.ts';
 
 export const user = (text: string): ChatRequest =>
   plainRequest('m', [{ role: 'user', content: [{ type: 'text', text }] }]);
-
-export const context = (more: Partial<RequestContext> = {}): RequestContext => ({
-  requestId: 'r',
-  caller: anonymous,
-  signal: new AbortController().signal,
-  endpoint: '/v1/chat/completions',
-  startedMs: 0,
-  headers: {},
-  ...more,
-});
 
 export async function* events(items: readonly CompletionEvent[]): AsyncGenerator<CompletionEvent> {
   for (const item of items) {
@@ -34,9 +25,9 @@ export const filtersOf = (config: Record<string, unknown>, parts: FilterParts = 
   const filters = createFilters(filtersSchema().parse(config), parts);
   const route: Route = { name: 'm', filters: Object.keys(config) };
   return {
-    apply: (request: ChatRequest, more: Partial<RequestContext> = {}) => filters.apply(request, route, context(more)),
+    apply: (request: ChatRequest, more: Partial<RequestContext> = {}) => filters.apply(request, route, contextOf(more)),
     async answer(items: readonly CompletionEvent[], request: ChatRequest = user('hello'), again?: Again) {
-      const filtered = await filters.apply(request, route, context());
+      const filtered = await filters.apply(request, route, contextOf());
       const seen: CompletionEvent[] = [];
       for await (const event of filtered.output(events(items), again)) seen.push(event);
       const whole = await collect(events(seen));

@@ -4,9 +4,10 @@ import { webDigest } from '../../src/core/digest.ts';
 import { toGatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { type ChatRequest, textOf } from '../../src/core/request.ts';
+import { anonymous } from '../../src/core/run.ts';
 import { makeKey } from '../../src/policy/new-key.ts';
 import { hardTexts } from './adversarial.ts';
-import { context, filtersOf, finish, said, user } from './harness.ts';
+import { filtersOf, finish, said, user } from './harness.ts';
 
 const secret = { words: { kind: 'patterns', phrases: ['top secret'], action: 'mask' } };
 const inField = (make: (text: string) => CompletionEvent) => [...'it is top secret ok'].map(make);
@@ -198,7 +199,7 @@ test('a placeholder that the client wrote itself stays what it is', async () => 
 test('filters are for some callers and not for others', async () => {
   const { apply } = filtersOf({ words: { ...secret.words, action: 'block', except: { teams: ['staff'] } } });
   await expect(apply(user('top secret'))).rejects.toThrow('refused');
-  const staff = { ...context().caller, team: 'staff' };
+  const staff = { ...anonymous, team: 'staff' };
   expect((await apply(user('top secret'), { caller: staff })).request.messages).toHaveLength(1);
 });
 

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { noCapabilities, type Provider } from '../../src/core/provider.ts';
 import type { RequestRecord } from '../../src/core/record.ts';
-import { ask, contextOf, gatewayWith } from '../observability/harness.ts';
+import { gatewayWith } from '../observability/harness.ts';
+import { ask, contextOf } from '../request.ts';
 
 const finish: CompletionEvent = { type: 'finish', choice: 0, reason: 'stop' };
 const usage: CompletionEvent = { type: 'usage', usage: { promptTokens: 1, completionTokens: 1 } };

@@ -4,8 +4,9 @@ import { anonymous } from '../../src/core/run.ts';
 import { createHistory } from '../../src/observability/history.ts';
 import { createMovingQuantiles } from '../../src/observability/quantiles.ts';
 import { decodeSse } from '../../src/wire/sse.ts';
+import { ask, contextOf } from '../request.ts';
 import { adminApp, post } from './admin-app.ts';
-import { answerOf, ask, contextOf, drain, scripted, steppedClock } from './harness.ts';
+import { answerOf, drain, scripted, steppedClock } from './harness.ts';
 
 const messages = [{ role: 'user', content: 'hi' }];
 const chat = { model: 'demo', messages };

@@ -3,8 +3,7 @@ import type { Clock } from '../../src/core/clock.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { noCapabilities, type Provider } from '../../src/core/provider.ts';
 import type { RecordSink } from '../../src/core/record.ts';
-import { type ChatRequest, plainRequest } from '../../src/core/request.ts';
-import { anonymous, type RequestContext } from '../../src/core/run.ts';
+import { anonymous } from '../../src/core/run.ts';
 import { noFilters } from '../../src/filters/index.ts';
 import { createGateway, type Gateway, type GatewayDeps } from '../../src/gateway.ts';
 import { createRecorder, type RecorderOptions } from '../../src/observability/record.ts';
@@ -75,21 +74,6 @@ const withoutRetries = (model: RoutedModel): RoutedModel => {
   const rules = rulesOf(model);
   return { ...model, rules: { ...rules, retry: { ...rules.retry, attempts: 0 } } };
 };
-
-export const ask = (change: Partial<ChatRequest> = {}): ChatRequest => ({
-  ...plainRequest('demo', [{ role: 'user', content: [{ type: 'text', text: 'What is the tide?' }] }]),
-  ...change,
-});
-
-export const contextOf = (change: Partial<RequestContext> = {}): RequestContext => ({
-  requestId: 'req-1',
-  caller: anonymous,
-  signal: new AbortController().signal,
-  endpoint: '/v1/chat/completions',
-  startedMs: 0,
-  headers: {},
-  ...change,
-});
 
 export async function drain(events: AsyncIterable<CompletionEvent>): Promise<CompletionEvent[]> {
   const seen: CompletionEvent[] = [];

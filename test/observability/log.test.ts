@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { createLog } from '../../src/observability/log.node.ts';
-import { answerOf, ask, contextOf, drain, gatewayWith, scripted } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
+import { answerOf, drain, gatewayWith, scripted } from './harness.ts';
 
 async function logged(pretty: boolean) {
   const lines: string[] = [];

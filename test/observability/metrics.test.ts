@@ -4,7 +4,8 @@ import { GatewayError } from '../../src/core/errors.ts';
 import type { EngineStatus, Status } from '../../src/core/status.ts';
 import { prometheusMeter } from '../../src/observability/metrics.node.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
-import { answerOf, ask, contextOf, drain, gatewayWith, scripted, steppedClock } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
+import { answerOf, drain, gatewayWith, scripted, steppedClock } from './harness.ts';
 import { promtool } from './promtool.ts';
 
 const engine: EngineStatus = {

@@ -1,14 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { beginTrace } from '../../src/core/trace.ts';
 import { otlpExporter } from '../../src/observability/traces.node.ts';
 import { traceRequests } from '../../src/observability/traces.ts';
-import { answerOf, ask, contextOf, drain, gatewayWith, scripted } from './harness.ts';
+import { freePort } from '../free-port.ts';
+import { ask, contextOf } from '../request.ts';
+import { answerOf, drain, gatewayWith, scripted } from './harness.ts';
 
 /** `MLFLOW` names the `mlflow` command of PyPI's package (850 MB with what it needs, so it is not asked for in CI). */
 const mlflow = process.env['MLFLOW'];
@@ -73,11 +73,3 @@ describe.skipIf(!mlflow)('a real MLflow', () => {
     });
   });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as AddressInfo; // a TCP server's address
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}

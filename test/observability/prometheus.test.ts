@@ -8,7 +8,8 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { prometheusMeter } from '../../src/observability/metrics.node.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
 import { createQuality } from '../../src/observability/quality.ts';
-import { answerOf, ask, contextOf, drain, gatewayWith, scripted } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
+import { answerOf, drain, gatewayWith, scripted } from './harness.ts';
 import { promtool } from './promtool.ts';
 
 const deploy = join(import.meta.dirname, '../../deploy');

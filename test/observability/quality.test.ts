@@ -4,7 +4,8 @@ import type { CompletionEvent } from '../../src/core/event.ts';
 import { jensenShannon, populationStability } from '../../src/observability/drift.ts';
 import { createQuality } from '../../src/observability/quality.ts';
 import { looksRefusing } from '../../src/observability/text-signals.ts';
-import { ask, contextOf, drain, gatewayWith, scripted } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
+import { drain, gatewayWith, scripted } from './harness.ts';
 
 test.each([
   { name: 'equal distributions', reference: [50, 50], current: [500, 500], psi: 0, js: 0 },

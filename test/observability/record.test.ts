@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { RequestRecord } from '../../src/core/record.ts';
 import { noFilters } from '../../src/filters/index.ts';
-import { answerOf, ask, contextOf, drain, gatewayWith, type Step, scripted, steppedClock } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
+import { answerOf, drain, gatewayWith, type Step, scripted, steppedClock } from './harness.ts';
 
 function recorded(steps: readonly Step[], options: { priceOf?: () => number } = {}) {
   const records: RequestRecord[] = [];

@@ -6,7 +6,8 @@ import { filtersSchema } from '../../src/filters/config.ts';
 import { createFilters } from '../../src/filters/index.ts';
 import { otlpExporter } from '../../src/observability/traces.node.ts';
 import { traceRequests } from '../../src/observability/traces.ts';
-import { answerOf, ask, contextOf, drain, gatewayWith, type Step, scripted, steppedClock } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
+import { answerOf, drain, gatewayWith, type Step, scripted, steppedClock } from './harness.ts';
 import { otlpReceiver } from './otlp-receiver.ts';
 
 const clientTrace = '4bf92f3577b34da6a3ce929d0e0e4736';

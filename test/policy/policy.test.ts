@@ -12,7 +12,8 @@ import { createPolicy, type PolicyOptions } from '../../src/policy/policy.ts';
 import { createPrices } from '../../src/policy/price.ts';
 import type { BudgetAlert } from '../../src/policy/reserve.ts';
 import { createRouting } from '../../src/routing/attempt.ts';
-import { answerOf, ask, contextOf, drain, gatewayWith, scripted, steppedClock } from '../observability/harness.ts';
+import { answerOf, drain, gatewayWith, scripted, steppedClock } from '../observability/harness.ts';
+import { ask, contextOf } from '../request.ts';
 
 const keyring = createKeyring({ digest: nodeDigest() });
 const ada: Caller = { id: 'key_ada', name: 'ada', role: 'caller', team: 'sea', tags: [], tenant: 'key_ada' };

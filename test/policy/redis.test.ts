@@ -14,7 +14,8 @@ import { memoryCounters } from '../../src/policy/counters-memory.ts';
 import { redisCounters, withFallback } from '../../src/policy/counters-redis.ts';
 import { faultyUpstream, openaiServer } from '../faulty-upstream.ts';
 import { hasServer, type Server, scratch, startRedis } from '../ledger/databases.ts';
-import { ask, contextOf, drain } from '../observability/harness.ts';
+import { drain } from '../observability/harness.ts';
+import { ask, contextOf } from '../request.ts';
 
 describe.runIf(hasServer('redis-server'))('several gateways on one Redis', () => {
   let server: Server;

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createProvider } from '../../providers/registry.ts';
 import type { Provider } from '../../src/core/provider.ts';
 import { readable } from '../../src/core/request.ts';
 import { modelPath } from '../engine/model.ts';
+import { freePort } from '../free-port.ts';
 import { chatRequest, hear, never, transport } from './support.ts';
 
 /**
@@ -93,12 +93,3 @@ describe.skipIf(!binary || !model)('llama-server', () => {
     expect((await provider.models?.({ signal: never }))?.length).toBe(1);
   });
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
-}

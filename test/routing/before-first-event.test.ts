@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
-import { drink, from, routingOf, says, send, text, textsOf, upstream } from './harness.ts';
+import { contextOf } from '../request.ts';
+import { drink, routingOf, says, send, text, textsOf, upstream } from './harness.ts';
 
 const failed = new GatewayError('upstream_failed', 'HTTP 500');
 const limited = new GatewayError('upstream_rate_limited', 'HTTP 429', { retryAfterMs: 60_000 });
@@ -155,7 +156,7 @@ test('a client that leaves while the target is silent frees it at once, without 
   const a = upstream('a', [['stall']]);
   const routing = routingOf([a, upstream('b', [says('b')])]);
   setTimeout(() => client.abort(), 10);
-  await expect(send(routing, {}, from({ signal: client.signal }))).rejects.toMatchObject({ kind: 'cancelled' });
+  await expect(send(routing, {}, contextOf({ signal: client.signal }))).rejects.toMatchObject({ kind: 'cancelled' });
   expect(a.aborted()).toBe(1);
   const state = routing.states.of('a/m');
   expect([state.inFlight, state.inFlightTokens, state.breaker.state(performance.now())]).toEqual([0, 0, 'closed']);
@@ -165,7 +166,7 @@ test('a client that leaves before anybody reads the answer frees the target too'
   const client = new AbortController();
   const a = upstream('a', [[text('x'), 'stall']]);
   const routing = routingOf([a]);
-  await send(routing, {}, from({ signal: client.signal }));
+  await send(routing, {}, contextOf({ signal: client.signal }));
   expect(routing.states.of('a/m').inFlight).toBe(1);
   client.abort();
   expect(routing.states.of('a/m').inFlight).toBe(0);

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { compileCondition } from '../../src/routing/conditions.ts';
 import { factsOf } from '../../src/routing/facts.ts';
-import { ask, from } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
 
 const facts = factsOf(
   ask({ metadata: { tier: 'gold' }, tools: [{ kind: 'function', name: 'search' }], labels: ['personal-data'] }),
-  from({ caller: { id: 'key_1', role: 'caller', team: 'red', tags: ['eu'], tenant: 't' } }),
+  contextOf({ caller: { id: 'key_1', role: 'caller', team: 'red', tags: ['eu'], tenant: 't' } }),
   'code',
 );
 
@@ -39,7 +39,7 @@ test.each([
 test('a pattern is matched in linear time, whatever the client sends', () => {
   const condition = compileCondition('request.text.found("^(a+)+$")');
   const text = `${'a'.repeat(16_000)}b`;
-  const evil = factsOf(ask({ messages: [{ role: 'user', content: [{ type: 'text', text }] }] }), from());
+  const evil = factsOf(ask({ messages: [{ role: 'user', content: [{ type: 'text', text }] }] }), contextOf());
   const startedMs = performance.now();
   expect(condition.holds(evil)).toBe(false);
   expect(performance.now() - startedMs).toBeLessThan(1000);

@@ -3,7 +3,7 @@ import { parseConfig } from '../../src/config-text.ts';
 import { noCapabilities, type Provider } from '../../src/core/provider.ts';
 import { routedModels } from '../../src/routes-of-config.ts';
 import { createRouting } from '../../src/routing/attempt.ts';
-import { ask, from } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
 
 const design = `
 providers:
@@ -70,7 +70,7 @@ test.each([
     targets: ['local/small'],
   },
 ])('$name', async ({ model, request, targets }) => {
-  const { plan } = (await routingOf(design)).explain(model, ask(request), from());
+  const { plan } = (await routingOf(design)).explain(model, ask(request), contextOf());
   const names = plan.targets.map(({ leaf }) => leaf.target.name);
   expect(names).toHaveLength(targets.length);
   for (const [index, target] of targets.entries()) expect(names[index]).toContain(target);
@@ -145,7 +145,7 @@ models:
   c: { targets: [{ local: 'https://user:secret@host.example/files/two.gguf?token=secret' }] }
   d: { targets: [{ local: 'hf:owner/repo/three.gguf' }] }
 `);
-  const { plan } = routing.explain('a', ask(said('hi')), from());
+  const { plan } = routing.explain('a', ask(said('hi')), contextOf());
   const names = plan.targets.map(({ leaf }) => leaf.target.name);
   expect(names).toEqual(['local/one.gguf', 'local/one.gguf~2', 'local/two.gguf', 'local/hf:owner/repo/three.gguf']);
 });

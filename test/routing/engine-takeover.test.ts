@@ -7,7 +7,8 @@ import type { ChatRequest, Tool } from '../../src/core/request.ts';
 import type { Target } from '../../src/core/route.ts';
 import { type Collected, createCollector } from '../../src/core/streams.ts';
 import { modelPath } from '../engine/model.ts';
-import { ask, drink, routingOf, send, upstream } from './harness.ts';
+import { ask } from '../request.ts';
+import { drink, routingOf, send, upstream } from './harness.ts';
 
 const path = await modelPath();
 const broken = new GatewayError('upstream_failed', 'The connection was reset.');

@@ -1,8 +1,8 @@
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../../src/core/provider.ts';
-import { type ChatRequest, plainRequest } from '../../src/core/request.ts';
+import type { ChatRequest } from '../../src/core/request.ts';
 import type { Target } from '../../src/core/route.ts';
-import { anonymous, type RequestContext, type Run } from '../../src/core/run.ts';
+import type { Run } from '../../src/core/run.ts';
 import {
   createRouting,
   type RoutedModel,
@@ -17,6 +17,7 @@ import {
   type RouteRules,
 } from '../../src/routing/model.ts';
 import { ordered } from '../../src/routing/strategies/ordered.ts';
+import { ask, contextOf } from '../request.ts';
 
 /** What a scripted upstream does next: an event, silence, for so long or for ever, or a failure. */
 export type Step = CompletionEvent | { readonly waitMs: number } | 'stall' | Error;
@@ -103,22 +104,7 @@ export const routingOf = (
   options: RoutingOptions = {},
 ): RoutingControl => createRouting([routeOf(targets, change)], undefined, options);
 
-export const ask = (change: Partial<ChatRequest> = {}): ChatRequest => ({
-  ...plainRequest('demo', [{ role: 'user', content: [{ type: 'text', text: 'What is the tide?' }] }]),
-  ...change,
-});
-
-export const from = (change: Partial<RequestContext> = {}): RequestContext => ({
-  requestId: 'req_1',
-  caller: anonymous,
-  signal: new AbortController().signal,
-  endpoint: '/v1/chat/completions',
-  startedMs: 0,
-  headers: {},
-  ...change,
-});
-
-export const send = (routing: RoutingControl, change: Partial<ChatRequest> = {}, context = from()): Promise<Run> =>
+export const send = (routing: RoutingControl, change: Partial<ChatRequest> = {}, context = contextOf()): Promise<Run> =>
   routing.attempt(routing.find('demo'), ask(change), context);
 
 /** All events of a run, and how it broke. */

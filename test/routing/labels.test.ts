@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { filtersSchema } from '../../src/filters/config.ts';
 import { createFilters } from '../../src/filters/index.ts';
 import { compileCondition } from '../../src/routing/conditions.ts';
-import { ask, from, routingOf, says, upstream } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
+import { routingOf, says, upstream } from './harness.ts';
 
 test('what a filter finds keeps the request at home', async () => {
   const cloud = upstream('cloud', [says('cloud')]);
@@ -14,8 +15,8 @@ test('what a filter finds keeps the request at home', async () => {
   const route = { ...routing.find('demo'), filters: ['mail'] };
   const targetFor = async (text: string) => {
     const request = ask({ messages: [{ role: 'user', content: [{ type: 'text', text }] }] });
-    const filtered = await filters.apply(request, route, from());
-    return (await routing.attempt(route, filtered.request, from())).target;
+    const filtered = await filters.apply(request, route, contextOf());
+    return (await routing.attempt(route, filtered.request, contextOf())).target;
   };
   expect(await targetFor('What is the tide?')).toBe('cloud/m');
   expect(await targetFor('Write to jane.doe@example.com, please.')).toBe('home/m');

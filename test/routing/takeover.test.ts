@@ -4,20 +4,8 @@ import type { CompletionEvent, Usage } from '../../src/core/event.ts';
 import { type AssistantMessage, type ChatRequest, textOf } from '../../src/core/request.ts';
 import { createCollector } from '../../src/core/streams.ts';
 import { defaultTakeover } from '../../src/routing/model.ts';
-import {
-  ask,
-  drink,
-  finish,
-  from,
-  routingOf,
-  type Step,
-  says,
-  send,
-  text,
-  textsOf,
-  upstream,
-  usage,
-} from './harness.ts';
+import { ask, contextOf } from '../request.ts';
+import { drink, finish, routingOf, type Step, says, send, text, textsOf, upstream, usage } from './harness.ts';
 
 const reset = new GatewayError('upstream_failed', 'The connection was reset.');
 const whole = 'The moon pulls the water, so the tide comes in twice a day.'.match(/\s*\S+/g) ?? [];
@@ -345,7 +333,7 @@ test('a client that leaves in the middle ends it: nobody takes over, nothing cou
   const b = knows(whole);
   const routing = routingOf([a, b]);
   setTimeout(() => client.abort(), 20);
-  const { error } = await drink(await send(routing, {}, from({ signal: client.signal })));
+  const { error } = await drink(await send(routing, {}, contextOf({ signal: client.signal })));
   expect(error).toMatchObject({ kind: 'cancelled' });
   expect([a.aborted(), b.requests.length, routing.states.of('a/m').inFlight]).toEqual([1, 0, 0]);
 });

@@ -4,7 +4,8 @@ import type { Prediction } from '../../src/core/provider.ts';
 import { createRouting, type RoutingEvent } from '../../src/routing/attempt.ts';
 import { compileCondition } from '../../src/routing/conditions.ts';
 import { createTargetStates } from '../../src/routing/state.ts';
-import { ask, drink, finish, from, leaf, routeOf, routingOf, says, send, text, textsOf, upstream } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
+import { drink, finish, leaf, routeOf, routingOf, says, send, text, textsOf, upstream } from './harness.ts';
 
 const failed = new GatewayError('upstream_failed', 'HTTP 500');
 const engine = (name: string, ttftMs: () => number, scripts = [says(name)]) =>
@@ -89,7 +90,7 @@ describe('hedging', () => {
     const silent = [upstream('a', [['stall']]), upstream('b', [['stall']])];
     setTimeout(() => client.abort(), 300);
     await expect(
-      send(routingOf(silent, { hedge: { afterMs: 5 } }), {}, from({ signal: client.signal })),
+      send(routingOf(silent, { hedge: { afterMs: 5 } }), {}, contextOf({ signal: client.signal })),
     ).rejects.toMatchObject({ kind: 'cancelled' });
     expect(silent.map((target) => target.aborted())).toEqual([1, 1]);
   });
@@ -320,7 +321,7 @@ describe('reload and drain', () => {
     const routing = routingOf([upstream('old', [says('old')])]);
     const route = routing.find('demo');
     void routing.replace([{ ...routeOf([upstream('new', [says('new')])]), name: 'other' }]);
-    expect((await routing.attempt(route, ask(), from())).target).toBe('old/m');
+    expect((await routing.attempt(route, ask(), contextOf())).target).toBe('old/m');
     expect(() => routing.find('demo')).toThrow(/does not exist/);
   });
 
@@ -355,7 +356,7 @@ test('explains whom it would ask and why, without sending anything', async () =>
   const routing = routingOf([a, b], { fallback: [leaf(c)], place: [{ local: false, providers: ['a', 'c'] }] });
   for (let i = 0; i < 5; i++) await drink(await send(routing));
   const before = [a, b, c].map(({ requests }) => requests.length);
-  const { plan } = routing.explain('demo', ask(), from());
+  const { plan } = routing.explain('demo', ask(), contextOf());
   expect(plan.targets.map(({ leaf: { target }, reason }) => [target.name, reason])).toEqual([['c/m', 'fallback']]);
   expect(plan.excluded).toEqual([
     { target: 'b/m', reason: 'not in an allowed place' },
@@ -388,13 +389,13 @@ test('calls that answer as a whole fall back too, and skip who can not', async (
   const works = upstream('works', [], {}, { embed: async () => result });
   const routing = routingOf([broken, none, works]);
   const embed = () =>
-    routing.call(routing.find('demo'), from(), ({ provider, model }, options) =>
+    routing.call(routing.find('demo'), contextOf(), ({ provider, model }, options) =>
       provider.embed?.({ model, inputs: ['x'], extensions: {} }, options),
     );
   expect(await embed()).toEqual({ target: 'works/m', value: result });
   const unable = routingOf([none]);
   await expect(
-    unable.call(unable.find('demo'), from(), ({ provider, model }, options) =>
+    unable.call(unable.find('demo'), contextOf(), ({ provider, model }, options) =>
       provider.embed?.({ model, inputs: ['x'], extensions: {} }, options),
     ),
   ).rejects.toMatchObject({ kind: 'unsupported' });

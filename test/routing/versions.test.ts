@@ -3,7 +3,8 @@ import { GatewayError } from '../../src/core/errors.ts';
 import { createRouting, type RoutingEvent } from '../../src/routing/attempt.ts';
 import { trialStrategy } from '../../src/routing/strategies/trial.ts';
 import { createTrial, type Outcome, type TrialRule, type Verdict } from '../../src/routing/versions.ts';
-import { ask, drink, from, leaf, rules, says, upstream } from './harness.ts';
+import { ask, contextOf } from '../request.ts';
+import { drink, leaf, rules, says, upstream } from './harness.ts';
 
 const bounds = { errorIncrease: 0.05, ttftRatio: 1.5, scoreDecrease: 0.1, minSamples: 50 };
 const rule = (change: Partial<TrialRule> = {}): TrialRule => ({ share: 0.5, rollback: bounds, ...change });
@@ -128,7 +129,7 @@ function canaried(failing: boolean, change: Partial<TrialRule> = {}) {
     { random: () => (dice = (dice + 0.37) % 1), onEvent: (event) => events.push(event) },
   );
   const go = async (id: string, caller = 'key') => {
-    const context = from({ requestId: id, caller: { id: caller, role: 'caller', tags: [], tenant: caller } });
+    const context = contextOf({ requestId: id, caller: { id: caller, role: 'caller', tags: [], tenant: caller } });
     const run = await routing.attempt(routing.find('demo'), ask(), context);
     await drink(run);
     return run.target;
