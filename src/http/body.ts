@@ -63,7 +63,7 @@ async function inflate(
   maxBytes: number,
   tooLarge: () => GatewayError,
 ): Promise<Uint8Array> {
-  const reader = new Blob([bytes.slice().buffer]).stream().pipeThrough(new DecompressionStream(format)).getReader();
+  const reader = new Blob([new Uint8Array(bytes)]).stream().pipeThrough(new DecompressionStream(format)).getReader();
   const pieces: Uint8Array[] = [];
   let length = 0;
   try {
@@ -82,6 +82,9 @@ async function inflate(
 
 function readPlain(c: AppContext, maxBytes: number, tooLarge: () => GatewayError): Promise<Uint8Array> {
   const incoming = c.env?.incoming;
+  if (incoming?.body) {
+    return incoming.body.length > maxBytes ? Promise.reject(tooLarge()) : Promise.resolve(incoming.body);
+  }
   if (incoming?.on) return readIncoming(incoming, maxBytes, tooLarge);
   return readPulled(incoming ?? c.req.raw.body, maxBytes, tooLarge);
 }

@@ -13,6 +13,8 @@ export interface NodeRequest extends AsyncIterable<Uint8Array> {
   readonly url?: string | undefined;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly complete: boolean;
+  /** All of the body, where it is here from the start. */
+  readonly body?: Uint8Array;
   /** Bytes that have come and wait to be read. */
   readonly readableLength?: number;
   /** All of those. */

@@ -3,6 +3,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { Handler } from '../http/deps.ts';
 import { DirectContext, type DirectRoutes } from '../http/direct.ts';
 import { JoinedResponse } from './joined-response.ts';
+import { type PlainConnections, servePlainly } from './plain/serve.ts';
 
 export interface Listening {
   readonly host: string;
@@ -46,13 +47,14 @@ export function listen(
     if (handler) answerDirectly(handler, url, incoming, outgoing);
     else void general(incoming, outgoing);
   });
+  const plain = servePlainly(server, direct, options);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen({ port, host, backlog: waitingConnections }, () => {
       server.off('error', reject);
       const address = server.address();
       const actual = typeof address === 'object' && address ? address.port : port;
-      resolve({ host, port: actual, close: (drainMs) => drain(server, drainMs) });
+      resolve({ host, port: actual, close: (drainMs) => drain(server, plain, drainMs) });
     });
   });
 }
@@ -79,9 +81,13 @@ function leaveBody(incoming: IncomingMessage): void {
   incoming.resume();
 }
 
-function drain(server: Server, drainMs: number): Promise<void> {
+function drain(server: Server, plain: PlainConnections, drainMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), drainMs);
+    plain.close();
+    const timer = setTimeout(() => {
+      server.closeAllConnections();
+      plain.destroy();
+    }, drainMs);
     const idle = setInterval(() => server.closeIdleConnections(), 100);
     server.close(() => {
       clearTimeout(timer);

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { bufferOf } from '../buffer.node.ts';
 import { atTurnEnd } from '../turn-end.node.ts';
 import type { Http1Exchange } from './exchange.node.ts';
 
@@ -153,6 +154,3 @@ function send(socket: Socket, head: string, body: Uint8Array | undefined): void 
     socket.uncork();
   }
 }
-
-const bufferOf = (bytes: Uint8Array): Buffer =>
-  bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

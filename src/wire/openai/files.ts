@@ -40,7 +40,7 @@ export async function decodeUpload(bytes: Uint8Array, contentType: string | unde
 /** The form in a body. Throws invalid_request where it is none. */
 export async function readForm(bytes: Uint8Array, contentType: string): Promise<FormData> {
   try {
-    const body = bytes.slice().buffer; // a plain ArrayBuffer, as the platform's types want
+    const body = new Uint8Array(bytes); // over a plain ArrayBuffer, as the platform's types want
     return await new Response(body, { headers: { 'content-type': contentType } }).formData();
   } catch {
     throw new GatewayError('invalid_request', 'The form is not valid multipart/form-data.', { code: 'invalid_form' });
