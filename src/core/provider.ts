@@ -197,5 +197,4 @@ export interface ModelInfo {
   readonly family?: string;
   readonly state?: 'unloaded' | 'loading' | 'ready' | 'failed';
   readonly capabilities?: readonly string[];
-  readonly createdAt?: number;
 }

@@ -27,7 +27,6 @@ export interface EngineStatus {
 export interface SlotStatus {
   readonly id: number;
   readonly state: 'idle' | 'prefill' | 'decode' | 'parked';
-  readonly requestId?: string;
   /** Tokens in the slot's KV cache, of at most `contextTokens`. */
   readonly usedTokens: number;
   readonly contextTokens: number;

@@ -76,7 +76,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
       if (full && !queue.some((job) => job.active.request.priority === 'interactive')) return;
       const decisions = schedule({
         queue: queue.map(describe),
-        running: slots.running().map((job) => ({ ...describe(job), slot: job.slot ?? 0, parkable: !job.shifted })),
+        running: slots.running().map((job) => ({ ...describe(job), parkable: !job.shifted })),
         slots: slotCount,
         served,
       });

@@ -16,7 +16,6 @@ export interface NativeModel {
   isEogToken(token: number): boolean;
   tokenBos(): number;
   tokenEos(): number;
-  eotToken(): number;
   sepToken(): number;
   shouldAppendEosToken(): boolean;
   prefixToken(): number;
@@ -28,7 +27,6 @@ export interface NativeModel {
 export interface NativeContext {
   init(): Promise<boolean>;
   dispose(): Promise<void>;
-  getContextSize(): number;
   initBatch(size: number): void;
   addToBatch(sequence: number, position: number, tokens: Uint32Array, logits: Uint32Array): Uint32Array;
   decodeBatch(): Promise<void>;
@@ -41,8 +39,6 @@ export interface NativeContext {
   ): Promise<[number, number[] | undefined, number | undefined]>;
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
   shiftSequenceTokenCells(sequence: number, start: number, end: number, delta: number): void;
-  getSequenceKvCacheMinPosition(sequence: number): number;
-  getSequenceKvCacheMaxPosition(sequence: number): number;
   saveSequenceStateToFile(path: string, sequence: number, tokens: Uint32Array): Promise<number>;
   loadSequenceStateFromFile(path: string, sequence: number, maxTokens: number): Promise<Uint32Array>;
   getEmbedding(tokens: number): Float64Array;

@@ -37,12 +37,8 @@ export interface EngineHost {
 export type EngineState = 'unloaded' | 'loading' | 'ready' | 'failed';
 
 export interface HostOptions extends LoadOptions {
-  /** A native call may last so long before the child counts as hung and is ended. */
-  readonly hangMs?: number;
   /** The child may be silent for so long: its event loop reports every second. */
   readonly silenceMs?: number;
-  /** A load may go without progress for so long. */
-  readonly loadMs?: number;
   readonly onProgress?: (fraction: number) => void;
   readonly onLoaded?: (model: EngineModelInfo, pid: number) => void;
   /** Told when the child ended by itself. */
@@ -61,7 +57,10 @@ interface PendingCall {
  */
 const oneNativeThread = { UV_THREADPOOL_SIZE: '1' };
 
-const defaultHangMs = 60_000;
+/** A native call may last so long before the child counts as hung and is ended. */
+const hangMs = 60_000;
+/** A load may go without progress for so long. */
+const loadMs = 120_000;
 const defaultSilenceMs = 15_000;
 
 export function createEngineHost(options: HostOptions): EngineHost {
@@ -122,15 +121,7 @@ export function createEngineHost(options: HostOptions): EngineHost {
     };
     child = started;
     lastHeardMs = performance.now();
-    const {
-      onProgress,
-      onLoaded,
-      onCrash,
-      silenceMs = defaultSilenceMs,
-      hangMs = defaultHangMs,
-      loadMs = 120_000,
-      ...load
-    } = options;
+    const { onProgress, onLoaded, onCrash, silenceMs = defaultSilenceMs, ...load } = options;
     return new Promise<EngineModelInfo>((resolve, reject) => {
       const fail = (message: string) => {
         state = 'failed';

@@ -25,8 +25,6 @@ export interface LoadOptions {
   readonly powercap?: string;
   /** Requests that may wait; one more is refused as `overloaded`. */
   readonly maxQueue?: number;
-  /** Most milliseconds that decoding streams wait for others' prompts, as a multiple of an undisturbed step. */
-  readonly prefillSlowdown?: number;
 }
 
 /** Tiers for the KV of idle conversations. */

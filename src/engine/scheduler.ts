@@ -17,7 +17,6 @@ export interface RunningJob {
   readonly tenant: string;
   readonly priority: Priority;
   readonly order: number;
-  readonly slot: number;
   /** Can be put aside now and resume to the same text. */
   readonly parkable: boolean;
 }

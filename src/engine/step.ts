@@ -13,7 +13,8 @@ import type { ThreadTuner } from './threads.ts';
  * the wider the steps are.
  */
 const prefillStepMs = { quiet: 500, full: 250, together: 400, beginning: 100, waiting: 50 } as const;
-const defaultSlowdown = 2.4;
+/** Most that decoding streams wait for others' prompts, as a multiple of an undisturbed step. */
+const prefillSlowdown = 2.4;
 /** Answers of fewer tokens have just begun: they don't yet insist on their pace. */
 const beginning = 16;
 
@@ -127,7 +128,6 @@ function limits(jobs: readonly Job[], speed: SpeedMeter, options: LoadOptions, {
     const fitting = prefillStepMs[kind] / prefillMsPerToken;
     return { batchTokens, prefillTokens: kind === 'together' ? Math.ceil(fitting) : prefillPiece(fitting) };
   }
-  const slowdown = options.prefillSlowdown ?? defaultSlowdown;
   const stepSpeed = { decodeMs: speed.decodeMs(decoding.length), prefillMsPerToken };
-  return { batchTokens, prefillTokens: prefillBudget(stepSpeed, slowdown, batchTokens) };
+  return { batchTokens, prefillTokens: prefillBudget(stepSpeed, prefillSlowdown, batchTokens) };
 }

@@ -38,8 +38,6 @@ export interface Reader {
   readonly everyCharacters?: number;
   /** Once it passed, the rest is not held any more. */
   readonly once?: boolean;
-  /** The answer of last resort instead of a block. */
-  readonly repair?: (answer: AnswerText) => string | undefined;
 }
 
 export const pass: Verdict = { action: 'pass' };

@@ -32,13 +32,13 @@ export interface SpoolOptions {
   readonly folder: string;
   /** Appends are refused beyond so much that waits. */
   readonly maxBytes?: number;
-  /** A file that its owner has not touched for so long belongs to nobody. */
-  readonly orphanMs?: number;
   readonly open?: typeof open;
 }
 
 const suffix = '.spool';
 const beatMs = 10_000;
+/** A file that its owner has not touched for so long belongs to nobody. */
+const orphanMs = 60_000;
 /** A file taken to its end is emptied from this size on, so that a small one costs no truncation each time. */
 const emptyFrom = 256 * 1024;
 const readBytes = 1024 * 1024;
@@ -47,12 +47,7 @@ const readBytes = 1024 * 1024;
 const openNames = new Set<string>();
 
 /** Opens this process’s own files below `folder`; throws where that cannot be written. */
-export async function openSpool({
-  folder,
-  maxBytes = 1024 ** 3,
-  orphanMs = 60_000,
-  open: openFile = open,
-}: SpoolOptions): Promise<Spool> {
+export async function openSpool({ folder, maxBytes = 1024 ** 3, open: openFile = open }: SpoolOptions): Promise<Spool> {
   await mkdir(folder, { recursive: true });
   const host = hostname().replace(/[^\w.]/g, '_');
   const name = `${host}-${process.pid}-${randomId('', 8)}${suffix}`;
@@ -158,7 +153,7 @@ export async function openSpool({
         for (const other of await readdir(folder)) {
           if (other === name || !other.endsWith(suffix)) continue;
           const from = join(folder, other);
-          if (!(await isOrphan(from, other, host, orphanMs))) continue;
+          if (!(await isOrphan(from, other, host))) continue;
           // Renamed first: of two that adopt at once, one gets it. A crash from here on leaves an orphan again.
           const mine = `${host}-${process.pid}-${randomId('', 8)}.adopted${suffix}`;
           openNames.add(mine);
@@ -226,7 +221,7 @@ async function takeAll(path: string, use: (records: readonly string[]) => Promis
 }
 
 /** On this machine: the process is gone, or is this one (another life of it). Elsewhere: nobody touched it for long. */
-async function isOrphan(path: string, name: string, host: string, orphanMs: number): Promise<boolean> {
+async function isOrphan(path: string, name: string, host: string): Promise<boolean> {
   const [, owner, pid] = /^(.*)-(\d+)-\w+(?:\.adopted)?\.spool$/.exec(name) ?? [];
   if (owner === host) {
     if (Number(pid) === process.pid) return !openNames.has(name);

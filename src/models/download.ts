@@ -10,8 +10,6 @@ export interface DownloadOptions extends HttpOptions {
   readonly signal: AbortSignal;
   readonly expected: Expected;
   readonly onBytes: (received: number, total: number | undefined) => void;
-  /** Milliseconds before the second try; doubles with each that brought nothing. */
-  readonly backoffMs?: number;
 }
 
 /** What the server told about the file on the way: size, and the checksum that a hub sends. */
@@ -21,6 +19,8 @@ export interface Downloaded {
 }
 
 const triesWithoutProgress = 4;
+/** Before the second try; doubles with each that brought nothing. */
+const backoffMs = 500;
 
 /**
  * Fetches `url` into `part`, going on where an earlier try (also of an earlier process) stopped when the server allows
@@ -44,7 +44,7 @@ export async function download(url: string, part: string, options: DownloadOptio
         throw new GatewayError('model_unavailable', `${source} broke off: ${why}`, { cause: error });
       }
       const wait = error instanceof GatewayError ? (error.retryAfterMs ?? 0) : 0;
-      await sleep(Math.max(wait, (options.backoffMs ?? 500) * 2 ** failures), signal);
+      await sleep(Math.max(wait, backoffMs * 2 ** failures), signal);
     }
   }
 }

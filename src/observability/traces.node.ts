@@ -5,7 +5,6 @@ export interface OtlpOptions {
   /** Where traces go, whole: `http://127.0.0.1:4318/v1/traces`. Absent: what `OTEL_EXPORTER_OTLP_*` say. */
   readonly url?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly serviceName?: string;
   readonly serviceVersion?: string;
   /** Told once per failing export, never thrown: tracing must not take the gateway down. */
   readonly onError?: (error: unknown) => void;
@@ -29,7 +28,6 @@ const spanKinds = { internal: 0, server: 1, client: 2 } as const;
 export async function otlpExporter({
   url,
   headers,
-  serviceName = 'tidegate',
   serviceVersion = 'unknown',
   onError = () => {},
   flushEveryMs = 2000,
@@ -58,7 +56,7 @@ export async function otlpExporter({
     scheduledDelayMillis: flushEveryMs,
     exportTimeoutMillis: timeoutMs + 1000,
   });
-  const resource = resourceFromAttributes({ 'service.name': serviceName, 'service.version': serviceVersion });
+  const resource = resourceFromAttributes({ 'service.name': 'tidegate', 'service.version': serviceVersion });
   const scope = { name: 'tidegate', version: serviceVersion };
 
   return {

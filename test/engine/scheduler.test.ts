@@ -9,7 +9,6 @@ const job = (key: number, tenant = 'a', priority: QueuedJob['priority'] = 'norma
 });
 const busy = (key: number, priority: QueuedJob['priority'] = 'normal', tenant = 'a'): RunningJob => ({
   ...job(key, tenant, priority),
-  slot: key,
   parkable: true,
 });
 const served = (entries: Record<string, number> = {}) => new Map(Object.entries(entries));

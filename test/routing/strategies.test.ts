@@ -27,7 +27,6 @@ function seeded(seed: number): () => number {
 
 const situation = (more: Partial<Situation> & { prefix?: string; who?: string } = {}): Situation => ({
   facts: { prefix: more.prefix ?? 'p', promptTokens: 1000, outputTokens: 100, sticky: () => more.who ?? 'me' },
-  now: 0,
   random: seeded(1),
   ...more,
 });

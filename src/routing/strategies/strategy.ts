@@ -25,7 +25,6 @@ export interface Child {
 
 export interface Situation {
   readonly facts: Pick<Facts, 'prefix' | 'promptTokens' | 'outputTokens' | 'sticky'>;
-  readonly now: number;
   readonly random: () => number;
   readonly objectiveMs?: number | undefined;
 }
