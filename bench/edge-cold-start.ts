@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { Miniflare } from 'miniflare';
 import { compatibility, lazyPieces, uploadedModules, type WorkerModule } from '../test/edge/bundle.ts';
-import { median } from './quantiles.ts';
+import { median } from './shared/quantiles.ts';
 
 /** CPU milliseconds of the workerd processes that this process started, by the scheduler's own nanoseconds. */
 function workerdCpuMs(): number {

@@ -8,9 +8,9 @@ import { parseArgs } from 'node:util';
 import { defaultModel } from '../src/models/catalogue.ts';
 import { pullModel } from '../src/models/pull.ts';
 import { modelSettings } from '../src/models/settings.ts';
-import { streamChat } from './engine-client.ts';
-import { type Server, startLlamaServer, startTidegate } from './engine-servers.ts';
-import { median } from './quantiles.ts';
+import { streamChat } from './engine/client.ts';
+import { type Server, startLlamaServer, startTidegate } from './engine/servers.ts';
+import { median } from './shared/quantiles.ts';
 
 const { values: flags } = parseArgs({
   options: {

@@ -15,9 +15,9 @@ import { createRunner } from '../src/engine/runner.ts';
 import { defaultModel } from '../src/models/catalogue.ts';
 import { pullModel } from '../src/models/pull.ts';
 import { modelSettings } from '../src/models/settings.ts';
-import { streamChat } from './engine-client.ts';
-import { type Server, startLlamaServer, startTidegate } from './engine-servers.ts';
-import { median, quantile } from './quantiles.ts';
+import { streamChat } from './engine/client.ts';
+import { type Server, startLlamaServer, startTidegate } from './engine/servers.ts';
+import { median, quantile } from './shared/quantiles.ts';
 
 const { values: flags } = parseArgs({
   options: {

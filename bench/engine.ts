@@ -9,9 +9,9 @@ import { parseArgs } from 'node:util';
 import { defaultModel } from '../src/models/catalogue.ts';
 import { pullModel } from '../src/models/pull.ts';
 import { modelSettings } from '../src/models/settings.ts';
-import { type StreamTimes, streamChat } from './engine-client.ts';
-import { type Server, startLlamaServer, startTidegate } from './engine-servers.ts';
-import { median, quantile } from './quantiles.ts';
+import { type StreamTimes, streamChat } from './engine/client.ts';
+import { type Server, startLlamaServer, startTidegate } from './engine/servers.ts';
+import { median, quantile } from './shared/quantiles.ts';
 
 const { values: flags } = parseArgs({
   options: {

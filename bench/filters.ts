@@ -14,7 +14,7 @@ import { filterEvents } from '../src/filters/output.ts';
 import { compileRules, type RuleSet } from '../src/filters/rules.ts';
 import { createScanner } from '../src/filters/scanner.ts';
 import { hardTexts } from '../test/filters/adversarial.ts';
-import { median, quantile } from './quantiles.ts';
+import { median, quantile } from './shared/quantiles.ts';
 
 const option = (name: string, fallback: string) => {
   const at = process.argv.indexOf(`--${name}`);

@@ -24,7 +24,7 @@ import { createRecorder } from '../src/observability/record.ts';
 import { openPolicy } from '../src/policy/admit.ts';
 import { noPrompts } from '../src/prompts/render.ts';
 import { createRouting } from '../src/routing/attempt.ts';
-import { median } from './quantiles.ts';
+import { median } from './shared/quantiles.ts';
 
 const option = (name: string, fallback: string) => {
   const at = process.argv.indexOf(`--${name}`);

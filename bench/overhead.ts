@@ -12,7 +12,7 @@ import { body, closedLoop, openLoop, paced } from './overhead/loads.ts';
 import { startMock } from './overhead/mock.ts';
 import { startRelay } from './overhead/relay.ts';
 import { cpuSeconds, startTargets, type Target } from './overhead/targets.ts';
-import { median, quantile } from './quantiles.ts';
+import { median, quantile } from './shared/quantiles.ts';
 
 interface Row {
   requestsPerSecond: number[];

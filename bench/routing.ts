@@ -147,7 +147,7 @@ const outage = Object.fromEntries(
 console.log('\ncalls per request while everything is down for three minutes:', outage);
 
 if (process.argv.includes('--save')) {
-  const folder = join(import.meta.dirname, '../bench/results');
+  const folder = join(import.meta.dirname, 'results');
   mkdirSync(folder, { recursive: true });
   const conditions = { durationMs, objectiveMs, perReplica, seeds, replica: usualReplica };
   writeFileSync(

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { body, closedLoop } from './overhead/loads.ts';
 import { startMock } from './overhead/mock.ts';
 import { childrenOf, startTargets, type Target } from './overhead/targets.ts';
-import { median } from './quantiles.ts';
+import { median } from './shared/quantiles.ts';
 
 async function main(): Promise<void> {
   const option = (name: string, fallback: number) => {

@@ -8,7 +8,7 @@ import { defaultRetry, defaultTakeover, defaultTimeouts, type Leaf, type RouteRu
 import { planFor } from '../../src/routing/plan.ts';
 import { createTargetStates, unavailable } from '../../src/routing/state.ts';
 import type { Strategy } from '../../src/routing/strategies/strategy.ts';
-import { quantile } from '../quantiles.ts';
+import { quantile } from '../shared/quantiles.ts';
 import { createReplica, type Job, type ReplicaOptions, type Trouble } from './cluster.ts';
 import { seeded, type Turn } from './load.ts';
 

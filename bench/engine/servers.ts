@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '../test/free-port.ts';
+import { freePort } from '../../test/free-port.ts';
 
 /** A server under test: a real process behind a real socket. */
 export interface Server {
