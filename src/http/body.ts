@@ -174,7 +174,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 /** V8 quotes the text around the error; only the position is kept, a prompt must not get into errors. */
 function positionOf(message: string): string {
   const position = /position (\d+)/.exec(message);
-  return position ? `unexpected text at position ${position[1]}` : 'unexpected end of text';
+  if (position) return `unexpected text at position ${position[1]}`;
+  return message.startsWith('Unexpected end') ? 'unexpected end of text' : 'unexpected text';
 }
 
 function checkDepth(bytes: Uint8Array): void {

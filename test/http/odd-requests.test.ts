@@ -63,6 +63,14 @@ test.each([
 });
 
 test.each([
+  { name: 'a word that JSON has not', body: '{"temperature":NaN}', says: /unexpected text\.$/ },
+  { name: 'a comma too many', body: '{"n":1,}', says: /unexpected text at position 7\.$/ },
+  { name: 'an end too early', body: '{"n":', says: /unexpected end of text\.$/ },
+])('$name is told as what it is', async ({ body, says }) => {
+  expect(((await (await send(body)).json()) as Answer).error.message).toMatch(says);
+});
+
+test.each([
   '/v1/chat/completions/',
   '/v1//chat/completions',
   '//v1/chat/completions',
