@@ -1,7 +1,7 @@
 import type { CompletionEvent } from '../src/core/event.ts';
 import { isJsonObject, type Json, type JsonObject } from '../src/core/json.ts';
 import type { CallOptions, Capabilities, Provider } from '../src/core/provider.ts';
-import type { ChatRequest, Dialect, WireRequest } from '../src/core/request.ts';
+import { type ChatRequest, type Dialect, readable, type WireRequest } from '../src/core/request.ts';
 import { through } from '../src/core/through.ts';
 import type { TransportResponse } from '../src/core/transport.ts';
 import { mendCompletion } from '../src/wire/openai/mend.ts';
@@ -121,13 +121,13 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     capabilities,
     stream: (request, options) =>
       lazyEvents(() => {
-        assertSupported(request, capabilities, name);
         const { wire, responseFormat: format } = request;
         const byTool = oddities.jsonSchemaByTool && format.type === 'json-schema';
         const path = wire && capabilities.dialects.includes(wire.dialect) ? pathOf[wire.dialect] : undefined;
         const told = !wire?.mustSay || wire.dialect !== 'openai-responses';
-        if (wire && path !== undefined && !byTool && told && fits(wire))
-          return passThrough(request, wire, path, options);
+        const passes = wire && path !== undefined && !byTool && told && fits(wire);
+        assertSupported(passes ? request : readable(request), capabilities, name);
+        if (passes) return passThrough(request, wire, path, options);
         if (!byTool) return translate(request, options);
         return readJsonTool(lazyEvents(() => translate(withJsonTool(request), options)));
       }),

@@ -1,15 +1,23 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { Capabilities } from '../../src/core/provider.ts';
-import type { ChatRequest } from '../../src/core/request.ts';
+import { type ChatRequest, serverWork } from '../../src/core/request.ts';
 
 /**
  * Refuses what the target cannot do, naming the field, rather than dropping it in silence. `reasoning`, `seed` and
- * `user` are wishes, not demands: a target that does not know them still answers the question that was asked.
+ * `user` are wishes, not demands: a target that does not know them still answers the question that was asked. A request
+ * with its wire form is one that would go out as it was sent.
  */
 export function assertSupported(request: ChatRequest, able: Capabilities, provider: string): void {
   const refuse = (param: string, what: string): never => {
     throw new GatewayError('unsupported', `${provider} (${request.model}) does not support ${what}.`, { param });
   };
+  const { wire, onlyAsSent } = request;
+  if (onlyAsSent && !(wire && !wire.mustSay && able.dialects.includes(wire.dialect))) {
+    refuse(onlyAsSent.param, onlyAsSent.what);
+  }
+  if (request.dialect === 'openai-chat' && !able.dialects.includes('openai-chat')) {
+    for (const field of serverWork) if (request.extensions[field] !== undefined) refuse(field, field);
+  }
   if (request.prompt && !able.completions) refuse('prompt', 'text completions');
   if (request.prompt?.files && !able.local) refuse('input_extra', 'filling a gap with pieces of a repository');
   if (request.tools.length > 0) {

@@ -171,7 +171,7 @@ export function createResponseCache({
     produce: Produce,
   ): Promise<Run> {
     const wish = readCacheWish(context.headers);
-    if (wish.noStore) return produce(asked, context.signal);
+    if (wish.noStore || asked.onlyAsSent) return produce(asked, context.signal);
     const request = readable(asked);
     const account = ownUpstream(context.headers);
     // Digested: what is compared by meaning keeps its scope in memory.

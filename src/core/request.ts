@@ -64,6 +64,8 @@ export interface ChatRequest {
   readonly extensions: JsonObject;
   /** What no other dialect has words for (hosted tools and their items), by name: only who gets the client's own body sees it. */
   readonly leftOut?: readonly string[] | undefined;
+  /** The first thing in it that cannot be left out and that we have no words for either: it goes to an upstream as sent, or not at all. */
+  readonly onlyAsSent?: Unsayable | undefined;
   /** How the client wants its answer written (usage chunk, echoed settings): read by its dialect's encoder and nobody else. */
   readonly answer?: JsonObject | undefined;
   /** The client's own body, present only while no stage needs to read or change the text. */
@@ -100,6 +102,15 @@ export function legible(request: ChatRequest): ChatRequest {
 /** `x-tidegate-warning`: tells a client what of its request was left out. */
 export const leftOutWarning = (leftOut: readonly string[]): string =>
   `ignored: ${leftOut.join(', ')}`.replace(/[^\x20-\x7e]/g, '?').slice(0, 500);
+
+/** A field of a request, and what stands there, as in "a part of type 'video_url'". */
+export interface Unsayable {
+  readonly param: string;
+  readonly what: string;
+}
+
+/** Fields of OpenAI's chat that have the server work beside the model: who does not know them would answer another question. */
+export const serverWork: readonly string[] = ['web_search_options', 'moderation'];
 
 export interface TextPrompt {
   /** Text, or token ids of the model itself. */

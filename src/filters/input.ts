@@ -31,11 +31,14 @@ interface InputTools {
  * without a word of the text. No promise where there is nothing to do.
  */
 export function filterRequest(
-  asked: ChatRequest,
+  given: ChatRequest,
   active: readonly Active[],
   rules: RuleSet | undefined,
   tools: InputTools,
 ): InputResult | Promise<InputResult> {
+  // What no filter can read does not pass one.
+  const unread = (given.leftOut || given.onlyAsSent) && active.some(({ config }) => reads(config, 'input'));
+  const asked = unread ? readable(given) : given;
   const passes = active.every(({ config }) => hasNoSay(config, asked)) && (!rules || isClean(asked, rules));
   return passes ? { request: asked, restoring: undefined } : throughAll(asked, active, rules, tools);
 }

@@ -222,3 +222,25 @@ test('personal data never reaches the upstream, the record or the cache’s key,
   expect(app.records).toHaveLength(2);
   expect(JSON.stringify(app.records)).not.toContain('@example.org');
 });
+
+test('what no filter can read of a request is left out and named, not sent on unread', async () => {
+  upstream.answer(
+    json({
+      id: 'm',
+      type: 'message',
+      role: 'assistant',
+      content: [{ type: 'text', text: 'ok' }],
+      stop_reason: 'end_turn',
+    }),
+  );
+  const app = filteredApp({ words: { kind: 'patterns', phrases: [secret], on: 'input' } }, false, 'anthropic');
+  const found = { type: 'search_result', source: 's', title: 't', content: [{ type: 'text', text: `so ${secret}` }] };
+  const content = [{ type: 'text', text: 'What is it?' }, found];
+  const body = { model: 'test', max_tokens: 9, messages: [{ role: 'user', content }] };
+  const response = await post(app, '/v1/messages', body);
+  expect([response.status, response.headers.get('x-tidegate-warning')]).toEqual([
+    200,
+    "ignored: block type 'search_result'",
+  ]);
+  expect(JSON.stringify(upstream.requests.at(-1)?.json)).not.toMatch(leak);
+});

@@ -1,5 +1,5 @@
 import { afterAll } from 'vitest';
-import { createProvider } from '../../providers/registry.ts';
+import { createProvider, providerConfigSchema } from '../../providers/registry.ts';
 import { memoryStore } from '../../src/cache/memory.ts';
 import { createResponseCache } from '../../src/cache/response-cache.ts';
 import { filtersSchema } from '../../src/filters/config.ts';
@@ -18,8 +18,9 @@ afterAll(async () => {
 });
 
 /** An app whose only model has all of these filters on it. */
-export function filteredApp(config: object, cached = false) {
-  const provider = createProvider('up', { type: 'openai-compatible', baseUrl: upstream.baseUrl }, { transport });
+export function filteredApp(config: object, cached = false, type = 'openai-compatible') {
+  const options = providerConfigSchema().parse({ type, baseUrl: upstream.baseUrl, apiKey: 'k' });
+  const provider = createProvider('up', options, { transport });
   const route = {
     ...{ name: 'test', filters: Object.keys(config), targets: [{ name: 'up/m', provider, model: 'm' }] },
     ...(cached && { cache: { ttlMs: 60_000, scope: 'key' as const } }),

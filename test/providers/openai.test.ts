@@ -335,6 +335,32 @@ test('a response that is made over chat keeps the settings that both know, and n
   expect(last()?.json).not.toHaveProperty('max_tool_calls');
 });
 
+test.each([
+  { name: 'the safety identifier', sent: { safety_identifier: 's1', user: 'u1' }, got: { safety_identifier: 's1' } },
+  { name: 'the user', sent: { user: 'u1' }, got: { user: 'u1' } },
+  { name: 'the tokens to think', sent: { reasoning: { max_tokens: 99 } }, got: { reasoning: { max_tokens: 99 } } },
+  { name: 'no bias', sent: { logit_bias: {} }, got: {} },
+])('$name is the same where a request is written anew', async ({ sent, got }) => {
+  upstream.answer(openaiServer(['Hello']));
+  await hear(provider(), readable(chatRequest({ ...hi, ...sent })));
+  const { model: _, messages: __, stream: ___, stream_options: ____, ...rest } = last()?.json ?? {};
+  expect(rest).toEqual(got);
+});
+
+test.each([
+  {
+    name: 'an address',
+    part: { type: 'input_file', file_url: 'https://a.example/b.pdf', file_data: null },
+    got: { file_data: 'https://a.example/b.pdf' },
+  },
+  { name: 'an id', part: { type: 'input_image', file_id: 'file-1', detail: 'low' }, got: { file_id: 'file-1' } },
+])('a file given by $name is in a response that is made over chat', async ({ part, got }) => {
+  upstream.answer(openaiServer(['Hello']));
+  const input = [{ role: 'user', content: [part] }];
+  await hear(provider(), readable(decodeResponseRequest({ model: 'm', input })));
+  expect(last()?.json.messages).toEqual([{ role: 'user', content: [{ type: 'file', file: got }] }]);
+});
+
 test('what a target is not able to do is refused by name', async () => {
   const { error } = await hear(provider({ type: 'groq', baseUrl: upstream.baseUrl }), chatRequest({ ...hi, n: 2 }));
   expect([error?.kind, error?.status, error?.param]).toEqual(['unsupported', 400, 'n']);

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../../core/errors.ts';
 import { isJsonObject } from '../../core/json.ts';
-import type { ChatRequest, Tool, ToolChoice } from '../../core/request.ts';
+import { type ChatRequest, serverWork, type Tool, type ToolChoice } from '../../core/request.ts';
 import type { GrammarOptions } from '../protocol.ts';
 import { promptOf, type RequestAdditions, withTemplate } from '../request.ts';
 import { createGrammar, type GrammarBuilder, literal } from './gbnf.ts';
@@ -218,16 +218,12 @@ function thinking(thinks: boolean, begun: boolean): string {
 }
 
 /** What OpenAI's API knows and a text model on this machine can't do; silence would be taken for consent. */
-function refuseMedia({ messages, extensions }: ChatRequest): void {
-  const { modalities } = extensions;
-  const refused = [
-    ...(Array.isArray(modalities) && modalities.some((kind) => kind !== 'text') ? ['modalities'] : []),
-    ...['audio', 'web_search_options'].filter((field) => extensions[field] !== undefined),
-  ];
-  if (refused[0] !== undefined) {
-    throw new GatewayError('unsupported', `This model reads and writes text only; it can't do '${refused[0]}'.`, {
-      param: refused[0],
-    });
+function refuseMedia({ messages, extensions, onlyAsSent }: ChatRequest): void {
+  const field = serverWork.find((name) => extensions[name] !== undefined);
+  const refused = onlyAsSent ?? (field === undefined ? undefined : { param: field, what: `'${field}'` });
+  if (refused) {
+    const message = `This model reads and writes text only; it does not support ${refused.what}.`;
+    throw new GatewayError('unsupported', message, { param: refused.param });
   }
   for (const [i, message] of messages.entries()) {
     for (const [j, part] of message.content.entries()) {

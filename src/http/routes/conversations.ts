@@ -7,7 +7,7 @@ import { once } from '../../core/once.ts';
 import type { RequestContext } from '../../core/run.ts';
 import { sleep } from '../../core/signals.ts';
 import { metadataSchema } from '../../wire/openai/schema.ts';
-import { decodeItems } from '../../wire/responses/items.ts';
+import { decodeItems, type Unsaid } from '../../wire/responses/items.ts';
 import { parseBody } from '../../wire/validate.ts';
 import type { HttpDeps } from '../env.ts';
 import { getRoute, idOf, jsonRoute } from '../json.ts';
@@ -32,7 +32,18 @@ const updateSchema = once(() => z.looseObject({ metadata: metadataSchema() }));
 
 /** Items with the ids and states that listings show; their form is checked as a response's input would be. */
 export function storedItems(items: readonly JsonObject[]): JsonObject[] {
-  decodeItems(items, new Set());
+  const unsaid: Unsaid = { leftOut: new Set() };
+  decodeItems(items, unsaid);
+  const { onlyAsSent } = unsaid; // what is kept is read again, and not sent as it came
+  if (onlyAsSent) {
+    throw new GatewayError(
+      'unsupported',
+      `What is kept here can't hold ${onlyAsSent.what}; send it with store: false.`,
+      {
+        param: onlyAsSent.param,
+      },
+    );
+  }
   return items.map((one) => {
     const type = one['type'] ?? 'message';
     const prefix = type === 'message' ? 'msg_' : type === 'reasoning' ? 'rs_' : 'item_';

@@ -9,10 +9,11 @@ import type {
   Sampling,
   Tool,
   ToolChoice,
+  Unsayable,
 } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
 import { invalidValue, parseBody } from '../validate.ts';
-import { withChatForms } from './loose.ts';
+import { withChatForms, withoutUnknown } from './loose.ts';
 import { decodeMessages } from './messages.ts';
 import { isPlainChat } from './plain.ts';
 import { type ChatBody, chatRequestSchema, type ToolBody } from './schema.ts';
@@ -23,7 +24,7 @@ const modelled = new Set(
     'messages model max_completion_tokens max_tokens temperature top_p top_k min_p seed frequency_penalty presence_penalty',
     'repetition_penalty repeat_penalty logit_bias n stop logprobs top_logprobs response_format grammar tools tool_choice',
     'parallel_tool_calls functions function_call stream stream_options prediction reasoning_effort reasoning metadata store',
-    'user safety_identifier prompt_cache_key service_tier continue_final_message prompt',
+    'user prompt_cache_key service_tier continue_final_message prompt',
   ].flatMap((line) => line.split(' ')),
 );
 
@@ -31,12 +32,39 @@ const modelled = new Set(
 export function decodeChatRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
   if (isPlainChat(body)) return requestOf(body, body, true, source);
   const formed = withChatForms(body);
+  const { chat, unknown } = parseKnown(formed);
   // an upstream would refuse what was written another way
-  return requestOf(parseBody(chatRequestSchema(), formed), body, formed === body, source);
+  return requestOf(chat, body, formed === body, source, unknown);
+}
+
+/** Parts and tools of other kinds than ours are no fault of the client's: an upstream may know them. */
+function parseKnown(body: unknown): { readonly chat: ChatBody; readonly unknown?: Unsayable | undefined } {
+  try {
+    return { chat: parseBody(chatRequestSchema(), body) };
+  } catch (error) {
+    const { body: known, unknown } = withoutUnknown(body);
+    if (!unknown) throw error;
+    return { chat: parseBody(chatRequestSchema(), known), unknown };
+  }
+}
+
+/** The wish for an answer that is not text, of which we could give on nothing but the bytes. */
+function spoken({ modalities, audio }: JsonObject): Unsayable | undefined {
+  if (Array.isArray(modalities) && modalities.some((kind) => kind !== 'text')) {
+    return { param: 'modalities', what: 'answers that are not text' };
+  }
+  return audio === undefined ? undefined : { param: 'audio', what: 'audio' };
 }
 
 /** Every field is there, undefined where absent: requests of one shape are read and copied faster by all that follows. */
-function requestOf(chat: ChatBody, body: unknown, asSent: boolean, source: RequestSource): ChatRequest {
+function requestOf(
+  chat: ChatBody,
+  body: unknown,
+  asSent: boolean,
+  source: RequestSource,
+  unknown?: Unsayable,
+): ChatRequest {
+  const extensions = extensionsOf(body, modelled);
   const tools = decodeTools(chat);
   const last = chat.messages.at(-1);
   const prediction = chat.prediction?.content ?? undefined;
@@ -64,7 +92,8 @@ function requestOf(chat: ChatBody, body: unknown, asSent: boolean, source: Reque
     store: chat.store ?? undefined,
     promptTemplate: decodePromptReference(chat.prompt),
     dialect: 'openai-chat',
-    extensions: extensionsOf(body, modelled),
+    extensions,
+    onlyAsSent: unknown ?? spoken(extensions),
     answer: {
       includeUsage: chat.stream_options?.include_usage === true,
       includeObfuscation: chat.stream_options?.include_obfuscation === true,
@@ -154,7 +183,7 @@ export function decodeSampling(body: SamplingBody): Sampling {
   if (body.frequency_penalty != null) sampling.frequencyPenalty = body.frequency_penalty;
   if (body.presence_penalty != null) sampling.presencePenalty = body.presence_penalty;
   if (repeatPenalty != null) sampling.repeatPenalty = repeatPenalty;
-  if (body.logit_bias != null) sampling.logitBias = body.logit_bias;
+  if (body.logit_bias != null && Object.keys(body.logit_bias).length > 0) sampling.logitBias = body.logit_bias;
   return sampling;
 }
 

@@ -1,4 +1,5 @@
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.ts';
+import type { Unsayable } from '../../core/request.ts';
 
 /**
  * A chat body as the schema wants it, where editors and other providers' clients write parts of it their own way: tools in
@@ -55,4 +56,46 @@ function schemaFormat(format: Json | undefined): Json | undefined {
   if (!isJsonObject(format) || !isJsonObject(format['value'])) return format;
   const { type, value } = format;
   return type === 'json_object' || type === 'json' ? { type: 'json_object', schema: value } : format;
+}
+
+/** Parts that the vocabulary has words for, by who says them; all others may say text alone. */
+const partsOf: Readonly<Record<string, readonly string[]>> = {
+  user: ['text', 'image_url', 'input_audio', 'file'],
+  assistant: ['text', 'refusal'],
+};
+
+/**
+ * A chat body without its parts and tools of other kinds (`video_url`, hosted tools), which an upstream may know that gets
+ * the body as it was sent, and the first of them. The place of a part stays, so that a fault behind it is named rightly.
+ */
+export function withoutUnknown(body: unknown): { readonly body: unknown; readonly unknown?: Unsayable | undefined } {
+  if (!isJsonObject(body)) return { body };
+  let unknown: Unsayable | undefined;
+  const isKnown = (one: Json, known: readonly string[], what: string, param: () => string): boolean => {
+    const type = isJsonObject(one) ? one['type'] : undefined;
+    if (typeof type !== 'string' || known.includes(type)) return true;
+    unknown ??= { param: param(), what: `${what} of type '${type.slice(0, 40)}'` };
+    return false;
+  };
+  const parts = (message: JsonObject, index: number): JsonObject => {
+    const { role, content } = message;
+    if (!Array.isArray(content)) return message;
+    const known = partsOf[String(role)] ?? ['text'];
+    const kept = content.map((part: Json, at) =>
+      isKnown(part, known, 'a part', () => `messages[${index}].content[${at}].type`)
+        ? part
+        : { type: 'text', text: '' },
+    );
+    return { ...message, content: kept };
+  };
+  const { messages, tools } = body;
+  const known: Record<string, Json | undefined> = { ...body };
+  if (Array.isArray(messages)) {
+    known['messages'] = messages.map((one: Json, index) => (isJsonObject(one) ? parts(one, index) : one));
+  }
+  if (Array.isArray(tools)) {
+    const ours = ['function', 'custom'];
+    known['tools'] = tools.filter((one: Json, at) => isKnown(one, ours, 'a tool', () => `tools[${at}].type`));
+  }
+  return { body: known, unknown };
 }

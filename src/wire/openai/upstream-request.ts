@@ -35,9 +35,10 @@ export function encodeChatRequest(request: ChatRequest, options: UpstreamChatOpt
       ? { logprobs: true, ...(request.logprobs.top > 0 ? { top_logprobs: request.logprobs.top } : {}) }
       : {}),
     ...optional('reasoning_effort', reasoning?.effort),
+    ...thinkingOf(request),
     ...(request.prediction === undefined ? {} : { prediction: { type: 'content', content: request.prediction } }),
     ...optional('prompt_cache_key', request.promptCacheKey),
-    ...optional('user', request.user),
+    ...('safety_identifier' in request.extensions ? {} : optional('user', request.user)),
     ...optional('service_tier', request.serviceTier),
     ...(request.continueFinalMessage ? { continue_final_message: true, add_generation_prompt: false } : {}),
     stream: true,
@@ -45,8 +46,14 @@ export function encodeChatRequest(request: ChatRequest, options: UpstreamChatOpt
   };
 }
 
+/** The tokens to think, which have no field in OpenAI's own chat, as the client wrote them. */
+function thinkingOf({ dialect, reasoning }: ChatRequest): JsonObject {
+  if (dialect !== 'openai-chat' || reasoning?.budgetTokens === undefined) return {};
+  return { reasoning: { max_tokens: reasoning.budgetTokens } };
+}
+
 /** Fields of responses that chat has too, with the same meaning; `verbosity` stands in its `text` there. */
-const shared = new Set(['verbosity', 'prompt_cache_retention', 'prompt_cache_options']);
+const shared = new Set(['verbosity', 'prompt_cache_retention', 'prompt_cache_options', 'safety_identifier']);
 
 /** What we don't model reaches an upstream of the client's own dialect; another dialect's fields would only confuse it. */
 function unmodelled({ dialect, extensions }: ChatRequest): JsonObject {

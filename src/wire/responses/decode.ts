@@ -10,7 +10,7 @@ import {
   wireOf,
 } from '../openai/decode.ts';
 import { missingParameter, parseBody } from '../validate.ts';
-import { decodeItems, type Input, inputItems } from './items.ts';
+import { decodeItems, type Input, inputItems, type Unsaid } from './items.ts';
 import {
   customToolSchema,
   functionToolSchema,
@@ -24,7 +24,7 @@ const modelled = new Set(
     'model input instructions previous_response_id conversation store stream stream_options background',
     'max_output_tokens temperature top_p top_k min_p seed frequency_penalty presence_penalty repetition_penalty',
     'repeat_penalty logit_bias top_logprobs tools tool_choice parallel_tool_calls text reasoning include metadata prompt',
-    'prompt_cache_key safety_identifier user service_tier',
+    'prompt_cache_key user service_tier',
   ].flatMap((line) => line.split(' ')),
 );
 
@@ -32,11 +32,12 @@ const modelled = new Set(
 export function decodeResponseRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
   const parsed = parseBody(responseRequestSchema(), body);
   const leftOut = new Set<string>();
+  const unsaid: Unsaid = { leftOut };
   const items = inputItems(parsed.input as Input); // out of JSON.parse, items checked one by one
   if (items.length === 0 && parsed.prompt == null) {
     throw missingParameter('input');
   }
-  const messages: Message[] = decodeItems(items, leftOut);
+  const messages: Message[] = decodeItems(items, unsaid);
   if (parsed.instructions) {
     messages.unshift({ role: 'developer', content: [{ type: 'text', text: parsed.instructions }] });
   }
@@ -81,6 +82,7 @@ export function decodeResponseRequest(body: unknown, source: RequestSource = { h
       ...(parsed.text?.verbosity == null ? {} : { verbosity: parsed.text.verbosity }),
     },
     ...(leftOut.size === 0 ? {} : { leftOut: [...leftOut] }),
+    ...(unsaid.onlyAsSent ? { onlyAsSent: unsaid.onlyAsSent } : {}),
     answer: {
       echo: echoOf(parsed),
       namespaces,

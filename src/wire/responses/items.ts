@@ -1,8 +1,8 @@
 import { GatewayError } from '../../core/errors.ts';
 import { isJsonObject, type JsonObject } from '../../core/json.ts';
-import type { AssistantMessage, Message, Part, ReasoningBlock, ToolCall } from '../../core/request.ts';
+import type { AssistantMessage, Message, Part, ReasoningBlock, ToolCall, Unsayable } from '../../core/request.ts';
 import { checkedUrl } from '../openai/messages.ts';
-import { invalidValue, parseBody } from '../validate.ts';
+import { parseBody } from '../validate.ts';
 import { readCompaction } from './compaction.ts';
 import {
   callOutputSchema,
@@ -15,6 +15,12 @@ import {
 /** Input as the client or a stored turn has it: one text, or items. */
 export type Input = string | readonly JsonObject[] | null | undefined;
 
+/** What of a request we have no words for; see `ChatRequest`. */
+export interface Unsaid {
+  readonly leftOut: Set<string>;
+  onlyAsSent?: Unsayable;
+}
+
 /** The input always as items, as they are stored and listed. */
 export function inputItems(input: Input): readonly JsonObject[] {
   if (input == null) return [];
@@ -24,9 +30,9 @@ export function inputItems(input: Input): readonly JsonObject[] {
 
 /**
  * Items as turns: what one assistant turn was split into (reasoning, message, calls) becomes one message again. Items we
- * can't give to a model (hosted tools' calls) are left out and named in `leftOut`.
+ * can't give to a model (hosted tools' calls) are left out and named in `unsaid`.
  */
-export function decodeItems(items: readonly JsonObject[], leftOut: Set<string>): Message[] {
+export function decodeItems(items: readonly JsonObject[], unsaid: Unsaid): Message[] {
   const messages: Message[] = [];
   const assistant = (fits: (last: AssistantMessage) => boolean): AssistantMessage => {
     const last = messages.at(-1);
@@ -46,7 +52,7 @@ export function decodeItems(items: readonly JsonObject[], leftOut: Set<string>):
     switch (type) {
       case 'message': {
         const { role, content } = parseBody(messageItemSchema(), item, at);
-        const parts = decodeContent(content, `input[${index}].content`);
+        const parts = decodeContent(content, `input[${index}].content`, unsaid);
         if (role !== 'assistant') messages.push({ role, content: parts.content });
         else {
           const message = assistant((last) => last.content.length === 0 && last.toolCalls.length === 0);
@@ -68,7 +74,7 @@ export function decodeItems(items: readonly JsonObject[], leftOut: Set<string>):
       case 'function_call_output':
       case 'custom_tool_call_output': {
         const { call_id, output } = parseBody(callOutputSchema(), item, at);
-        const { content } = decodeContent(output, `input[${index}].output`);
+        const { content } = decodeContent(output, `input[${index}].output`, unsaid);
         messages.push({ role: 'tool', toolCallId: call_id, content });
         break;
       }
@@ -79,12 +85,12 @@ export function decodeItems(items: readonly JsonObject[], leftOut: Set<string>):
       }
       case 'compaction': {
         const text = readCompaction(item);
-        if (text === undefined) leftOut.add('compaction of another provider');
+        if (text === undefined) unsaid.leftOut.add('compaction of another provider');
         else messages.push({ role: 'developer', content: [{ type: 'text', text }] });
         break;
       }
       default:
-        leftOut.add(`input item '${String(type).slice(0, 60)}'`);
+        unsaid.leftOut.add(`input item '${String(type).slice(0, 60)}'`);
     }
   }
   return messages.filter((message) => message.role !== 'assistant' || !isEmpty(message));
@@ -107,6 +113,7 @@ function decodeReasoning(item: JsonObject, at: readonly PropertyKey[]): Reasonin
 function decodeContent(
   content: string | readonly { type: string; [key: string]: unknown }[] | null | undefined,
   param: string,
+  unsaid: Unsaid,
 ): { content: Part[]; refusal?: string } {
   if (content == null || content === '') return { content: [] };
   if (typeof content === 'string') return { content: [{ type: 'text', text: content }] };
@@ -127,6 +134,10 @@ function decodeContent(
         break;
       case 'input_image':
       case 'image_url': {
+        if (part['image_url'] == null && typeof part['file_id'] === 'string') {
+          parts.push({ type: 'file', fileId: part['file_id'] });
+          break;
+        }
         const source = part['image_url'];
         const url = requiredText(isJsonObject(source) ? source['url'] : source, `${path}.image_url`);
         const { detail } = part;
@@ -147,7 +158,8 @@ function decodeContent(
         break;
       }
       case 'input_file': {
-        const { file_data: data, file_id: fileId, filename } = part;
+        const { file_id: fileId, filename } = part;
+        const data = part['file_data'] ?? part['file_url']; // a file's address stands where its data would
         parts.push({
           type: 'file',
           ...(typeof data === 'string' ? { data } : {}),
@@ -157,10 +169,7 @@ function decodeContent(
         break;
       }
       default:
-        throw invalidValue(
-          `${path}.type`,
-          `Invalid value for '${path}.type': '${part.type.slice(0, 40)}'. Supported values are: 'input_text', 'output_text', 'refusal', 'input_image', 'input_file', 'input_audio'.`,
-        );
+        unsaid.onlyAsSent ??= { param: `${path}.type`, what: `a part of type '${part.type.slice(0, 40)}'` };
     }
   }
   return { content: parts, ...(refusal === undefined ? {} : { refusal }) };

@@ -44,12 +44,6 @@ test.each<[string, unknown, string, string | null]>([
     'messages[1].content[0].text',
   ],
   [
-    'an unknown part',
-    chat({ messages: [{ role: 'user', content: [{ type: 'smell' }] }] }),
-    'invalid_value',
-    'messages[0].content[0].type',
-  ],
-  [
     'a picture from a file',
     chat({ messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'file:///etc/passwd' } }] }] }),
     'invalid_value',
