@@ -1,3 +1,4 @@
+import { systemClock } from './core/clock.ts';
 import { type ChatRequest, type Message, plainRequest } from './core/request.ts';
 import type { Routing } from './core/route.ts';
 import { anonymous, type RequestContext } from './core/run.ts';
@@ -6,9 +7,12 @@ import type { AskModel } from './filters/judge.ts';
 import type { PromptLibrary } from './prompts/library.ts';
 
 /** Lets a filter ask one of the gateway's own models: past keys, limits and filters, as the gateway itself. */
-export function createAskModel(routing: Routing, library: PromptLibrary, now: () => number): AskModel {
+export function createAskModel(
+  routing: () => Routing,
+  library: () => PromptLibrary | Promise<PromptLibrary>,
+): AskModel {
   return async ({ model, prompt, variables, scores, signal }) => {
-    const { messages, parameters } = library.render({ id: prompt, variables });
+    const { messages, parameters } = (await library()).render({ id: prompt, variables });
     const turns = messages.map(
       ({ role, text }): Message => ({
         ...(role === 'assistant' ? { role, toolCalls: [] } : { role }),
@@ -27,10 +31,10 @@ export function createAskModel(routing: Routing, library: PromptLibrary, now: ()
       caller: { ...anonymous, id: 'filter', tenant: 'filter' },
       signal,
       endpoint: '/v1/chat/completions',
-      startedMs: now(),
+      startedMs: systemClock.now(),
       headers: {},
     };
-    const run = await routing.attempt(routing.find(model), request, context);
+    const run = await routing().attempt(routing().find(model), request, context);
     return (await collect(run.events)).choices[0]?.text ?? '';
   };
 }

@@ -12,8 +12,7 @@ import type { RoutedModel } from '../routing/attempt.ts';
 
 /** What filters need from Node: ajv, @huggingface/transformers where installed, the transport, and our own models. */
 export function filterParts(transport: Transport, library: PromptLibrary, routing: () => Routing) {
-  const ask = (...args: Parameters<ReturnType<typeof createAskModel>>) =>
-    createAskModel(routing(), library, () => performance.now())(...args);
+  const ask = createAskModel(routing, () => library);
   return { transport, compileSchema: createAjvCompiler(), ask, ...createTransformers() } satisfies FilterParts;
 }
 

@@ -8,9 +8,9 @@ import { createFilters, type Filters } from '../filters/index.ts';
 export function edgeFilters(config: Config['filters'], transport: Transport, routing: Routing): Filters {
   return createFilters(config, {
     transport,
-    async ask(question) {
-      const { packagedLibrary } = await import('./prompts.ts');
-      return createAskModel(routing, packagedLibrary(), () => Date.now())(question);
-    },
+    ask: createAskModel(
+      () => routing,
+      async () => (await import('./prompts.ts')).packagedLibrary(),
+    ),
   });
 }

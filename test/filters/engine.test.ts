@@ -49,7 +49,10 @@ describe.skipIf(path === null)('filters with the real engine', () => {
       { name: 'judge', filters: [], targets: [{ name: 'local/m', provider: engine, model: 'm' }] },
     ]);
     const library = createLibrary(readPromptFiles(resolve(import.meta.dirname, '../../prompts')));
-    const ask = createAskModel(routing, library, () => performance.now());
+    const ask = createAskModel(
+      () => routing,
+      () => library,
+    );
     return appWith(broken, { routing, filters: createFilters(filtersSchema().parse(config), { ask }) });
   };
 
