@@ -19,12 +19,14 @@ test('the manifests are YAML, one of each kind, and select each other', () => {
   expect(find('HorizontalPodAutoscaler').spec.scaleTargetRef.name).toBe(find('Deployment').metadata.name);
 });
 
-test('the configuration inside is one that the gateway takes, and drains before Kubernetes kills', async () => {
+test('the configuration inside is one that the gateway takes, and drains before Kubernetes kills, and lets itself be scraped', async () => {
   const config = await parseConfig(find('ConfigMap').data['tidegate.yaml'], 'the manifest', {
     env: { TIDEGATE_KEY: 'tg-0123456789abcdef' },
   });
-  const pod = find('Deployment').spec.template.spec;
+  const { metadata, spec: pod } = find('Deployment').spec.template;
   expect(config.server.drain / 1000 + 3).toBeLessThan(pod.terminationGracePeriodSeconds);
+  expect(metadata.annotations['prometheus.io/scrape']).toBe('true'); // by somebody who has no key
+  expect(config.observability.metrics.open).toBe(true);
 });
 
 test('probes, metrics and flags are ones that exist', () => {
