@@ -74,13 +74,16 @@ export function createGateway({
             const filtering = timed('input-filters', () => filters.apply(admitted.request, route, context)); // throws content_blocked
             const filtered = filtering instanceof Promise ? await filtering : filtering;
             revise(filtered.request);
-            const run = await cache.through(filtered.request, route, context, (request, signal) =>
+            const { failed } = filtered;
+            const running = cache.through(filtered.request, route, context, (request, signal) =>
               routing.attempt(route, request, signal === context.signal ? context : { ...context, signal }),
             );
+            const run = await (failed ? running.catch(failed) : running);
             // A filter may want another answer; what it refused is not kept, and its target is asked last.
             const again: Again = async (change) => {
               const other = { ...context, avoid: [run.target] };
-              return (await routing.attempt(route, { ...filtered.request, ...change }, other)).events;
+              const running = routing.attempt(route, { ...filtered.request, ...change }, other);
+              return (await (failed ? running.catch(failed) : running)).events;
             };
             const events = admitted.meter(filtered.output(run.events, again), run);
             const template = prompted.promptTemplate;

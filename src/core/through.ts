@@ -6,6 +6,8 @@ export interface Step<T, U> {
   push(item: T, out: U[]): boolean | undefined;
   /** Adds what is left when the source has ended. */
   end?(out: U[]): void;
+  /** What is thrown in place of the source's own error. */
+  failed?(error: unknown): unknown;
 }
 
 /**
@@ -115,7 +117,7 @@ class Through<T, U> implements ReadyIterator<U> {
         result = await this.#source.next();
       } catch (error) {
         this.#over = true;
-        throw error;
+        throw this.#step.failed ? this.#step.failed(error) : error;
       }
       this.#take(result);
       const ready = this.ready();

@@ -7,7 +7,7 @@ import type { Step } from '../core/through.ts';
 import type { Rule, RuleSet } from './rules.ts';
 import { createScanner, type Ending } from './scanner.ts';
 import { enqueue, type Field, withLogprobs } from './token-logprobs.ts';
-import { rewriteJson, rewriteText } from './whole.ts';
+import { rewriteError, rewriteJson, rewriteText } from './whole.ts';
 
 export interface AnswerOptions {
   /** Choices that the answer will have. When filters have ended all of them, the upstream is let go. */
@@ -33,6 +33,8 @@ interface Choice {
 
 type Wire = Extract<CompletionEvent, { type: 'wire' }>;
 type OfChoice = Extract<CompletionEvent, { choice: number }>;
+type Start = Extract<CompletionEvent, { type: 'start' }>;
+type Finish = Extract<CompletionEvent, { type: 'finish' }>;
 type TextDelta = Extract<CompletionEvent, { type: 'text-delta' }>;
 
 /** Dialects whose answers are blocks in order: there, text does not go on after a tool call. */
@@ -69,12 +71,16 @@ export class AnswerFilter implements Step<CompletionEvent, CompletionEvent> {
     if ('choice' in event) return this.#pushOfChoice(event, out);
     // Usage comes after everything else: a stream that forgot its finish still gives its text first.
     if (event.type === 'usage') this.end(out);
-    out.push(event);
+    out.push(event.type === 'start' && event.fingerprint !== undefined ? this.#startOf(event) : event);
     return false;
   }
 
   end(out: CompletionEvent[]): void {
     for (const choice of this.#choices.values()) if (!choice.done) this.#drain(choice, out);
+  }
+
+  failed(error: unknown): unknown {
+    return rewriteError(this.#rules, error, this.#options);
   }
 
   /** What bytes say goes through the rules; they go out themselves where that leaves all of it as it was. */
@@ -143,11 +149,12 @@ export class AnswerFilter implements Step<CompletionEvent, CompletionEvent> {
         this.#release(choice, undefined, out);
         if (choice.done) break;
         this.#openCall(choice, event.index, event.kind === 'function');
-        const name = rewriteText(this.#rules, event.name, { onMatch: this.#options.onMatch });
-        ending = name.ended;
-        this.#touched ||= name.text !== event.name;
-        ready = name.text === event.name ? event : { ...event, name: name.text };
-        if (ending) ready = undefined;
+        const name = rewriteText(this.#rules, event.name, this.#options);
+        const id = rewriteText(this.#rules, event.id, this.#options);
+        ending = name.ended ?? id.ended;
+        const same = name.text === event.name && id.text === event.id;
+        this.#touched ||= !same;
+        if (!ending) ready = same ? event : { ...event, name: name.text, id: id.text };
         break;
       }
       case 'tool-call-delta': {
@@ -172,7 +179,7 @@ export class AnswerFilter implements Step<CompletionEvent, CompletionEvent> {
         if (!choice.done) {
           choice.done = true;
           this.#finished++;
-          ready = event;
+          ready = event.stopSequence === undefined && event.detail === undefined ? event : this.#finishOf(event);
         }
         break;
       default:
@@ -200,6 +207,25 @@ export class AnswerFilter implements Step<CompletionEvent, CompletionEvent> {
       return joinPieces(event.choice, cutAgain(event.pieces, read - decided, text)); // only held back, or given out after that
     }
     return withLogprobs(this.#rules, found, { type: 'text-delta', choice: event.choice, text });
+  }
+
+  #startOf({ fingerprint: given, ...event }: Start): Start {
+    const fingerprint = this.#word(given);
+    return { ...event, ...(fingerprint !== undefined && { fingerprint }) };
+  }
+
+  #finishOf({ stopSequence: stop, detail: why, ...event }: Finish): Finish {
+    const stopSequence = this.#word(stop);
+    const detail = this.#word(why);
+    return { ...event, ...(stopSequence !== undefined && { stopSequence }), ...(detail !== undefined && { detail }) };
+  }
+
+  /** What an upstream says beside its answer; nothing where it would end one. */
+  #word(text = ''): string | undefined {
+    const rewritten = rewriteText(this.#rules, text, this.#options);
+    const word = rewritten.ended ? '' : rewritten.text;
+    this.#touched ||= word !== text;
+    return word || undefined;
   }
 
   #open(index: number): Choice {

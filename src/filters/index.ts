@@ -13,6 +13,7 @@ import { filterRequest, type InputResult } from './input.ts';
 import { type Filtered, type Filters, unfiltered } from './none.ts';
 import { type FilterParts, readerOf } from './readers.ts';
 import { compileRules, type RuleSet } from './rules.ts';
+import { rewriteError } from './whole.ts';
 
 export type { Again } from './active.ts';
 export { type Filters, noFilters } from './none.ts';
@@ -68,6 +69,7 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
       return {
         request: answer.request,
         decisions: tally.decisions,
+        failed: output && refusing(output),
         holdback: holdback.held,
         output: (events, again) => holdback.leave(answer.output(holdback.enter(events), again)),
       };
@@ -80,6 +82,12 @@ export function createFilters(config: FiltersConfig, parts: FilterParts = {}, cl
       route.filters.length === 0 ? unfiltered(asked) : filtered(asked, route, context),
   };
 }
+
+const refusing =
+  (rules: RuleSet) =>
+  (error: unknown): never => {
+    throw rewriteError(rules, error);
+  };
 
 /** Filters that work together, with the patterns of all of them. */
 interface FilterSet {

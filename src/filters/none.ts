@@ -17,6 +17,8 @@ export interface Filtered {
   readonly request: ChatRequest;
   /** The answer's filters, made for this one request. */
   output(events: AsyncIterable<CompletionEvent>, again?: Again): AsyncIterable<CompletionEvent>;
+  /** Throws what the client is told where no answer came: an upstream's words of refusal go through the filters too. */
+  readonly failed?: ((error: unknown) => never) | undefined;
   /** What the filters did so far, on the way in and out; for the request's record. */
   readonly decisions?: () => readonly Decision[];
   readonly holdback?: () => Holdback | undefined;

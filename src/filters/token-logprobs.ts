@@ -7,8 +7,6 @@ interface Waiting {
   readonly from: number;
   readonly to: number;
   readonly logprob: TokenLogprob;
-  /** It is not the token of its text alone. */
-  readonly vague: boolean;
 }
 
 /** One field of a choice under its filter. */
@@ -21,15 +19,24 @@ export interface Field {
   readonly waiting: Waiting[];
 }
 
-/** Notes which part of the text each token stands for; tokens that do not add up to it stand for all of it. */
+const encoder = new TextEncoder();
+
+/** Notes which part of the text each token stands for. Tokens that do not add up to it could spell anything: they go. */
 export function enqueue({ scanner, waiting }: Field, text: string, logprobs: readonly TokenLogprob[]): void {
-  const exact = logprobs.map(({ token }) => token).join('') === text;
+  if (logprobs.map(({ token }) => token).join('') !== text) return;
   let from = scanner.read;
   for (const logprob of logprobs) {
-    const length = exact ? logprob.token.length : text.length;
-    waiting.push({ from, to: from + length, logprob, vague: !exact });
-    if (exact) from += length;
+    const to = from + logprob.token.length;
+    waiting.push({ from, to, logprob: honest(logprob) });
+    from = to;
   }
+}
+
+/** Bytes that are not the token's own could spell anything too. */
+function honest<T extends Pick<TokenLogprob, 'token' | 'bytes'>>(logprob: T): T {
+  const { token, bytes } = logprob;
+  if (bytes === null || encoder.encode(token).join() === bytes.join()) return logprob;
+  return { ...logprob, bytes: null };
 }
 
 /** True when nothing in a token itself would be changed. */
@@ -47,11 +54,10 @@ export function withLogprobs(
   if (waiting.length === 0) return event;
   const ready: TokenLogprob[] = [];
   while (waiting[0] && (waiting[0].to <= scanner.decided || scanner.ended)) {
-    const { from, to, logprob, vague } = waiting[0];
+    const { from, to, logprob } = waiting[0];
     waiting.shift();
-    if (to > scanner.decided || scanner.removed(from, to) || (vague && !isClean(rules, logprob.token))) continue;
-    const top = logprob.top.filter(({ token }) => isClean(rules, token));
-    ready.push(top.length === logprob.top.length ? logprob : { ...logprob, top });
+    if (to > scanner.decided || scanner.removed(from, to)) continue;
+    ready.push({ ...logprob, top: logprob.top.filter(({ token }) => isClean(rules, token)).map(honest) });
   }
   return ready.length > 0 ? { ...event, logprobs: ready } : event;
 }

@@ -1,3 +1,4 @@
+import { GatewayError } from '../core/errors.ts';
 import type { Json } from '../core/json.ts';
 import { slicesOf } from './pace.ts';
 import type { RuleSet } from './rules.ts';
@@ -32,7 +33,7 @@ export async function rewriteLongText(
   return { text: rewritten + scanner.end(), ended: scanner.ended };
 }
 
-/** The rules applied to every string of a JSON value; the same value where nothing changed. */
+/** The rules applied to every string and name of a JSON value; the same value where nothing changed. */
 export function rewriteJson(
   rules: RuleSet,
   value: unknown,
@@ -54,6 +55,20 @@ export function rewriteJson(
   };
   const copy = Array.isArray(value)
     ? value.map(rewrite)
-    : Object.fromEntries(Object.entries(value).map(([key, item]) => [key, rewrite(item)]));
+    : Object.fromEntries(Object.entries(value).map(([name, item]) => [String(rewrite(name)), rewrite(item)]));
   return { value: changed ? copy : value, ended };
+}
+
+/** An upstream's refusal may repeat what was said: its words are an answer too. What would end one stands for itself. */
+export function rewriteError(rules: RuleSet, error: unknown, options?: ScanOptions): unknown {
+  if (!(error instanceof GatewayError)) return error;
+  const rewrite = (text: string | null): string | undefined => {
+    const rewritten = rewriteText(rules, text ?? '', options);
+    return rewritten.ended ? 'withheld' : rewritten.text || undefined;
+  };
+  const { cause, kind, message, param, code, type, ...more } = error;
+  const words = { message: rewrite(message) ?? '', param: rewrite(param), code: rewrite(code), type: rewrite(type) };
+  if (words.message === message && words.param === (param ?? undefined) && words.code === (code ?? undefined))
+    return error;
+  return new GatewayError(kind, words.message, { ...more, ...words, cause });
 }

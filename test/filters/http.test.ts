@@ -13,6 +13,8 @@ const escaped = secret
 
 const masking = { words: { kind: 'patterns', phrases: [secret], on: 'output' } };
 
+const asked = (stream: boolean) => ({ model: 'test', stream, messages: [{ role: 'user', content: 'Hi' }] });
+
 /** An answer with the phrase in every field, a character per chunk. */
 const everywhere = () => {
   const letters = [...`so ${secret} it is`];
@@ -161,6 +163,21 @@ test('an upstream that dies inside a live prefix leaks nothing of it', async () 
   expect(text).not.toMatch(leak);
   expect(text).toContain('"error"');
   expect(text).not.toContain('[DONE]');
+});
+
+const refusals: Readonly<Record<string, Answer>> = {
+  'refuses the request': json({ error: { message: `no ${secret}`, type: secret, param: secret, code: secret } }, 400),
+  'fails at once': { body: [sse({ error: { message: `no ${secret}`, code: 500 } })] },
+  'fails in the middle': { body: [sse(chunk({ content: 'so' }), { error: { message: `no ${secret}`, code: 500 } })] },
+};
+test.each(Object.entries(refusals))('an upstream that %s does not say the phrase with it', async (_how, answer) => {
+  upstream.answer(answer);
+  for (const action of ['mask', 'block']) {
+    const app = filteredApp({ words: { ...masking.words, action } });
+    const text = await (await post(app, '/v1/chat/completions', asked(true))).text();
+    expect(text).toContain('"error"');
+    expect(text).not.toMatch(leak);
+  }
 });
 
 test('block is finish reason content_filter, and the upstream is let go', async () => {

@@ -126,6 +126,47 @@ test('log-probabilities of removed text go with it, the others stay in order', a
   expect(JSON.stringify(seen)).not.toContain('secret');
 });
 
+const bytesOf = (text: string) => [...new TextEncoder().encode(text)];
+const spelled = (text: string, bytes: number[] | null = bytesOf(text)) => ({
+  token: text,
+  logprob: -1,
+  bytes,
+  top: [],
+});
+const letters = [...'top secret'];
+const beside: Readonly<Record<string, readonly CompletionEvent[]>> = {
+  'a fingerprint': [{ type: 'start', fingerprint: 'top secret' }, ...said('fine'), finish],
+  "a call's id": [
+    { type: 'tool-call-start', choice: 0, index: 0, id: 'top secret', name: 'f', kind: 'function' },
+    { type: 'tool-call-delta', choice: 0, index: 0, arguments: '{}' },
+    finish,
+  ],
+  'the reason of an end': [...said('fine'), { type: 'finish', choice: 0, reason: 'stop', detail: 'a top secret' }],
+  'the text that ended it': [
+    ...said('fine'),
+    { type: 'finish', choice: 0, reason: 'stop', stopSequence: 'top secret' },
+  ],
+  'a name inside an annotation': [{ type: 'annotation', choice: 0, annotation: { 'top secret': 1 } }, finish],
+  'tokens that are not those of the text': [
+    ...letters.map((letter) => ({ type: 'text-delta' as const, choice: 0, text: 'a', logprobs: [spelled(letter)] })),
+    finish,
+  ],
+  'bytes that are not those of the token': [
+    { type: 'text-delta', choice: 0, text: 'fine', logprobs: [spelled('fine', bytesOf('top secret'))] },
+    finish,
+  ],
+};
+test.each(
+  Object.entries(beside).flatMap(([where, items]) => ['mask', 'block'].map((action) => ({ where, items, action }))),
+)('$where is part of the answer too, to $action', async ({ items, action }) => {
+  const { answer } = filtersOf({ words: { kind: 'patterns', phrases: ['top secret'], action } });
+  const seen = JSON.stringify((await answer(items)).seen);
+  expect(seen).not.toContain('secret');
+  expect(seen).not.toContain(bytesOf('secret').join());
+  const tokens = [...seen.matchAll(/"token":"(.)"/g)].map(([, token]) => token).join('');
+  expect(tokens).not.toContain('secret');
+});
+
 test('annotations are read too', async () => {
   const { choice } = await filtersOf(secret).answer([
     { type: 'annotation', choice: 0, annotation: { type: 'url_citation', url_citation: { title: 'Top Secret!' } } },
