@@ -81,7 +81,7 @@ export class Opening {
    */
   async openFirst(candidates: readonly Planned[], asked: ChatRequest, continuing = false): Promise<Opened> {
     const { rules, route, signal } = this.#order;
-    const { clock, random, states } = this.#deps;
+    const { clock, states } = this.#deps;
     const askOf = ({ leaf }: Planned) => (continuing ? continuationFor(leaf.target, asked) : asked);
     let last: GatewayError | undefined;
     const used = new Set<Planned>();
@@ -92,7 +92,7 @@ export class Opening {
       const state = states.of(target.name);
       const isLast = index === candidates.length - 1;
       let isFallback = failedCalls > 0;
-      for (let retry = 0; !used.has(planned); ) {
+      for (let retry = 0; !used.has(planned); retry++) {
         const now = clock.now();
         const out = unavailable(state, now);
         if (!out && isFallback) {
@@ -118,24 +118,29 @@ export class Opening {
           if (!continuing && !goesOn(failure)) throw failure;
           last = failure;
           const sameAgain = retriesSame(failure) || (isLast && failure.kind === 'upstream_rate_limited');
-          if (!sameAgain || retry >= rules.retry.attempts) break;
-          const delayMs = retryDelayMs(
-            failure.retryAfterMs,
-            backoffMs(retry, rules.retry, random),
-            rules.retry.longestWaitMs,
-          );
-          if (delayMs === undefined) break;
-          if (!state.retries.withdraw()) {
-            this.decide('retry', 'refused', `${target.name}: budget is spent`);
-            break;
-          }
-          retry += 1;
-          // Timers may ring a little early, and its own cool-down would then keep this retry out.
-          await sleep(Math.max(delayMs, state.coolUntilMs - clock.now() + 2), signal);
+          if (!sameAgain || !(await this.#pause(target.name, failure, retry))) break;
         }
       }
     }
     throw last ?? nobodyLeft(this.#order.plan, route, clock.now());
+  }
+
+  /** Waits until the target may be asked once more; false where it is not to be. */
+  async #pause(target: string, failure: GatewayError, retry: number): Promise<boolean> {
+    const { rules, signal } = this.#order;
+    const { clock, random, states } = this.#deps;
+    if (retry >= rules.retry.attempts) return false;
+    const backoff = backoffMs(retry, rules.retry, random);
+    const delayMs = retryDelayMs(failure.retryAfterMs, backoff, rules.retry.longestWaitMs);
+    if (delayMs === undefined) return false;
+    const state = states.of(target);
+    if (!state.retries.withdraw()) {
+      this.decide('retry', 'refused', `${target}: budget is spent`);
+      return false;
+    }
+    // Timers may ring a little early, and its own cool-down would then keep this retry out.
+    await sleep(Math.max(delayMs, state.coolUntilMs - clock.now() + 2), signal);
+    return true;
   }
 
   /** One call of one target, written down. */
