@@ -1,5 +1,5 @@
 import { GatewayError } from '../../src/core/errors.ts';
-import { type JsonObject, objectOf, objectsOf } from '../../src/core/json.ts';
+import { isJsonObject, type JsonObject, objectOf, objectsOf } from '../../src/core/json.ts';
 import type { ModelInfo, Provider } from '../../src/core/provider.ts';
 import { readBytes } from '../shared/read-body.ts';
 import type { Upstream } from '../shared/upstream.ts';
@@ -89,8 +89,8 @@ function vectorOf(embedding: unknown): readonly number[] | Float32Array {
 }
 
 function moderateThrough(upstream: Upstream, path: string): NonNullable<Provider['moderate']> {
-  return async ({ model, inputs }, options) => {
-    const body = JSON.stringify({ ...(model === undefined ? {} : { model }), input: inputs });
+  return async ({ model, inputs, parts }, options) => {
+    const body = JSON.stringify({ ...(model === undefined ? {} : { model }), input: parts ?? inputs });
     const answer = objectOf((await upstream.json({ path: pathFor(path, model ?? ''), body }, options)).body);
     return {
       model: typeof answer['model'] === 'string' ? answer['model'] : (model ?? ''),
@@ -98,6 +98,9 @@ function moderateThrough(upstream: Upstream, path: string): NonNullable<Provider
         flagged: result['flagged'] === true,
         categories: objectOf(result['categories']) as Readonly<Record<string, boolean>>, // as documented
         scores: objectOf(result['category_scores']) as Readonly<Record<string, number>>, // as documented
+        ...(isJsonObject(result['category_applied_input_types']) && {
+          inputTypes: result['category_applied_input_types'] as Readonly<Record<string, readonly string[]>>, // as documented
+        }),
       })),
     };
   };

@@ -137,6 +137,8 @@ export interface RerankResult {
 export interface ModerationRequest {
   readonly model?: string;
   readonly inputs: readonly string[];
+  /** All parts of the one input, where there are pictures among them, in OpenAI's form. */
+  readonly parts?: readonly JsonObject[];
 }
 
 /** OpenAI's, as its models score them. */
@@ -163,6 +165,8 @@ export interface ModerationResult {
     readonly flagged: boolean;
     readonly categories: Readonly<Record<string, boolean>>;
     readonly scores: Readonly<Record<string, number>>;
+    /** What of the input each category was looked for in; text if absent. */
+    readonly inputTypes?: Readonly<Record<string, readonly string[]>>;
   }[];
 }
 

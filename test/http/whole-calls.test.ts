@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { EmbeddingRequest } from '../../src/core/provider.ts';
+import type { EmbeddingRequest, ModerationRequest } from '../../src/core/provider.ts';
 import { appWith } from '../app.ts';
 import { scripted } from '../scripted.ts';
 import { type Answer, post } from './post.ts';
@@ -65,6 +65,26 @@ test('moderation always tells all thirteen categories', async () => {
   const body = await answer('/v1/moderations', { input: 'x' });
   expect(body.results[0]).toMatchObject({ flagged: true, categories: { violence: true, 'hate/threatening': false } });
   expect(Object.keys(body.results[0].category_scores)).toHaveLength(13);
+});
+
+const picture = { type: 'image_url', image_url: { url: 'https://a.example/b.png' } };
+test('pictures are moderated by who can see them, and never called harmless unseen', async () => {
+  const input = [{ type: 'text', text: 'x' }, picture];
+  const blind = await post(app, '/v1/moderations', { input });
+  expect([blind.status, ((await blind.json()) as Answer).error.param]).toEqual([400, 'input']);
+
+  const asked: unknown[] = [];
+  const inputTypes = { violence: ['text', 'image'] };
+  const seeing = {
+    ...able,
+    capabilities: { ...able.capabilities, images: true },
+    moderate: async (request: ModerationRequest) => {
+      asked.push(request.parts);
+      return { model: 'm', results: [{ flagged: false, categories: {}, scores: {}, inputTypes }] };
+    },
+  };
+  const body: Answer = await (await post(appWith(seeing), '/v1/moderations', { input })).json();
+  expect([asked, body.results[0].category_applied_input_types]).toMatchObject([[input], inputTypes]);
 });
 
 test('the engine’s own routes answer without a model name', async () => {

@@ -103,6 +103,9 @@ test('moderations', async () => {
     results: [{ flagged: true, categories: { hate: true }, scores: { hate: 0.9 } }],
   });
   expect([last()?.path, last()?.json]).toEqual(['/v1/moderations', { input: ['x'] }]);
+  const parts = [{ type: 'image_url', image_url: { url: 'https://a.example/b.png' } }];
+  await of({ type: 'openai' }).moderate?.({ inputs: [''], parts }, options);
+  expect(last()?.json).toEqual({ input: parts });
 });
 
 test.each([{ type: 'vllm' }, { type: 'cohere' }])('rerank by $type', async (entry) => {

@@ -59,7 +59,10 @@ export const moderations = (deps: HttpDeps) =>
           {
             model: name,
             tokens: estimate(request.inputs),
-            use: ({ provider, model }, options) => provider.moderate?.({ ...request, model }, options),
+            use: ({ provider, model }, options) =>
+              request.parts && !provider.capabilities.images
+                ? undefined
+                : provider.moderate?.({ ...request, model }, options),
             spent: () => estimate(request.inputs),
           },
           context,
@@ -70,7 +73,9 @@ export const moderations = (deps: HttpDeps) =>
         if (!(error instanceof GatewayError && error.kind === 'unsupported')) throw error;
       }
     }
-    throw new GatewayError('unsupported', 'No model here can moderate; configure one.', { param: 'model' });
+    throw request.parts
+      ? new GatewayError('unsupported', 'No model here can moderate pictures; configure one.', { param: 'input' })
+      : new GatewayError('unsupported', 'No model here can moderate; configure one.', { param: 'model' });
   });
 
 /** The model that engine routes mean when they name none: the first one. */

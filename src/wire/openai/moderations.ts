@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { objectsOf } from '../../core/json.ts';
 import { once } from '../../core/once.ts';
 import { type ModerationRequest, type ModerationResult, moderationCategories } from '../../core/provider.ts';
 import { parseBody } from '../validate.ts';
@@ -20,13 +21,15 @@ export const moderationRequestSchema = once(() =>
 /** Many texts are many inputs; many parts are one. */
 export function decodeModerationRequest(body: unknown): ModerationRequest {
   const { model, input } = parseBody(moderationRequestSchema(), body);
+  const parts = objectsOf(input); // of texts none
   const inputs =
     typeof input === 'string'
       ? [input]
       : typeof input[0] === 'string'
         ? (input as string[]) // no mixed arrays pass the schema
         : [(input as { text?: string | null }[]).map((part) => part.text ?? '').join('\n')];
-  return { inputs, ...(model == null ? {} : { model }) };
+  const pictured = parts.some(({ type }) => type !== 'text');
+  return { inputs, ...(pictured && { parts }), ...(model == null ? {} : { model }) };
 }
 
 /** All thirteen categories are always there: typed clients read them by name. */
@@ -38,7 +41,10 @@ export function encodeModeration(result: ModerationResult, id: string) {
       flagged: one.flagged,
       categories: { ...Object.fromEntries(moderationCategories.map((name) => [name, false])), ...one.categories },
       category_scores: { ...Object.fromEntries(moderationCategories.map((name) => [name, 0])), ...one.scores },
-      category_applied_input_types: Object.fromEntries(moderationCategories.map((name) => [name, ['text']])),
+      category_applied_input_types: {
+        ...Object.fromEntries(moderationCategories.map((name) => [name, ['text']])),
+        ...one.inputTypes,
+      },
     })),
   };
 }
