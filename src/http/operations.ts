@@ -16,7 +16,7 @@ import { embeddingRequestSchema } from '../wire/openai/embeddings.ts';
 import { filePurposes } from '../wire/openai/files.ts';
 import { moderationRequestSchema } from '../wire/openai/moderations.ts';
 import { rerankRequestSchema } from '../wire/openai/rerank.ts';
-import { chatRequestSchema, metadataSchema } from '../wire/openai/schema.ts';
+import { changedMetadataSchema, chatRequestSchema } from '../wire/openai/schema.ts';
 import { detokenizeSchema, tokenizeSchema } from '../wire/openai/tokens.ts';
 import { responseRequestSchema } from '../wire/responses/schema.ts';
 import { createConversationSchema } from './routes/conversations.ts';
@@ -45,7 +45,6 @@ const page = ['after', 'limit', 'order'];
 const model = 'smollm2';
 const messages = [{ role: 'user', content: 'Say hello.' }];
 const loose = () => z.looseObject({});
-const changeMetadata = () => z.looseObject({ metadata: metadataSchema() });
 
 /** Passed on to an upstream that can. */
 const passedOn = { tag: 'Audio and images', body: modelNameSchema, stream: 'application/octet-stream' } as const;
@@ -71,7 +70,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/chat/completions/{id}': {
     summary: 'Change a stored chat’s metadata',
     tag: 'Chat',
-    body: changeMetadata,
+    body: changedMetadataSchema,
     answer: answers.chatCompletionAnswer,
   },
   'DELETE /v1/chat/completions/{id}': { summary: 'Delete a stored chat', tag: 'Chat', answer: answers.deletedAnswer },
@@ -150,7 +149,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/conversations/{id}': {
     summary: 'Change a conversation’s metadata',
     tag: 'Conversations',
-    body: changeMetadata,
+    body: changedMetadataSchema,
     answer: answers.conversationAnswer,
   },
   'DELETE /v1/conversations/{id}': {

@@ -52,6 +52,7 @@ test('a conversation collects its turns', async () => {
     await json(app.request(`/v1/conversations/${id}/items/${items.first_id}`, { method: 'DELETE' })),
   ).toMatchObject({ id });
   expect((await app.request(`/v1/conversations/${id}/items/${items.first_id}`)).status).toBe(404);
+  expect(await json(post(app, `/v1/conversations/${id}`, { metadata: null }))).toMatchObject({ metadata: {} });
   expect(await json(post(app, `/v1/conversations/${id}`, { metadata: { topic: 'y' } }))).toMatchObject({
     metadata: { topic: 'y' },
   });

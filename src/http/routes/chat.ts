@@ -1,4 +1,3 @@
-import * as z from 'zod';
 import { nowSeconds, randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
@@ -9,7 +8,7 @@ import type { RequestContext } from '../../core/run.ts';
 import { createCollector } from '../../core/streams.ts';
 import type { AnswerMeta } from '../../wire/format.ts';
 import { openaiChat } from '../../wire/openai/format.ts';
-import { metadataSchema } from '../../wire/openai/schema.ts';
+import { changedMetadataSchema } from '../../wire/openai/schema.ts';
 import { parseBody } from '../../wire/validate.ts';
 import type { AppContext, HttpDeps } from '../env.ts';
 import { type Adapt, generation } from '../generation.ts';
@@ -106,7 +105,7 @@ export const getStoredChat = (deps: HttpDeps, objects: ObjectStore) =>
 
 export const updateStoredChat = (deps: HttpDeps, objects: ObjectStore) =>
   jsonRoute(deps, async (body, { context, json }, c) => {
-    const { metadata } = parseBody(z.looseObject({ metadata: metadataSchema() }), body);
+    const metadata = parseBody(changedMetadataSchema(), body).metadata ?? {};
     const stored = await load(objects, c, context);
     const completion = { ...completionOf(stored), metadata };
     await objects.put({ ...stored, body: { ...stored.body, completion } });

@@ -6,7 +6,7 @@ import type { ObjectStore, StoredObject } from '../../core/objects.ts';
 import { once } from '../../core/once.ts';
 import type { RequestContext } from '../../core/run.ts';
 import { sleep } from '../../core/signals.ts';
-import { metadataSchema } from '../../wire/openai/schema.ts';
+import { changedMetadataSchema, metadataSchema } from '../../wire/openai/schema.ts';
 import { decodeItems, type Unsaid } from '../../wire/responses/items.ts';
 import { parseBody } from '../../wire/validate.ts';
 import type { HttpDeps } from '../env.ts';
@@ -28,7 +28,6 @@ export const createConversationSchema = once(() =>
   }),
 );
 const addItemsSchema = once(() => z.looseObject({ items: z.array(item()).min(1).max(20) }));
-const updateSchema = once(() => z.looseObject({ metadata: metadataSchema() }));
 
 /** Items with the ids and states that listings show; their form is checked as a response's input would be. */
 export function storedItems(items: readonly JsonObject[]): JsonObject[] {
@@ -148,7 +147,7 @@ export const getConversation = (deps: HttpDeps, objects: ObjectStore) =>
 
 export const updateConversation = (deps: HttpDeps, objects: ObjectStore) =>
   jsonRoute(deps, async (body, { context, json }, c) => {
-    const { metadata } = parseBody(updateSchema(), body);
+    const metadata = parseBody(changedMetadataSchema(), body).metadata ?? {};
     json(encode(idOf(c), await changeConversation(objects, idOf(c), context, () => ({ metadata }))));
   });
 

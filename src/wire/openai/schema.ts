@@ -146,6 +146,9 @@ export const metadataSchema = once(() =>
     .refine((pairs) => Object.keys(pairs).length <= 16, 'at most 16 pairs'),
 );
 
+/** The body that changes what is kept of an object; null empties it. */
+export const changedMetadataSchema = once(() => z.looseObject({ metadata: metadataSchema().nullable() }));
+
 export const samplingFields = once(() => ({
   temperature: decimal(0, 2).nullish(),
   top_p: decimal(0, 1).nullish(),
