@@ -54,6 +54,24 @@ export function Side({ parameters, onChange, open, onClose }: SideProps) {
       />
     </label>
   );
+  const json = (name: 'tools' | 'schema', title: string, label: string, placeholder: string, example: string) => (
+    <details>
+      <summary>{title}</summary>
+      <div class="stack" style={{ marginTop: '8px', gap: '8px' }}>
+        <textarea
+          class="code"
+          rows={8}
+          aria-label={label}
+          placeholder={placeholder}
+          value={parameters[name]}
+          onInput={(event) => set(name, event.currentTarget.value)}
+        />
+        <button type="button" class="button small" onClick={() => set(name, example)}>
+          Fill in an example
+        </button>
+      </div>
+    </details>
+  );
   return (
     <aside class={`play-side ${open ? 'open' : ''}`} aria-label="Parameters">
       <div class="row only-narrow">
@@ -102,38 +120,8 @@ export function Side({ parameters, onChange, open, onClose }: SideProps) {
         />
         Token probabilities
       </label>
-      <details>
-        <summary>Tools</summary>
-        <div class="stack" style={{ marginTop: '8px', gap: '8px' }}>
-          <textarea
-            class="code"
-            rows={8}
-            aria-label="Tools as JSON"
-            placeholder="[]"
-            value={parameters.tools}
-            onInput={(event) => set('tools', event.currentTarget.value)}
-          />
-          <button type="button" class="button small" onClick={() => set('tools', toolExample)}>
-            Fill in an example
-          </button>
-        </div>
-      </details>
-      <details>
-        <summary>JSON schema of the answer</summary>
-        <div class="stack" style={{ marginTop: '8px', gap: '8px' }}>
-          <textarea
-            class="code"
-            rows={8}
-            aria-label="JSON schema"
-            placeholder="{}"
-            value={parameters.schema}
-            onInput={(event) => set('schema', event.currentTarget.value)}
-          />
-          <button type="button" class="button small" onClick={() => set('schema', schemaExample)}>
-            Fill in an example
-          </button>
-        </div>
-      </details>
+      {json('tools', 'Tools', 'Tools as JSON', '[]', toolExample)}
+      {json('schema', 'JSON schema of the answer', 'JSON schema', '{}', schemaExample)}
     </aside>
   );
 }
