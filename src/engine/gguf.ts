@@ -11,19 +11,21 @@ export interface GgufFacts {
 
 const maxHeaderBytes = 256 * 2 ** 20;
 const maxStringBytes = 64 * 2 ** 20;
-/** Bytes of the fixed-size value types by their number; 8 is a string, 9 an array. */
-const valueBytes: Readonly<Record<number, number>> = {
-  0: 1,
-  1: 1,
-  2: 2,
-  3: 2,
-  4: 4,
-  5: 4,
-  6: 4,
-  7: 1,
-  10: 8,
-  11: 8,
-  12: 8,
+/** The fixed-size value types by their number (8 is a string, 9 an array): bytes, and how they are read. */
+const valueTypes: Readonly<
+  Record<number, readonly [bytes: number, read: (value: Buffer) => number | bigint | boolean]>
+> = {
+  0: [1, (value) => value.readUInt8()],
+  1: [1, (value) => value.readInt8()],
+  2: [2, (value) => value.readUInt16LE()],
+  3: [2, (value) => value.readInt16LE()],
+  4: [4, (value) => value.readUInt32LE()],
+  5: [4, (value) => value.readInt32LE()],
+  6: [4, (value) => value.readFloatLE()],
+  7: [1, (value) => value.readUInt8() !== 0],
+  10: [8, (value) => value.readBigUInt64LE()],
+  11: [8, (value) => value.readBigInt64LE()],
+  12: [8, (value) => value.readDoubleLE()],
 };
 /** Block length and bytes of ggml's tensor types; unknown ones are not checked. */
 const tensorTypes: Readonly<Record<number, readonly [number, number]>> = {
@@ -122,38 +124,14 @@ async function readValue(
     if (depth > 4) throw new Error('the file is damaged: its metadata nests too deep');
     const inner = (await reader.take(4)).readUInt32LE(0);
     const length = await reader.count();
-    const bytes = valueBytes[inner];
-    if (bytes !== undefined) reader.skip(length * bytes);
+    const fixed = valueTypes[inner];
+    if (fixed) reader.skip(length * fixed[0]);
     else for (let i = 0; i < length; i++) await readValue(reader, inner, depth + 1);
     return undefined;
   }
-  const bytes = valueBytes[type];
-  if (bytes === undefined) throw new Error(`the file is damaged: metadata of the unknown type ${type}`);
-  const value = await reader.take(bytes);
-  switch (type) {
-    case 0:
-      return value.readUInt8(0);
-    case 1:
-      return value.readInt8(0);
-    case 2:
-      return value.readUInt16LE(0);
-    case 3:
-      return value.readInt16LE(0);
-    case 4:
-      return value.readUInt32LE(0);
-    case 5:
-      return value.readInt32LE(0);
-    case 6:
-      return value.readFloatLE(0);
-    case 7:
-      return value.readUInt8(0) !== 0;
-    case 10:
-      return value.readBigUInt64LE(0);
-    case 11:
-      return value.readBigInt64LE(0);
-    default:
-      return value.readDoubleLE(0);
-  }
+  const [bytes, read] = valueTypes[type] ?? [];
+  if (!bytes || !read) throw new Error(`the file is damaged: metadata of the unknown type ${type}`);
+  return read(await reader.take(bytes));
 }
 
 interface Reader {
