@@ -23,7 +23,8 @@ export function errorHeaders(error: GatewayError): Record<string, string> {
   const headers: Record<string, string> = { ...error.headers };
   if (error.kind === 'unauthorized') headers['www-authenticate'] = 'Bearer';
   const pointless =
-    ['budget_exceeded', 'internal', 'cancelled'].includes(error.kind) ||
+    ['budget_exceeded', 'internal', 'cancelled', 'upstream_unauthorized'].includes(error.kind) ||
+    (error.kind === 'conflict' && error.retryAfterMs === undefined) ||
     error.code === 'request_too_large' ||
     error.code === 'insufficient_quota'; // an upstream's: nobody pays its bill within a retry
   if (pointless) headers['x-should-retry'] = 'false';

@@ -167,6 +167,17 @@ test.each([
     error: new GatewayError('upstream_rate_limited', 'x', { code: 'insufficient_quota' }),
     headers: { 'x-should-retry': 'false' },
   },
+  {
+    name: 'an upstream that knows our key no more',
+    error: new GatewayError('upstream_unauthorized', 'x'),
+    headers: { 'x-should-retry': 'false' },
+  },
+  { name: 'a conflict for good', error: new GatewayError('conflict', 'x'), headers: { 'x-should-retry': 'false' } },
+  {
+    name: 'a conflict that ends',
+    error: new GatewayError('conflict', 'x', { retryAfterMs: 900 }),
+    headers: { 'retry-after': '1', 'retry-after-ms': '900' },
+  },
   { name: 'an empty budget', error: new GatewayError('budget_exceeded', 'x'), headers: { 'x-should-retry': 'false' } },
   { name: 'a mistake of the client', error: new GatewayError('invalid_request', 'x'), headers: {} },
 ])('$name tells SDKs whether to retry', ({ error, headers }) => {
