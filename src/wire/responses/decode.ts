@@ -28,6 +28,9 @@ const modelled = new Set(
   ].flatMap((line) => line.split(' ')),
 );
 
+/** What only a server of this API does beside the model. */
+const onlyThere = ['context_management', 'moderation'];
+
 /** A responses request as our own; earlier turns (`previous_response_id`, `conversation`) are already part of `input`. */
 export function decodeResponseRequest(body: unknown, source: RequestSource = { headers: {} }): ChatRequest {
   const parsed = parseBody(responseRequestSchema(), body);
@@ -41,6 +44,8 @@ export function decodeResponseRequest(body: unknown, source: RequestSource = { h
   if (parsed.instructions) {
     messages.unshift({ role: 'developer', content: [{ type: 'text', text: parsed.instructions }] });
   }
+  for (const field of onlyThere) if (parsed[field] != null) leftOut.add(`field '${field}'`);
+  if (parsed.truncation === 'auto') leftOut.add("truncation 'auto'");
   const { tools, namespaces } = decodeTools(parsed.tools ?? [], leftOut);
   const wantsLogprobs =
     (parsed.top_logprobs ?? 0) > 0 || (parsed.include ?? []).includes('message.output_text.logprobs');

@@ -20,6 +20,8 @@ const dialects = [
         { type: 'web_search_call', id: 'ws_1', status: 'completed' },
       ],
       tools: [{ type: 'web_search' }],
+      truncation: 'auto',
+      context_management: [{ type: 'compaction' }],
     },
     answer: {
       id: 'resp_up',
@@ -37,7 +39,8 @@ const dialects = [
       ],
       usage,
     },
-    warning: "ignored: input item 'web_search_call', tool type 'web_search'",
+    warning:
+      "ignored: input item 'web_search_call', field 'context_management', truncation 'auto', tool type 'web_search'",
   },
   {
     type: 'anthropic',
