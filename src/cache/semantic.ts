@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { type ChatRequest, textOf } from '../core/request.ts';
 import { canonicalRequest } from './key.ts';
 
@@ -38,17 +39,24 @@ interface Remembered {
   readonly vector: Float32Array;
 }
 
-/** Vectors in memory, by what must be equal; the oldest of each group and the oldest groups leave first. Exhaustive search. */
+const maxPerGroup = 1000;
+
+/**
+ * Vectors in memory, by what must be equal. The oldest of a group leave first, and the groups that nobody asked for longest:
+ * what must be equal may be a whole conversation. Exhaustive search.
+ */
 export function createSemanticIndex({
   embed,
-  maxPerGroup = 1000,
-  maxGroups = 1000,
+  maxBytes = 64 * 1024 * 1024,
 }: {
   readonly embed: Embed;
-  readonly maxPerGroup?: number;
-  readonly maxGroups?: number;
+  readonly maxBytes?: number;
 }): SemanticIndex {
-  const groups = new Map<string, Remembered[]>();
+  const groups = new LRUCache<string, Remembered[]>({
+    maxSize: maxBytes,
+    sizeCalculation: (group, rest) =>
+      group.reduce((sum, { vector, key }) => sum + vector.byteLength + 2 * key.length, 2 * rest.length),
+  });
   return {
     async find({ text, rest }, threshold, signal) {
       const vector = unit(await embed(text, signal));
@@ -61,15 +69,8 @@ export function createSemanticIndex({
       return best && similarity >= threshold ? { key: best.key, similarity, vector } : { vector };
     },
     remember({ rest }, vector, key) {
-      const group = groups.get(rest) ?? [];
-      groups.delete(rest);
-      groups.set(rest, group); // newest last
-      const same = group.findIndex((one) => one.key === key);
-      if (same >= 0) group.splice(same, 1);
-      group.push({ key, vector });
-      if (group.length > maxPerGroup) group.shift();
-      const oldest = groups.keys().next();
-      if (groups.size > maxGroups && !oldest.done) groups.delete(oldest.value);
+      const others = groups.get(rest)?.filter((one) => one.key !== key) ?? [];
+      groups.set(rest, [...others.slice(1 - maxPerGroup), { key, vector }]);
     },
   };
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Config } from '../config.ts';
 import type { Capabilities, ModelInfo } from '../core/provider.ts';
 import { nominalFacts } from '../engine/nominal.ts';
@@ -44,7 +45,7 @@ export function createDescribeModel({ models, config, env, startedAt }: Describe
   };
 }
 
-const headers = new Map<string, ReturnType<typeof nominalFacts>>();
+const headers = new LRUCache<string, ReturnType<typeof nominalFacts>>({ max: 100 });
 
 /** What only the file's own header tells: of a model that was given by its path. It is read once. */
 async function factsOf({ path, bytes, pulledAt, quantization }: ModelFile): Promise<Partial<ModelInfo>> {

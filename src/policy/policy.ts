@@ -160,8 +160,9 @@ export function createPolicy({
           bounded,
           stepTokens: assumedTokens,
         });
-        // A client that leaves before the first pull never closes the stream.
-        context.signal.addEventListener('abort', meter, { once: true });
+        // A client that leaves before the first pull never closes the stream; it may have left just now.
+        if (context.signal.aborted) meter.close();
+        else context.signal.addEventListener('abort', meter, { once: true });
         return meter.events;
       },
       spent: () => meter?.used(),

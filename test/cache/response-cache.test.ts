@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { canonicalRequest } from '../../src/cache/key.ts';
 import { memoryStore } from '../../src/cache/memory.ts';
 import { createResponseCache, type ResponseCacheOptions } from '../../src/cache/response-cache.ts';
+import { createSemanticIndex } from '../../src/cache/semantic.ts';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { noCapabilities, type Provider } from '../../src/core/provider.ts';
@@ -386,4 +387,16 @@ test('no answer ever crosses its scope, whatever callers, teams and rules meet',
     }),
     { numRuns: 300 },
   );
+});
+
+test('what is remembered by meaning is bounded in bytes: whole conversations that nobody asks for leave', async () => {
+  const index = createSemanticIndex({ embed: async () => [1, 0], maxBytes: 50_000 });
+  const question = (n: number) => ({ text: 'hello', rest: `${n} ${'x'.repeat(9_000)}` });
+  const found = async (n: number) => (await index.find(question(n), 0.9, new AbortController().signal)).key;
+  for (let n = 0; n < 3; n++) {
+    const { vector } = await index.find(question(n), 0.9, new AbortController().signal);
+    index.remember(question(n), vector, `key${n}`);
+    expect(await found(0)).toBe('key0');
+  }
+  expect([await found(1), await found(2)]).toEqual([undefined, 'key2']);
 });

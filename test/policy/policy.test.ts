@@ -135,6 +135,14 @@ describe('limits', () => {
     await expect(send()).rejects.toThrow(/1 answers at once/);
     leaving.abort();
     await drain((await send()).events);
+    for (let turns = 0; turns < 40; turns++) {
+      const hasty = new AbortController();
+      const sent = send({}, ada, hasty.signal).catch(() => {});
+      for (let turn = 0; turn < turns; turn++) await undefined;
+      hasty.abort();
+      await sent;
+      await drain((await send()).events); // whichever turn that was
+    }
   });
 });
 

@@ -173,6 +173,31 @@ test('a client that leaves before anybody reads the answer frees the target too'
   expect(a.aborted()).toBe(1);
 });
 
+test('a client that leaves in the very moment of the first event frees the target, whichever turn that is', async () => {
+  for (let turns = 0; turns < 30; turns++) {
+    const client = new AbortController();
+    const leave = async () => {
+      for (let turn = 0; turn < turns; turn++) await undefined;
+      client.abort();
+    };
+    const a = upstream(
+      'a',
+      [],
+      {},
+      {
+        async *stream() {
+          void leave();
+          yield text('x');
+          yield text('y');
+        },
+      },
+    );
+    const routing = routingOf([a]);
+    await send(routing, {}, contextOf({ signal: client.signal })).catch(() => {});
+    await expect.poll(() => routing.states.of('a/m').inFlight).toBe(0);
+  }
+});
+
 test('the total deadline ends everything, fallbacks included', async () => {
   const targets = [upstream('a', [['stall']]), upstream('b', [says('b')])];
   const routing = routingOf(targets, { timeouts: { firstTokenMs: 0, idleMs: 0, totalMs: 30 } });
