@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
+import { makeFolder } from '../core/folder.node.ts';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
 import { parsePort } from './flags.ts';
 
@@ -145,9 +146,7 @@ function configText({ port, localModel, providers }: Choices, schema: string): s
 async function writeSchema(output: string): Promise<string> {
   const { configJsonSchema } = await import('./config.ts');
   const folder = join(dirname(output), '.tidegate');
-  // Recursive only where the parent is not there: Node's would try for ever in a folder that can hold none (/proc).
-  const isThere = statSync(folder, { throwIfNoEntry: false })?.isDirectory();
-  if (!isThere) mkdirSync(folder, { recursive: !existsSync(dirname(folder)) });
+  makeFolder(folder);
   writeFileSync(join(folder, 'tidegate.schema.json'), `${await configJsonSchema()}\n`);
   return '.tidegate/tidegate.schema.json';
 }

@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { copyFile, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { readdirSync, rmSync, statSync } from 'node:fs';
+import { copyFile, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../core/folder.node.ts';
 import { commonPrefix, type StoredPrefix } from './prefix.ts';
 
 /** What a sequence's KV was computed from, and for whom. */
@@ -59,7 +60,7 @@ interface Held extends KvEntry {
 export async function openKvStore(options: KvStoreOptions): Promise<KvStore> {
   const memory = join(options.memoryFolder, `tidegate-kv-${process.pid}`);
   removeLeftovers(options.memoryFolder);
-  mkdirSync(memory, { recursive: true, mode: 0o700 });
+  makeFolder(memory, 0o700);
   const onExit = () => rmSync(memory, { recursive: true, force: true });
   process.once('exit', onExit);
   const disk = options.diskFolder && options.diskBytes > 0 ? join(options.diskFolder, options.modelKey) : undefined;
@@ -69,7 +70,7 @@ export async function openKvStore(options: KvStoreOptions): Promise<KvStore> {
   let clock = 0;
 
   if (disk) {
-    await mkdir(disk, { recursive: true, mode: 0o700 });
+    makeFolder(disk, 0o700);
     for (const entry of await readDisk(disk)) held.set(entry.id, { ...entry, usedMs: ++clock });
     trimDisk();
   }

@@ -1,6 +1,7 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { randomId } from '../core/clock.ts';
+import { makeFolder } from '../core/folder.node.ts';
 import type { AuditHead, AuditTable } from './audit.ts';
 
 /**
@@ -20,7 +21,7 @@ export function withNotedHead(audit: AuditTable, path: string): AuditTable {
 }
 
 async function note(path: string, head: AuditHead): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const fresh = `${path}.${randomId('', 8)}`;
   await writeFile(fresh, `${head.seq}:${head.hash}\n`);
   await rename(fresh, path);

@@ -1,8 +1,9 @@
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { randomId } from '../core/clock.ts';
+import { makeFolder } from '../core/folder.node.ts';
 
 /**
  * The write-ahead file of the ledger. What is appended is safe from a crash when the promise resolves: one write and one
@@ -48,7 +49,7 @@ const openNames = new Set<string>();
 
 /** Opens this process’s own files below `folder`; throws where that cannot be written. */
 export async function openSpool({ folder, maxBytes = 1024 ** 3, open: openFile = open }: SpoolOptions): Promise<Spool> {
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const host = hostname().replace(/[^\w.]/g, '_');
   const name = `${host}-${process.pid}-${randomId('', 8)}${suffix}`;
   const path = join(folder, name);

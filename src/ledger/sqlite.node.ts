@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { makeFolder } from '../core/folder.node.ts';
 import { type Db, outOfService, type Row, type Statement, type Value } from './db.ts';
 import { type SqliteCall, type SqliteReply, sqliteThread } from './sqlite-thread.node.ts';
 
@@ -9,7 +9,7 @@ import { type SqliteCall, type SqliteReply, sqliteThread } from './sqlite-thread
  * it. The thread is started when first needed, and again when it died.
  */
 export function openSqlite(path: string): Db {
-  if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true });
+  if (path !== ':memory:') makeFolder(dirname(path));
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   let worker: Worker | undefined;
   let calls = 0;

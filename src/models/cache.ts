@@ -1,6 +1,7 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { GatewayError } from '../core/errors.ts';
+import { makeFolder } from '../core/folder.node.ts';
 import { shardNames } from '../core/shards.ts';
 import { catalogue, type ModelEntry } from './catalogue.ts';
 import { parseReference, shortName } from './reference.ts';
@@ -99,7 +100,7 @@ export async function recordModel(
     ...{ bytes: file.bytes, sha256: file.sha256, mtimeMs: file.mtimeMs, pulledAt: Date.now() },
     file: own ? entry.file : file.path,
   };
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const temporary = join(folder, `${recordName}.${process.pid}`);
   await writeFile(temporary, `${JSON.stringify(record, null, 2)}\n`);
   await rename(temporary, join(folder, recordName));

@@ -1,6 +1,7 @@
-import { mkdir, rename, stat, statfs } from 'node:fs/promises';
+import { rename, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { GatewayError } from '../core/errors.ts';
+import { makeFolder } from '../core/folder.node.ts';
 import { shardNames } from '../core/shards.ts';
 import { abortError } from '../core/signals.ts';
 import { adoptPath, findModel, type ModelFile, modelFolder, recordModel, resolveReference } from './cache.ts';
@@ -32,13 +33,15 @@ export async function pullModel(reference: string, options: PullOptions): Promis
   if (here) return here;
   const entry = parsed.kind === 'repo' ? await findOnHub(parsed, { settings, signal }) : parsed.entry;
   const folder = modelFolder(entry.name, settings);
-  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+  try {
+    makeFolder(folder);
+  } catch (cause) {
     throw new GatewayError(
       'model_unavailable',
       `The cache folder ${settings.folder} cannot be written. Set TIDEGATE_CACHE to a folder that can.`,
       { cause },
     );
-  });
+  }
   const part = join(folder, `${entry.file}.part`);
   return await withLock(
     join(folder, '.lock'),
@@ -98,7 +101,7 @@ async function fetchFrom(
         onBytes: (received, all) => onProgress({ phase: 'checking', source: name, received, total: all }),
       });
       const path = join(dirname(part), entry.file);
-      await mkdir(dirname(path), { recursive: true });
+      makeFolder(dirname(path));
       await rename(part, path);
       await discardPart(part);
       const { mtimeMs } = await stat(path);

@@ -46,6 +46,11 @@ test('what the disk refuses is told with its path and what to change', async () 
   if (existsSync('/proc/self')) {
     const run = await tidegate(['init', '--yes', '-o', '/proc/x'], { env: { HOME: home } });
     expect(run).toMatchObject({ code: 1, stderr: expect.stringMatching(/\/proc\/\.tidegate: there is no such/) });
+    writeFileSync(join(home, 'proc.yaml'), 'ledger: { url: "file:/proc/none/ledger.db" }');
+    const keys = await tidegate(['keys', 'list', '-c', join(home, 'proc.yaml')], { env: { HOME: home } });
+    expect(keys).toMatchObject({ code: 1, stderr: expect.stringMatching(/ledger at \/proc\/none/) });
+    const pull = await tidegate(['pull', 'smollm2'], { env: { HOME: home, TIDEGATE_CACHE: '/proc/none' } });
+    expect(pull).toMatchObject({ code: 1, stderr: expect.stringMatching(/\/proc\/none.*cannot be written/) });
   }
   const absent = await tidegate(['config', 'check', 'absent.yaml'], { env: { HOME: home }, cwd: taken });
   expect(absent.stderr).toMatch(/taken\/absent\.yaml: there is no such file/);

