@@ -73,7 +73,9 @@ export function anthropic({ name, upstream, capabilities = anthropicCapabilities
 
   async function* messages(request: ChatRequest, options: CallOptions): AsyncGenerator<CompletionEvent> {
     const body = JSON.stringify(encodeMessagesRequest(request));
-    const response = await upstream.send({ path: '/messages', body }, options);
+    const betas = request.dialect === 'anthropic-messages' ? request.betas : undefined;
+    const headers = betas === undefined ? {} : { 'anthropic-beta': betas };
+    const response = await upstream.send({ path: '/messages', body, headers }, options);
     if (contentKind(response) === 'json') {
       yield* decodeMessage(parseAnswer(await readText(response.body)));
       return;
@@ -120,7 +122,8 @@ export function anthropic({ name, upstream, capabilities = anthropicCapabilities
       yield* asked.tools.length === request.tools.length ? events : readJsonTool(events);
     },
     async countTokens(request, options) {
-      const { stream: _, max_tokens: __, metadata: ___, ...body } = encodeMessagesRequest(withJsonTool(request));
+      const encoded = encodeMessagesRequest(withJsonTool(request));
+      const { stream: _, max_tokens: __, metadata: ___, service_tier: ____, ...body } = encoded;
       const answer = await upstream.json({ path: '/messages/count_tokens', body: JSON.stringify(body) }, options);
       const count = isJsonObject(answer.body) ? answer.body['input_tokens'] : undefined;
       if (typeof count !== 'number')

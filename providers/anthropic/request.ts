@@ -1,5 +1,5 @@
 import { GatewayError } from '../../src/core/errors.ts';
-import type { Json, JsonObject } from '../../src/core/json.ts';
+import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
 import { type ChatRequest, type Message, type Part, type ReasoningBlock, textOf } from '../../src/core/request.ts';
 import {
   alternate,
@@ -17,12 +17,14 @@ const minThinkingTokens = 1024;
 
 /** Our request as a Messages body (https://docs.anthropic.com/en/api/messages). */
 export function encodeMessagesRequest(request: ChatRequest): JsonObject {
-  const { sampling, user } = request;
+  const { sampling, user, reasoning } = request;
+  const own = isOwn(request);
+  const { thinking: _, ...fields } = own ? request.extensions : {};
   const { system, turns } = splitSystem(request.messages);
   const thinking = thinkingOf(request);
   const maxTokens = request.maxTokens ?? defaultMaxTokens + ((thinking?.['budget_tokens'] as number | undefined) ?? 0); // ours, below
   return {
-    ...(request.dialect === 'anthropic-messages' ? request.extensions : {}),
+    ...fields,
     model: request.model,
     max_tokens: maxTokens,
     ...(system.length > 0 ? { system: system.map(encodePart) } : {}),
@@ -33,13 +35,19 @@ export function encodeMessagesRequest(request: ChatRequest): JsonObject {
     ...(sampling.topP === undefined || thinking ? {} : { top_p: sampling.topP }),
     ...(sampling.topK === undefined || thinking ? {} : { top_k: sampling.topK }),
     ...(thinking ? { thinking } : {}),
+    ...(own && reasoning?.effort !== undefined ? { output_config: { effort: reasoning.effort } } : {}),
     ...encodeTools(request),
     ...(user === undefined ? {} : { metadata: { user_id: user } }),
     stream: true,
   };
 }
 
+const isOwn = ({ dialect }: ChatRequest): boolean => dialect === 'anthropic-messages';
+
 function thinkingOf(request: ChatRequest): JsonObject | undefined {
+  const asked = request.extensions['thinking'];
+  const written = isOwn(request) && isJsonObject(asked) ? asked : undefined;
+  if (isOwn(request) && written?.['type'] !== 'enabled' && written?.['type'] !== 'adaptive') return written;
   const budget = thinkingBudget(request);
   if (!budget || budget <= 0 || request.continueFinalMessage) return undefined; // a given beginning comes after its thoughts
   const { toolChoice, maxTokens } = request;
@@ -49,6 +57,7 @@ function thinkingOf(request: ChatRequest): JsonObject | undefined {
   ) {
     return undefined; // a forced call leaves no room for thinking
   }
+  if (written) return written;
   const room = maxTokens === undefined ? budget : Math.min(budget, maxTokens - 1);
   return room < minThinkingTokens ? undefined : { type: 'enabled', budget_tokens: room };
 }
@@ -60,10 +69,11 @@ function encodeTools(request: ChatRequest): JsonObject {
   const oneCall = request.parallelToolCalls ? {} : { disable_parallel_tool_use: true };
   const choices = { auto: { type: 'auto', ...oneCall }, required: { type: 'any', ...oneCall }, none: { type: 'none' } };
   return {
-    tools: tools.map(({ name, description, parameters, cacheControl }) => ({
+    tools: tools.map(({ name, description, parameters, strict, cacheControl }) => ({
       name,
       ...(description === undefined ? {} : { description }),
       input_schema: { type: 'object', ...(parameters ?? { properties: {} }) },
+      ...(isOwn(request) && strict ? { strict } : {}),
       ...(cacheControl === undefined ? {} : { cache_control: cacheControl }),
     })),
     tool_choice: typeof choice === 'string' ? choices[choice] : { type: 'tool', name: choice.name, ...oneCall },
@@ -93,6 +103,7 @@ function encodeTurn(message: Message): Turn {
             tool_use_id: message.toolCallId,
             content: message.content.map(encodePart),
             ...(message.isError ? { is_error: true } : {}),
+            ...(message.cacheControl === undefined ? {} : { cache_control: message.cacheControl }),
           },
         ],
       };

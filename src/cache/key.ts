@@ -21,7 +21,7 @@ const delivery = new Set<string>([
   'answer', // how it is written: the usage chunk, echoed settings
   'extensions',
 ] satisfies (keyof ChatRequest)[]);
-const deliveryExtensions = new Set(['stream_options', 'safety_identifier', 'prompt_cache_retention']);
+const deliveryExtensions = new Set(['stream_options', 'safety_identifier', 'prompt_cache_retention', 'service_tier']);
 
 /** A request as one text, equal for equal requests: sorted keys, without what only concerns delivery. */
 export function canonicalRequest(request: ChatRequest): string {

@@ -62,6 +62,8 @@ export interface ChatRequest {
   /** The client's dialect, and its fields that we do not model: they reach an upstream of the same dialect. */
   readonly dialect: Dialect;
   readonly extensions: JsonObject;
+  /** Names of the newer parts of its API that those fields are of, where an upstream wants them in a header. */
+  readonly betas?: string | undefined;
   /** What no other dialect has words for (hosted tools and their items), by name: only who gets the client's own body sees it. */
   readonly leftOut?: readonly string[] | undefined;
   /** The first thing in it that cannot be left out and that we have no words for either: it goes to an upstream as sent, or not at all. */
@@ -138,6 +140,7 @@ export type Message =
       readonly content: readonly Part[];
       readonly isError?: boolean;
       readonly name?: string;
+      readonly cacheControl?: Json;
     };
 
 export interface AssistantMessage {

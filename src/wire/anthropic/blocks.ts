@@ -58,6 +58,7 @@ function decodeUser(content: Content, at: At, leftOut: Set<string>): Message[] {
       toolCallId: tool_use_id,
       content: decodeParts(result, [...at, index, 'content'], leftOut),
       ...(is_error == null ? {} : { isError: is_error }),
+      ...cacheControlOf(block),
     });
   }
   flush();
@@ -98,11 +99,12 @@ function decodeParts(content: Content, at: At, leftOut: Set<string>): Part[] {
   return content.flatMap((block, index) => decodeBlock(block, [...at, index], leftOut));
 }
 
+const cacheControlOf = ({ cache_control: asked }: { readonly [key: string]: unknown }): { cacheControl?: Json } =>
+  isJsonObject(asked) ? { cacheControl: asked } : {};
+
 /** One block as parts; kinds we don't know (server tools' results and the like) say nothing to another model and are left out. */
 function decodeBlock(block: { type: string; [key: string]: unknown }, at: At, leftOut: Set<string>): Part[] {
-  const cacheControl = isJsonObject(block['cache_control'])
-    ? { cacheControl: block['cache_control'] satisfies Json }
-    : {};
+  const cacheControl = cacheControlOf(block);
   switch (block.type) {
     case 'text':
       return [{ type: 'text', text: parseBody(textBlockSchema(), block, at).text, ...cacheControl }];
@@ -116,9 +118,18 @@ function decodeBlock(block: { type: string; [key: string]: unknown }, at: At, le
       const { source, title } = parseBody(documentBlockSchema(), block, at);
       if (source.type === 'text') return [{ type: 'text', text: source.data ?? '', ...cacheControl }];
       if (source.type === 'content') return decodeParts(source.content, [...at, 'source', 'content'], leftOut);
-      const data = source.data == null ? {} : { data: `data:${source.media_type ?? ''};base64,${source.data}` };
+      const inline = source.data == null ? undefined : `data:${source.media_type ?? ''};base64,${source.data}`;
+      const address = source.url == null ? undefined : checkedUrl(source.url, paramPath([...at, 'source', 'url']));
+      const data = inline ?? address; // a file's address stands where its data would
       const fileId = source.file_id == null ? {} : { fileId: source.file_id };
-      return [{ type: 'file', ...data, ...fileId, ...(title == null ? {} : { filename: title }) }];
+      return [
+        {
+          type: 'file',
+          ...(data === undefined ? {} : { data }),
+          ...fileId,
+          ...(title == null ? {} : { filename: title }),
+        },
+      ];
     }
     default:
       leftOut.add(`block type '${block.type.slice(0, 60)}'`);

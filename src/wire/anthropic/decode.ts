@@ -6,10 +6,11 @@ import { parseBody } from '../validate.ts';
 import { decodeMessages, decodeSystem } from './blocks.ts';
 import { countTokensSchema, type MessagesBody, messagesRequestSchema } from './schema.ts';
 
+/** Also told in our words, but with more to them for an upstream of the same API: `thinking` and `service_tier`. */
 const modelled = new Set(
   [
-    'model messages system max_tokens stop_sequences temperature top_p top_k stream tools tool_choice thinking',
-    'output_config output_format metadata service_tier',
+    'model messages system max_tokens stop_sequences temperature top_p top_k stream tools tool_choice',
+    'output_config output_format metadata',
   ].flatMap((line) => line.split(' ')),
 );
 
@@ -30,6 +31,7 @@ function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource
   const tools = (parsed.tools ?? []).flatMap((tool) => decodeTool(tool, leftOut));
   const reasoning = decodeReasoning(parsed);
   const user = parsed.metadata?.user_id;
+  const betas = source.headers['anthropic-beta'];
   return {
     model: parsed.model,
     messages: [...(system.length > 0 ? [{ role: 'system' as const, content: system }] : []), ...messages],
@@ -50,13 +52,17 @@ function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource
     stream: parsed.stream ?? false,
     priority: priorityOf(source.headers),
     ...(user == null ? {} : { user }),
-    ...(parsed.service_tier == null ? {} : { serviceTier: parsed.service_tier }),
+    ...(parsed.service_tier == null ? {} : { serviceTier: tierOf(parsed.service_tier) }),
     dialect: 'anthropic-messages',
     extensions: extensionsOf(body, modelled),
+    ...(betas === undefined ? {} : { betas }),
     ...(leftOut.size === 0 ? {} : { leftOut: [...leftOut] }),
     wire: wireOf('anthropic-messages', body, source),
   };
 }
+
+/** No better than paid for, as OpenAI's APIs say it. */
+const tierOf = (tier: string) => (tier === 'standard_only' ? 'default' : tier);
 
 /** Tools with a schema; Anthropic's own server tools (`web_search_20250305` and others) run nowhere else. */
 function decodeTool(tool: NonNullable<MessagesBody['tools']>[number], leftOut: Set<string>): Tool[] {
