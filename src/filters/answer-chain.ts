@@ -46,7 +46,8 @@ export function answerChain(
     const onMatch = (rule: Rule) => tally.note(rule.filter, actionOf(rule), 'output', rule.label);
     const { choices, jsonText, dialect } = options; // each by name: this is made for every request
     stages.push((events, again) => filterEvents(events, rules, { choices, jsonText, dialect, onMatch, again }));
-    if (rules.rejoins) stages.push((events) => filterEvents(events, blockingTwin(rules), options));
+    if (rules.rejoins)
+      stages.push((events) => filterEvents(events, blockingTwin(rules), { ...options, filtered: true }));
   }
   const patterns = stages.length;
   for (const filter of active) {
@@ -71,7 +72,8 @@ export function answerChain(
   }
   const scored = active.some(({ config }) => config.kind === 'confidence') && request.logprobs === undefined;
   if (scored) stages.push(withoutLogprobs);
-  if (restoring) stages.push((events) => filterEvents(events, restoring, options));
+  if (restoring)
+    stages.push((events) => filterEvents(events, restoring, { ...options, filtered: rules !== undefined }));
   if (stages.length === 0) return undefined;
 
   const asked = scored ? { ...request, logprobs: { top: 0 } } : request;

@@ -15,6 +15,8 @@ export interface AnswerOptions {
   /** Text is JSON too (`response_format`), so that escapes in it are decoded. */
   readonly jsonText: boolean;
   readonly dialect: Dialect;
+  /** What comes in went through a filter of ours. */
+  readonly filtered?: boolean;
   readonly onMatch?: (rule: Rule) => void;
 }
 
@@ -199,7 +201,7 @@ export class AnswerFilter implements Step<CompletionEvent, CompletionEvent> {
 
   #pushText(found: Field, event: TextDelta): TextDelta {
     const { scanner } = found;
-    if (event.logprobs) enqueue(found, event.text, event.logprobs);
+    if (event.logprobs) enqueue(found, event.text, event.logprobs, this.#options.filtered);
     const { read, decided } = scanner;
     const text = scanner.push(event.text);
     if (text === event.text && !event.logprobs && found.waiting.length === 0) return event;

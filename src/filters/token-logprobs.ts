@@ -21,14 +21,23 @@ export interface Field {
 
 const encoder = new TextEncoder();
 
-/** Notes which part of the text each token stands for. Tokens that do not add up to it could spell anything: they go. */
-export function enqueue({ scanner, waiting }: Field, text: string, logprobs: readonly TokenLogprob[]): void {
-  if (logprobs.map(({ token }) => token).join('') !== text) return;
+/**
+ * Notes which part of the text each token stands for. Tokens that do not add up to it could spell anything: they go, but
+ * for those of an `earlier` filter, which has seen to that and may give a token out behind its beginning.
+ */
+export function enqueue(
+  { scanner, waiting }: Field,
+  text: string,
+  logprobs: readonly TokenLogprob[],
+  earlier = false,
+): void {
+  const exact = logprobs.map(({ token }) => token).join('') === text;
+  if (!exact && !earlier) return;
   let from = scanner.read;
   for (const logprob of logprobs) {
-    const to = from + logprob.token.length;
+    const to = from + (exact ? logprob.token.length : text.length);
     waiting.push({ from, to, logprob: honest(logprob) });
-    from = to;
+    if (exact) from = to;
   }
 }
 

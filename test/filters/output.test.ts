@@ -126,6 +126,22 @@ test('log-probabilities of removed text go with it, the others stay in order', a
   expect(JSON.stringify(seen)).not.toContain('secret');
 });
 
+test('log-probabilities outlive several filters, also where text is held back in the middle of a token', async () => {
+  const pieces = ['The', ' tide', ' rises', ' twice'];
+  const items = pieces.map(
+    (text): CompletionEvent => ({
+      ...{ type: 'text-delta', choice: 0, text },
+      logprobs: [{ token: text, logprob: -1, bytes: null, top: [] }],
+    }),
+  );
+  const { choice } = await filtersOf({
+    secrets: { kind: 'patterns', preset: 'secrets', action: 'mask' },
+    personal: { kind: 'pii', action: 'mask' },
+  }).answer([...items, finish]);
+  expect(choice?.text).toBe(pieces.join(''));
+  expect(choice?.logprobs?.map(({ token }) => token)).toEqual(pieces);
+});
+
 const bytesOf = (text: string) => [...new TextEncoder().encode(text)];
 const spelled = (text: string, bytes: number[] | null = bytesOf(text)) => ({
   token: text,
