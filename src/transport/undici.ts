@@ -17,6 +17,8 @@ export interface UndiciTransportOptions {
   readonly connections?: number;
   /** Refuse loopback, private and metadata addresses, by name and after resolution: for URLs that users supply. */
   readonly publicOnly?: boolean;
+  /** Who resolves names then. */
+  readonly resolveName?: typeof lookup;
 }
 
 /**
@@ -28,11 +30,12 @@ export function createUndiciTransport({
   keepAliveMs = 30_000,
   connections,
   publicOnly = false,
+  resolveName = lookup,
 }: UndiciTransportOptions = {}): Transport {
   const paused: PausedAnswers = new Set();
-  const lookup = publicOnly ? { lookup: publicLookup } : {};
+  const judged = publicOnly ? { lookup: publicLookup(resolveName) } : {};
   const agent = new Agent({
-    connect: guardedConnector({ timeout: connectTimeoutMs, keepAliveInitialDelay: 30_000, ...lookup }, paused),
+    connect: guardedConnector({ timeout: connectTimeoutMs, keepAliveInitialDelay: 30_000, ...judged }, paused),
     keepAliveTimeout: keepAliveMs,
     keepAliveMaxTimeout: 600_000,
     headersTimeout: 0,
@@ -105,14 +108,16 @@ type LookupCallback = (
 ) => void;
 
 /** DNS that refuses names with any private address, so that rebinding between check and connect is impossible. */
-function publicLookup(hostname: string, options: LookupOptions, callback: LookupCallback): void {
-  lookup(hostname, { ...options, all: true }, (error, addresses) => {
-    if (error) return callback(error, []);
-    if (addresses.length === 0 || addresses.some(({ address }) => isPrivateAddress(address))) {
-      return callback(new GatewayError('forbidden', 'The base URL must lead to a public address.'), []);
-    }
-    if (options.all) return callback(null, addresses);
-    const [first] = addresses;
-    return callback(null, first?.address ?? '', first?.family);
-  });
-}
+const publicLookup =
+  (resolveName: typeof lookup) =>
+  (hostname: string, options: LookupOptions, callback: LookupCallback): void => {
+    resolveName(hostname, { ...options, all: true }, (error, addresses) => {
+      if (error) return callback(error, []);
+      if (addresses.length === 0 || addresses.some(({ address }) => isPrivateAddress(address))) {
+        return callback(new GatewayError('forbidden', 'The base URL must lead to a public address.'), []);
+      }
+      if (options.all) return callback(null, addresses);
+      const [first] = addresses;
+      return callback(null, first?.address ?? '', first?.family);
+    });
+  };

@@ -1,3 +1,4 @@
+import type { lookup } from 'node:dns';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
@@ -223,5 +224,25 @@ describe('a transport for public addresses only', () => {
     'http://198.18.0.1/',
   ])('refuses %s', async (url) => {
     expect(await kindOf(guarded.send(post(url), { signal: never }))).toMatch(/^(forbidden|invalid_request)$/);
+  });
+
+  test.each([
+    ['a private address', ['127.0.0.1']],
+    ['a public and a private address', ['9.9.9.9', '127.0.0.1']],
+    ['a private address in an IPv6 form', ['::ffff:127.0.0.1']],
+    ['the address of metadata', ['169.254.169.254']],
+    ['no address', []],
+  ])('refuses a public name that leads to %s when it is asked for', async (_what, answers) => {
+    const before = upstream.requests.length;
+    const resolveName = ((_name: string, _options: object, done: (error: null, found: object[]) => void) =>
+      done(
+        null,
+        answers.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+      )) as unknown as typeof lookup; // its overload for all addresses
+    const transport = createUndiciTransport({ publicOnly: true, resolveName });
+    const url = upstream.url.replace('127.0.0.1', 'rebinding.example');
+    expect(await kindOf(transport.send(post(url), { signal: never }))).toBe('forbidden');
+    expect(upstream.requests).toHaveLength(before);
+    await transport.close?.();
   });
 });
