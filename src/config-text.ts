@@ -53,7 +53,14 @@ export async function parseConfig(text: string, name: string, secrets: Secrets):
   });
   if (problems.length > 0) throw new ConfigError(name, problems);
 
-  const check = () => configSchema().safeParseAsync(document.toJS({ maxAliasCount: 100 }) ?? {});
+  const read = (): unknown => {
+    try {
+      return document.toJS({ maxAliasCount: 100 });
+    } catch (error) {
+      throw new ConfigError(name, [error instanceof Error ? error.message : String(error)]); // aliases without end
+    }
+  };
+  const check = () => configSchema().safeParseAsync(read() ?? {});
   let result = await check();
   if (!result.success && readAsValues(document, filled, result.error.issues)) result = await check();
   if (result.success) return result.data;

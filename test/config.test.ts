@@ -73,6 +73,14 @@ observability: { metrics: { open: "\${OPEN}" } }
 
   test.each([
     { name: 'broken YAML', text: 'server: {', problem: /^line 1: / },
+    {
+      name: 'aliases of aliases without end',
+      text: [...'bcdefg'].reduce((text, name, at) => {
+        const before = `*${'abcdef'[at]}`;
+        return `${text}${name}: &${name} [${Array(9).fill(before).join(', ')}]\n`;
+      }, 'a: &a [1]\n'),
+      problem: /alias count/,
+    },
     { name: 'a wrong type', text: 'server:\n  port: high\n', problem: /^line 2: server\.port: / },
     {
       name: 'an unknown setting',
