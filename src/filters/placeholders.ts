@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { foldText } from './fold.ts';
 import { compileRules, type Rule, type RuleSet } from './rules.ts';
 
@@ -28,20 +29,32 @@ export function createPlaceholders(taken: (placeholder: string) => boolean): Pla
       while (taken(placeholder));
       counts.set(label, count);
       byValue.set(key, placeholder);
-      originals.set(placeholder, text);
+      originals.set(folded(placeholder), text);
       return placeholder;
     },
     restoring() {
       if (originals.size === 0) return undefined;
-      return compileRules(
-        [...originals].map(([placeholder, original]) => ({
-          filter: 'restore',
-          label: foldText(placeholder),
-          action: 'restore',
-          match: { phrase: placeholder },
-          replacement: () => original,
-        })),
-      );
+      const set = placeholdersOf([...counts.keys()].sort());
+      const replacement = (text: string) => originals.get(folded(text)) ?? text;
+      return { ...set, rules: set.rules.map((rule) => ({ ...rule, replacement })) };
     },
   };
+}
+
+const folded = (placeholder: string): string => foldText(placeholder).toLowerCase();
+
+const compiled = new LRUCache<string, RuleSet>({ max: 100 });
+
+/** Finds every placeholder of these labels: one expression for all, as a request may hold a hundred thousand addresses. */
+function placeholdersOf(labels: readonly string[]): RuleSet {
+  const names = labels.map((label) => label.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')).join('|');
+  let set = compiled.get(names);
+  if (!set) {
+    const regex = `\\[(?:${names})_[0-9]{1,7}\\]`;
+    set = compileRules([
+      { filter: 'restore', label: 'restore', action: 'restore', match: { regex, ignoreCase: true } },
+    ]);
+    compiled.set(names, set);
+  }
+  return set;
 }

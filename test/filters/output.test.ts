@@ -7,7 +7,7 @@ import { type ChatRequest, textOf } from '../../src/core/request.ts';
 import { anonymous } from '../../src/core/run.ts';
 import { makeKey } from '../../src/policy/new-key.ts';
 import { hardTexts } from './adversarial.ts';
-import { filtersOf, finish, said, user } from './harness.ts';
+import { events, filtersOf, finish, said, user } from './harness.ts';
 
 const secret = { words: { kind: 'patterns', phrases: ['top secret'], action: 'mask' } };
 const inField = (make: (text: string) => CompletionEvent) => [...'it is top secret ok'].map(make);
@@ -244,6 +244,16 @@ test('personal data leaves as placeholders and comes back in the answer’s stre
   expect(text).toBe('Hello ann@example.org, I will ring +49 30 1234567 or [PHONE_2]');
   expect(args).toBe('{"to":"ann@example.org"}');
   expect(JSON.stringify(filtered.decisions?.())).not.toContain('ann');
+});
+
+test('a request full of addresses gets each of them back', async () => {
+  const { apply } = filtersOf({ pii: { kind: 'pii', restore: true } });
+  const addresses = Array.from({ length: 5_000 }, (_, n) => `u${n}@example.org`);
+  const { output } = await apply(user(addresses.join(' ')));
+  let text = '';
+  const reply = { type: 'text-delta', choice: 0, text: '[EMAIL_5000] [email_1] [EMAIL_5001]' } as const;
+  for await (const event of output(events([reply, finish]))) if (event.type === 'text-delta') text += event.text;
+  expect(text).toBe('u4999@example.org u0@example.org [EMAIL_5001]');
 });
 
 test('a placeholder that the client wrote itself stays what it is', async () => {
