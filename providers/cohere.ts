@@ -3,6 +3,7 @@ import type { CompletionEvent, FinishReason, Usage } from '../src/core/event.ts'
 import { type Json, type JsonObject, objectOf, objectsOf } from '../src/core/json.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
 import { type ChatRequest, type Message, textOf } from '../src/core/request.ts';
+import { withTextResults } from '../src/core/tool-results.ts';
 import { decodeSse } from '../src/wire/sse.ts';
 import { streamError } from '../src/wire/upstream-error.ts';
 import { assertFunctions, offered, thinkingBudget } from './shared/content.ts';
@@ -101,7 +102,7 @@ function encodeChat(request: ChatRequest): JsonObject {
   const budget = thinkingBudget(request);
   const fields: Readonly<Record<string, Json | undefined>> = {
     model: request.model,
-    messages: request.messages.map(encodeMessage),
+    messages: withTextResults(request.messages).map(encodeMessage),
     temperature: sampling.temperature,
     p: sampling.topP,
     k: sampling.topK,

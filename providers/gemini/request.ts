@@ -1,6 +1,7 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { Json, JsonObject } from '../../src/core/json.ts';
 import { type ChatRequest, type Message, type Part, textOf } from '../../src/core/request.ts';
+import { withTextResults } from '../../src/core/tool-results.ts';
 import {
   alternate,
   argumentsObject,
@@ -16,7 +17,7 @@ const noSignature = 'skip_thought_signature_validator';
 
 /** Our request as a generateContent body (https://ai.google.dev/api/generate-content). */
 export function encodeGenerateRequest(request: ChatRequest): JsonObject {
-  const { system, turns } = splitSystem(request.messages);
+  const { system, turns } = splitSystem(withTextResults(request.messages));
   const names = callNames(request.messages);
   return {
     contents: alternate(turns.map((turn) => encodeTurn(turn, names)))

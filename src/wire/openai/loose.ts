@@ -62,6 +62,7 @@ function schemaFormat(format: Json | undefined): Json | undefined {
 const partsOf: Readonly<Record<string, readonly string[]>> = {
   user: ['text', 'image_url', 'input_audio', 'file'],
   assistant: ['text', 'refusal'],
+  tool: ['text', 'image_url'],
 };
 
 /**

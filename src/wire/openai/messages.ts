@@ -23,7 +23,7 @@ export function decodeMessages(bodies: readonly MessageBody[]): Message[] {
       case 'tool':
         messages.push(
           withName(
-            { role: 'tool', toolCallId: body.tool_call_id, content: textContent(body.content ?? []) },
+            { role: 'tool', toolCallId: body.tool_call_id, content: userContent(body.content ?? [], index) },
             body.name,
           ),
         );

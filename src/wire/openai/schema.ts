@@ -78,7 +78,7 @@ const messageSchema = once(() =>
     }),
     z.looseObject({
       role: z.literal('tool'),
-      content: textParts().nullish(),
+      content: z.union([z.string(), z.array(z.discriminatedUnion('type', [textPart(), imagePart()]))]).nullish(),
       tool_call_id: z.string().min(1),
       name: z.string().nullish(),
     }),

@@ -1,5 +1,6 @@
 import type { Json, JsonObject } from '../../core/json.ts';
 import type { ChatRequest, Message, Part, ResponseFormat, Tool, ToolChoice } from '../../core/request.ts';
+import { withTextResults } from '../../core/tool-results.ts';
 import { encodeToolCall } from './encode.ts';
 
 export interface UpstreamChatOptions {
@@ -16,7 +17,7 @@ export function encodeChatRequest(request: ChatRequest, options: UpstreamChatOpt
   return {
     ...unmodelled(request),
     model: request.model,
-    messages: request.messages.map((message) => encodeMessage(message, options)),
+    messages: withTextResults(request.messages).map((message) => encodeMessage(message, options)),
     ...optional('temperature', sampling.temperature),
     ...optional('top_p', sampling.topP),
     ...optional('top_k', sampling.topK),

@@ -27,7 +27,7 @@ const asked = [
     param: 'messages[0].content[0].type',
   },
   {
-    name: 'a picture that a tool gave',
+    name: 'a file that a tool gave',
     path: '/v1/chat/completions',
     answer: chatAnswer,
     body: {
@@ -37,7 +37,7 @@ const asked = [
         {
           role: 'tool',
           tool_call_id: 'c',
-          content: [{ type: 'image_url', image_url: { url: 'https://a.example/b' } }],
+          content: [{ type: 'file', file: { file_id: 'f' } }],
         },
       ],
     },
