@@ -70,70 +70,78 @@ export function createOutputParser({ choice, calls, thinking }: ParserOptions): 
 
   /** Takes what can be taken of `held`; true when it took something and there may be more. */
   const step = (): boolean => {
-    if (mode === 'thinking' && thinking) {
-      const at = held.indexOf(thinking.close);
-      if (at >= 0) {
-        reasoning(trimming ? held.slice(0, at).trimStart() : held.slice(0, at));
-        events.push({ type: 'reasoning-end', choice });
-        held = held.slice(at + thinking.close.length);
-        mode = 'text';
-        trimming = true;
-        return held !== '';
-      }
-      const safe = held.length - livePrefix(held, thinking.close);
-      let piece = held.slice(0, safe);
-      if (trimming) {
-        piece = piece.trimStart();
-        if (piece !== '') trimming = false;
-      }
-      reasoning(piece);
-      held = held.slice(safe);
-      return false;
-    }
+    if (mode === 'thinking' && thinking) return stepThinking(thinking.close);
     if (mode === 'call') return stepCall();
     if (trimming) {
       held = held.trimStart();
       if (held === '') return false;
       if (mode === 'text' && !startsMark(held)) trimming = false;
     }
-    if (mode === 'start') {
-      const trimmed = held.trimStart();
-      if (trimmed === '') return false;
-      if (thinking && trimmed.startsWith(thinking.open)) {
-        held = trimmed.slice(thinking.open.length);
-        mode = 'thinking';
-        trimming = true;
-        return true;
-      }
-      if (thinking?.open.startsWith(trimmed)) return false;
-      if (calls && openMark === '' && (calls.forced || trimmed.startsWith('{'))) {
-        startCall();
-        held = trimmed;
-        return true;
-      }
-      if (calls && openMark !== '' && (trimmed.startsWith(openMark) || openMark.startsWith(trimmed))) {
-        if (!trimmed.startsWith(openMark)) return false;
-        held = trimmed;
-      }
+    return mode === 'start' ? stepStart() : stepText();
+  };
+
+  const stepThinking = (close: string): boolean => {
+    const at = held.indexOf(close);
+    if (at >= 0) {
+      reasoning(trimming ? held.slice(0, at).trimStart() : held.slice(0, at));
+      events.push({ type: 'reasoning-end', choice });
+      held = held.slice(at + close.length);
       mode = 'text';
+      trimming = true;
+      return held !== '';
+    }
+    const safe = held.length - livePrefix(held, close);
+    let piece = held.slice(0, safe);
+    if (trimming) {
+      piece = piece.trimStart();
+      if (piece !== '') trimming = false;
+    }
+    reasoning(piece);
+    held = held.slice(safe);
+    return false;
+  };
+
+  /** Nothing but blanks was written so far. */
+  const stepStart = (): boolean => {
+    const trimmed = held.trimStart();
+    if (trimmed === '') return false;
+    if (thinking && trimmed.startsWith(thinking.open)) {
+      held = trimmed.slice(thinking.open.length);
+      mode = 'thinking';
+      trimming = true;
       return true;
     }
-    if (calls && openMark !== '') {
-      const at = held.indexOf(openMark);
-      if (at >= 0) {
-        const before = held.slice(0, at);
-        if (before.trim() !== '') text(before);
-        held = held.slice(at + openMark.length);
-        startCall();
-        return true;
-      }
-      const safe = held.length - livePrefix(held, openMark);
-      text(held.slice(0, safe));
-      held = held.slice(safe);
+    if (thinking?.open.startsWith(trimmed)) return false;
+    if (calls && openMark === '' && (calls.forced || trimmed.startsWith('{'))) {
+      startCall();
+      held = trimmed;
+      return true;
+    }
+    if (calls && startsMark(trimmed)) {
+      if (!trimmed.startsWith(openMark)) return false;
+      held = trimmed;
+    }
+    mode = 'text';
+    return true;
+  };
+
+  const stepText = (): boolean => {
+    if (!calls || openMark === '') {
+      text(held);
+      held = '';
       return false;
     }
-    text(held);
-    held = '';
+    const at = held.indexOf(openMark);
+    if (at >= 0) {
+      const before = held.slice(0, at);
+      if (before.trim() !== '') text(before);
+      held = held.slice(at + openMark.length);
+      startCall();
+      return true;
+    }
+    const safe = held.length - livePrefix(held, openMark);
+    text(held.slice(0, safe));
+    held = held.slice(safe);
     return false;
   };
 
