@@ -182,9 +182,10 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
       const refusal = refuseOpenBind(host, await built.keyring.open());
       if (refusal) throw new Error(refusal);
       const { cache } = next;
-      const kept = await openAnswerCaches({ config: cache, redisAt, ledger, targetsOf, memory: answers.memory });
+      if (JSON.stringify(cache) !== JSON.stringify(cacheConfig)) {
+        answers = await openAnswerCaches({ config: cache, redisAt, ledger, targetsOf, memory: answers.memory });
+      }
       rules = built;
-      if (JSON.stringify(cache) !== JSON.stringify(cacheConfig)) answers = kept;
       cacheConfig = cache;
       current = { audit: next.audit, ledger: next.ledger ?? ledgerDefaults() };
     },
