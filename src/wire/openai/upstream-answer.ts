@@ -26,8 +26,6 @@ export interface ChatDecoderOptions {
 
 interface Call {
   readonly index: number;
-  /** The upstream's own index, where it gave one. */
-  readonly slot: number | undefined;
   id: string | undefined;
   name: string;
   /** Arguments that came before the name. */
@@ -38,6 +36,8 @@ interface Call {
 
 interface Choice {
   readonly calls: Call[];
+  /** The last call of each index, and the first of each id. */
+  readonly named: Map<number | string, Call>;
   finished: boolean;
 }
 
@@ -56,7 +56,7 @@ export function createChatChunkDecoder({
     for (const piece of pieces) {
       if (!isJsonObject(piece)) continue;
       const body = maybeObject(piece['function']) ?? maybeObject(piece['custom']) ?? {};
-      const call = callOf(choice.calls, piece, body);
+      const call = callOf(choice, piece, body);
       const name = stringOf(body['name']);
       if (!call.started && name && call.name === '') call.name = name;
       const argument = argumentText(body['arguments'] ?? body['input']);
@@ -79,7 +79,7 @@ export function createChatChunkDecoder({
 
   const choiceDelta = (raw: JsonObject, out: CompletionEvent[]) => {
     const index = indexOf(raw['index']) ?? 0;
-    const choice = choices.get(index) ?? { calls: [], finished: false };
+    const choice = choices.get(index) ?? { calls: [], named: new Map(), finished: false };
     choices.set(index, choice);
     const delta = maybeObject(raw['delta']) ?? maybeObject(raw['message']) ?? {};
     if (!choice.finished) {
@@ -161,15 +161,11 @@ export const malformed = () =>
   new GatewayError('upstream_failed', 'The upstream sent something that is no chat completion.');
 
 /** The call a delta belongs to: by index, by id, else the last one; a new id under an old index is a new call. */
-function callOf(calls: Call[], piece: JsonObject, body: JsonObject): Call {
+function callOf({ calls, named }: Choice, piece: JsonObject, body: JsonObject): Call {
   const slot = indexOf(piece['index']);
   const id = stringOf(piece['id']) || undefined;
-  const known =
-    slot === undefined
-      ? id === undefined
-        ? calls.at(-1)
-        : calls.find((call) => call.id === id)
-      : calls.findLast((call) => call.slot === slot);
+  const name = slot ?? id;
+  const known = name === undefined ? calls.at(-1) : named.get(name);
   const isNew =
     !known ||
     (id !== undefined && known.id !== undefined && known.id !== id && known.started) ||
@@ -177,11 +173,11 @@ function callOf(calls: Call[], piece: JsonObject, body: JsonObject): Call {
     (slot === undefined && id === undefined && known.started && Boolean(stringOf(body['name'])));
   if (!isNew) {
     if (!known.started) known.id ??= id;
+    if (id !== undefined && known.id === id && !named.has(id)) named.set(id, known);
     return known;
   }
   const call: Call = {
     index: calls.length,
-    slot,
     id,
     name: '',
     early: '',
@@ -189,6 +185,8 @@ function callOf(calls: Call[], piece: JsonObject, body: JsonObject): Call {
     started: false,
   };
   calls.push(call);
+  if (slot !== undefined) named.set(slot, call);
+  if (id !== undefined && !named.has(id)) named.set(id, call);
   return call;
 }
 
