@@ -114,6 +114,15 @@ models:
     expect(shown.capabilities).toEqual(expect.arrayContaining(['completion', 'tools', 'vision']));
   });
 
+  test.each(['local', 'remote'])(
+    'apps of Ollama’s API that load the %s model first hear that it is there',
+    async (name) => {
+      const body = JSON.stringify({ model: name, messages: [] });
+      const response = await fetch(`${gateway.url}/api/chat`, { method: 'POST', body });
+      expect(await response.json()).toMatchObject({ done: true, done_reason: 'load' });
+    },
+  );
+
   test('metrics count what was answered', async () => {
     const text = await (await fetch(`${gateway.url}/metrics`)).text();
     expect(text).toMatch(/gen_ai_server_request_duration_seconds_count\{[^}]*gen_ai_request_model="remote"[^}]*\} \d/);

@@ -54,16 +54,21 @@ export function createModelsAdmin({ models, local, env }: ModelsAdminOptions): M
       );
     return [...rows, ...spare];
   };
+  /** Undefined for a model that is an upstream's alone: it is always there. */
   const engineName = (name: string) => {
     const model = models().find((one) => one.name === name);
-    return model?.targets.find(({ provider }) => provider.capabilities.local)?.model ?? name;
+    return model ? model.targets.find(({ provider }) => provider.capabilities.local)?.model : name;
   };
 
   return {
     list,
-    load: (name) => local.load(engineName(name), AbortSignal.timeout(10 * 60_000)),
+    async load(name) {
+      const own = engineName(name);
+      if (own !== undefined) await local.load(own, AbortSignal.timeout(10 * 60_000));
+    },
     async unload(name) {
-      await local.unload(engineName(name));
+      const own = engineName(name);
+      if (own !== undefined) await local.unload(own);
     },
     async share(name, target, wanted) {
       const model = models().find((one) => one.name === name);
