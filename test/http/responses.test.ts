@@ -191,7 +191,7 @@ test('items of every kind become turns; hosted tools and unknown items are left 
     tools: [
       lookup,
       { type: 'web_search' },
-      { type: 'custom', name: 'patch' },
+      { type: 'custom', name: 'patch', format: { type: 'grammar', syntax: 'lark', definition: 'start: "a"' } },
       { type: 'namespace', name: 'fs', tools: [{ ...lookup, name: 'read' }] },
     ],
     input: [
@@ -220,6 +220,9 @@ test('items of every kind become turns; hosted tools and unknown items are left 
     ['custom', 'patch'],
     ['function', 'read'],
   ]);
+  // as chat writes it, whose upstreams get it
+  const grammar = { syntax: 'lark', definition: 'start: "a"' };
+  expect(request?.tools[1]?.format).toEqual({ type: 'grammar', grammar });
   expect(request?.messages).toEqual([
     { role: 'developer', content: [{ type: 'text', text: 'dev' }] },
     {

@@ -158,7 +158,7 @@ function decodeTools(
         kind: 'custom',
         name,
         ...(description == null ? {} : { description }),
-        ...(format == null ? {} : { format: format as JsonObject }), // out of JSON.parse
+        ...(format == null ? {} : { format: chatFormat(format as JsonObject) }), // out of JSON.parse
       });
       if (namespace !== undefined) namespaces[name] = namespace;
     } else if (body.type === 'namespace' && namespace === undefined) {
@@ -168,6 +168,12 @@ function decodeTools(
   };
   for (const [index, body] of bodies.entries()) add(body, ['tools', index]);
   return { tools, namespaces };
+}
+
+/** A grammar as chat writes it: its syntax and definition lie one level deeper there. */
+function chatFormat(format: JsonObject): JsonObject {
+  const { syntax, definition, ...rest } = format;
+  return syntax === undefined || definition === undefined ? format : { ...rest, grammar: { syntax, definition } };
 }
 
 function decodeToolChoice({ tool_choice: choice, tools: bodies }: ResponseBody, tools: readonly Tool[]): ToolChoice {
