@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type Answer, chunk, done, finishChunk, json, split, sse } from '../faulty-upstream.ts';
-import { post } from '../http/post.ts';
+import { events, post } from '../http/post.ts';
 import { filteredApp, upstream } from './upstream.ts';
 
 /** A phrase of letters that occur nowhere else, so that any of them in an answer is a leak. */
@@ -260,4 +260,12 @@ test('what no filter can read of a request is left out and named, not sent on un
     "ignored: block type 'search_result'",
   ]);
   expect(JSON.stringify(upstream.requests.at(-1)?.json)).not.toMatch(leak);
+});
+
+test('a response that fails while all its text is held back has no error before it has begun', async () => {
+  upstream.answer({ body: [sse(chunk({ role: 'assistant', content: '' }), chunk({ content: secret.slice(0, 2) }))] });
+  const response = await post(filteredApp(masking), '/v1/responses', { model: 'test', input: 'Hi', stream: true });
+  const told = (await events(response)).map(({ type, response: one }) => [type, one?.error?.code ?? null]);
+  expect(told[0]).toEqual(['response.created', null]);
+  expect(told.at(-1)).toEqual(['response.failed', 'server_error']);
 });

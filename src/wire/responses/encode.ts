@@ -326,8 +326,8 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
       return out + send(`response.${status}`, { response: response() });
     },
     error(error) {
+      const out = begin(); // tells of no failure yet
       failure = error;
-      const out = begin();
       status = error.kind === 'cancelled' ? 'cancelled' : 'failed';
       for (const item of items) item.done = true;
       const event = send('error', errorFields(error));
