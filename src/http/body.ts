@@ -85,8 +85,7 @@ function readPlain(c: AppContext, maxBytes: number, tooLarge: () => GatewayError
   if (incoming?.body) {
     return incoming.body.length > maxBytes ? Promise.reject(tooLarge()) : Promise.resolve(incoming.body);
   }
-  if (incoming?.on) return readIncoming(incoming, maxBytes, tooLarge);
-  return readPulled(incoming ?? c.req.raw.body, maxBytes, tooLarge);
+  return incoming ? readIncoming(incoming, maxBytes, tooLarge) : readPulled(c.req.raw.body, maxBytes, tooLarge);
 }
 
 async function readPulled(

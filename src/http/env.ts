@@ -8,7 +8,7 @@ import type { ActiveRequests } from './active.ts';
 import type { StreamLogs } from './stream-log.ts';
 
 /** The part of node:http's IncomingMessage that we use, so that this room stays edge-safe. */
-export interface NodeRequest extends AsyncIterable<Uint8Array> {
+export interface NodeRequest {
   readonly method?: string | undefined;
   readonly url?: string | undefined;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;

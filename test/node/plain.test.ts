@@ -129,6 +129,7 @@ describe('heads', () => {
     ['a wish to go on', `${plain}\r\nexpect: 100-continue`],
     ['another protocol', `${plain}\r\nconnection: upgrade\r\nupgrade: h2c`],
     ['an end of the connection', `${plain}\r\nconnection: close`],
+    ['an end of the connection to a proxy', `${plain}\r\nproxy-connection: close`],
     ['a header twice', `${plain}\r\nx: 1\r\nX: 2`],
     ['a folded header', `${plain}\r\nx: 1\r\n 2`],
     ['a space before the colon', `${plain}\r\nx : 1`],
@@ -258,6 +259,39 @@ describe('a connection', () => {
     await closed;
     expect(running?.heard).toMatch(/\r\nconnection: close\r\n[\s\S]*"total_tokens":5/);
     expect(streaming?.heard).toMatch(/data: \[DONE\]\n\n\r\n0\r\n\r\n$/);
+  });
+
+  test('ends once a long answer has left that was being read when the server closed', async () => {
+    const listening = await listen(appWith(scripted(Array(100).fill('y'.repeat(100_000)))), {
+      host: '127.0.0.1',
+      port: 0,
+    });
+    const client = new RawClient(listening.port);
+    client.socket.pause();
+    client.socket.write(whole);
+    await expect.poll(() => client.socket.bytesRead, { timeout: 10_000 }).toBeGreaterThan(0);
+    const startMs = performance.now();
+    const closed = listening.close(20_000);
+    client.socket.resume();
+    await closed;
+    expect(performance.now() - startMs).toBeLessThan(10_000);
+    await client.leaves();
+    const [head = '', body = ''] = client.heard.split('\r\n\r\n');
+    expect(body.length).toBeGreaterThan(10_000_000);
+    expect(head).toContain(`content-length: ${body.length}\r\n`);
+  });
+
+  test('answers all that was sent too early, also where that is more than is kept', async () => {
+    const provider = scripted(['a', 100, 'b']);
+    const listening = await listen(appWith(provider), { host: '127.0.0.1', port: 0 });
+    const client = new RawClient(listening.port);
+    client.socket.write(whole);
+    await expect.poll(() => provider.requests.length, { interval: 1 }).toBe(1);
+    const long = request({ ...hello, messages: [{ role: 'user', content: 'u'.repeat(60_000) }] });
+    client.socket.write(Buffer.concat(Array(12).fill(long)));
+    await client.hears(/"total_tokens":5/, 13);
+    client.socket.destroy();
+    await listening.close(0);
   });
 
   test('is cut when the server’s patience ends', async () => {

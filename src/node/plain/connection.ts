@@ -1,13 +1,18 @@
 import type { Socket } from 'node:net';
 import type { Handler } from '../../http/deps.ts';
 import { DirectContext, type DirectRoutes } from '../../http/direct.ts';
-import type { NodeRequest } from '../../http/env.ts';
 import { type PlainHead, PlainHeads } from './head.ts';
 import { PlainResponse } from './response.ts';
 
 /** Longer heads, and longer requests as a whole, are node:http's; in bytes. */
 const longestHead = 16 * 1024;
 const longestRequest = 64 * 1024;
+
+/** The limits of node:http that hold here too, in milliseconds. */
+export interface PlainLimits {
+  readonly headersTimeout: number;
+  readonly keepAliveTimeout: number;
+}
 
 export interface PlainOptions {
   readonly direct: DirectRoutes;
@@ -34,10 +39,10 @@ interface Begun {
  * for the rest of its life, and reads those as if nothing had been before.
  */
 export class PlainConnection {
-  /** Monotonic milliseconds when the present state began. */
-  sinceMs = performance.now();
+  /** Monotonic milliseconds: the request that is on its way began, or the connection was last seen to be busy. */
+  #sinceMs = performance.now();
   /** No request has come yet. */
-  isNew = true;
+  #isNew = true;
   readonly #socket: Socket;
   readonly #options: PlainOptions;
   readonly #heads = new PlainHeads();
@@ -59,10 +64,19 @@ export class PlainConnection {
     for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener);
   }
 
-  get state(): 'idle' | 'reading' | 'answering' | 'writing' {
-    if (this.#response) return 'answering';
-    if (this.#socket.writableLength > 0) return 'writing';
-    return this.#begun ? 'reading' : 'idle';
+  /** Hangs up on a client that is silent for too long; node:http has limits for requests that don't come to their end. */
+  check({ headersTimeout, keepAliveTimeout }: PlainLimits): void {
+    const nowMs = performance.now();
+    const forMs = nowMs - this.#sinceMs;
+    if (this.#begun) {
+      if (forMs > headersTimeout) this.#handOver(this.#begun.pieces);
+    } else if (this.#response || this.#socket.writableLength > 0) this.#sinceMs = nowMs;
+    else if (forMs > (this.#isNew ? headersTimeout : keepAliveTimeout)) this.destroy();
+  }
+
+  /** Ends when all that is written has left; a request that is here, or on its way, is answered before. */
+  close(): void {
+    if (!this.#begun && !this.#response) this.#finish();
   }
 
   destroy(): void {
@@ -70,12 +84,12 @@ export class PlainConnection {
   }
 
   /** Leaves the connection, and the request that has begun, to node:http. */
-  handOver(pieces: readonly Buffer[] = this.#begun?.pieces ?? []): void {
+  #handOver(pieces: readonly Buffer[]): void {
     const socket = this.#socket;
     for (const [event, listener] of Object.entries(this.#listeners)) socket.off(event, listener);
     this.#options.onGone(this);
     this.#options.handOver(socket);
-    if (pieces.length > 0) socket.unshift(Buffer.concat(pieces));
+    socket.unshift(Buffer.concat(pieces));
   }
 
   #received(piece: Buffer): void {
@@ -87,13 +101,13 @@ export class PlainConnection {
     }
     const begun = this.#begun ?? this.#begin(piece);
     if (!begun) {
-      this.handOver([piece]);
+      this.#handOver([piece]);
       return;
     }
     this.#begun = begun;
     begun.pieces.push(piece);
     begun.missing -= piece.length;
-    if (begun.missing < 0) this.handOver();
+    if (begun.missing < 0) this.#handOver(begun.pieces);
     else if (begun.missing === 0) this.#serve(begun);
   }
 
@@ -104,8 +118,8 @@ export class PlainConnection {
     if (!handler) return undefined;
     const bodyAt = end + 4;
     const missing = bodyAt + head.length;
-    this.isNew = false;
-    this.sinceMs = performance.now();
+    this.#isNew = false;
+    this.#sinceMs = performance.now();
     return missing <= longestRequest ? { handler, head, bodyAt, pieces: [], missing } : undefined;
   }
 
@@ -113,7 +127,7 @@ export class PlainConnection {
     this.#begun = undefined;
     const [first, ...more] = pieces;
     const bytes = first && more.length === 0 ? first : Buffer.concat(pieces);
-    const request = new PlainRequest(head, bytes.subarray(bodyAt));
+    const request = { method: 'POST', complete: true, headers: head.headers, body: bytes.subarray(bodyAt) };
     const { keepAliveSeconds } = this.#options;
     const response = new PlainResponse({ socket: this.#socket, keepAliveSeconds, onEnd: () => this.#answered() });
     this.#response = response;
@@ -128,33 +142,21 @@ export class PlainConnection {
 
   #answered(): void {
     this.#response = undefined;
-    this.sinceMs = performance.now();
-    if (this.#options.keepAliveSeconds() === 0) this.#socket.destroySoon();
+    this.#sinceMs = performance.now();
+    if (this.#options.keepAliveSeconds() === 0) this.#finish();
     else if (this.#early.length > 0) {
       this.#socket.resume();
-      this.handOver(this.#early);
+      this.#handOver(this.#early);
     }
+  }
+
+  #finish(): void {
+    this.#socket.off('data', this.#listeners.data); // what came now would be answered behind the end
+    this.#socket.destroySoon();
   }
 
   #closed(): void {
     this.#options.onGone(this);
     this.#response?.closed();
-  }
-}
-
-/** A request that is here as a whole. */
-class PlainRequest implements NodeRequest {
-  readonly method = 'POST';
-  readonly complete = true;
-  readonly headers: NodeRequest['headers'];
-  readonly body: Uint8Array;
-
-  constructor({ headers }: PlainHead, body: Uint8Array) {
-    this.headers = headers;
-    this.body = body;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    yield this.body;
   }
 }

@@ -9,8 +9,10 @@ export interface PlainHead {
 
 const wholeHead = /^POST (\/[!-~]*) HTTP\/1\.1(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e]*)+$/;
 const isLength = /^\d{1,9}$/;
+/** All that stands before the length's digits. */
+const toLength = /^.*\r\ncontent-length:[\t ]*/is;
 /** They change how a connection is used or a body is framed. */
-const framing = ['transfer-encoding', 'expect', 'upgrade', 'trailer'];
+const framing = ['transfer-encoding', 'expect', 'upgrade', 'trailer', 'proxy-connection'];
 
 /** What a head says, and its text around the digits of the body's length. */
 interface Known extends Omit<PlainHead, 'length'> {
@@ -41,23 +43,18 @@ export class PlainHeads {
     const path = wholeHead.exec(text)?.[1];
     if (path === undefined) return undefined;
     const headers: Record<string, string> = {};
-    let lengthAt = 0;
-    for (let before = text.indexOf('\r\n'); before >= 0; ) {
-      const start = before + 2;
-      const next = text.indexOf('\r\n', start);
-      const colon = text.indexOf(':', start);
-      const name = text.slice(start, colon).toLowerCase();
+    for (const line of text.split('\r\n').slice(1)) {
+      const colon = line.indexOf(':');
+      const name = line.slice(0, colon).toLowerCase();
       if (headers[name] !== undefined) return undefined; // repeated, or what every object has
-      const value = text.slice(colon + 1, next < 0 ? text.length : next);
-      headers[name] = value.trim();
-      if (name === 'content-length') lengthAt = colon + 1 + value.search(/\S/);
-      before = next;
+      headers[name] = line.slice(colon + 1).trim();
     }
     const { 'content-length': length = '', ...rest } = headers;
     const { host, connection = 'keep-alive' } = rest;
     if (!host || connection.toLowerCase() !== 'keep-alive' || !isLength.test(length)) return undefined;
     if (framing.some((name) => rest[name] !== undefined)) return undefined;
-    this.#known = { path, headers: rest, before: text.slice(0, lengthAt), after: text.slice(lengthAt + length.length) };
+    const before = toLength.exec(text)?.[0] ?? '';
+    this.#known = { path, headers: rest, before, after: text.slice(before.length + length.length) };
     return { path, headers: rest, length: Number(length) };
   }
 }

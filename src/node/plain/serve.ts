@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { DirectRoutes } from '../../http/direct.ts';
-import { PlainConnection } from './connection.ts';
+import { PlainConnection, type PlainLimits } from './connection.ts';
 
 export interface PlainConnections {
   /** Ends those that rest, and each other one with its answer. */
@@ -9,19 +9,16 @@ export interface PlainConnections {
   destroy(): void;
 }
 
-/** The limits of node:http that hold here too, in milliseconds. */
-export interface PlainLimits {
-  readonly headersTimeout: number;
-  readonly keepAliveTimeout: number;
-  readonly connectionsCheckingInterval: number;
-}
-
 /**
  * Answers plain requests to the direct routes without node:http, whose request and response take a fifth of a whole
  * answer's time; every connection that carries anything else is left to it. Call before anybody else listens to the
  * server's connections.
  */
-export function servePlainly(server: Server, direct: DirectRoutes, limits: PlainLimits): PlainConnections {
+export function servePlainly(
+  server: Server,
+  direct: DirectRoutes,
+  limits: PlainLimits & { readonly connectionsCheckingInterval: number },
+): PlainConnections {
   const connections = new Set<PlainConnection>();
   const nodes = server.listeners('connection'); // how node:http takes a socket
   let closing = false;
@@ -37,27 +34,18 @@ export function servePlainly(server: Server, direct: DirectRoutes, limits: Plain
   server.on('connection', (socket: Socket) => {
     connections.add(new PlainConnection(socket, options));
   });
-  const check = setInterval(() => checkAll(connections, limits), limits.connectionsCheckingInterval);
+  const check = setInterval(() => {
+    for (const connection of connections) connection.check(limits);
+  }, limits.connectionsCheckingInterval);
   check.unref();
   server.once('close', () => clearInterval(check));
   return {
     close() {
       closing = true;
-      for (const connection of connections) if (connection.state === 'idle') connection.destroy();
+      for (const connection of connections) connection.close();
     },
     destroy() {
       for (const connection of connections) connection.destroy();
     },
   };
-}
-
-/** node:http has its own limits for requests that don't come to their end, so those are left to it. */
-function checkAll(connections: Iterable<PlainConnection>, { headersTimeout, keepAliveTimeout }: PlainLimits): void {
-  const nowMs = performance.now();
-  for (const connection of connections) {
-    const forMs = nowMs - connection.sinceMs;
-    const { state } = connection;
-    if (state === 'reading' && forMs > headersTimeout) connection.handOver();
-    else if (state === 'idle' && forMs > (connection.isNew ? headersTimeout : keepAliveTimeout)) connection.destroy();
-  }
 }
