@@ -2,7 +2,8 @@ import { Ajv } from 'ajv';
 import { LRUCache } from 'lru-cache';
 import { bounded, TookTooLong } from '../core/bounded.node.ts';
 import type { JsonObject } from '../core/json.ts';
-import { type CompileSchema, type JsonCheck, linear } from './json-check.ts';
+import type { CompileSchema, JsonCheck } from './json-check.ts';
+import { linear } from './json-schema.ts';
 
 const maxSchemaBytes = 256 * 1024;
 /** Of a client's: making code of twice as much can take a second in which nobody else is served. */

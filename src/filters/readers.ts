@@ -7,14 +7,7 @@ import type { Transport } from '../core/transport.ts';
 import { type Direction, reads } from './compile.ts';
 import type { FilterConfig } from './config.ts';
 import { injectionScore } from './injection.ts';
-import {
-  beginningOf,
-  type CompileSchema,
-  compileWithoutCode,
-  extractJson,
-  type JsonCheck,
-  problemOf,
-} from './json-check.ts';
+import { beginningOf, type CompileSchema, extractJson, type JsonCheck, problemOf } from './json-check.ts';
 import { type AskModel, scoresOf } from './judge.ts';
 import { fromElsewhere, pass, type Reader, spoken, type Verdict } from './verdict.ts';
 import { askWebhook } from './webhook.ts';
@@ -51,7 +44,9 @@ export function readerOf(
 ): Reader | undefined {
   switch (config.kind) {
     case 'json':
-      return jsonReader(name, config, request, parts.compileSchema ?? compileWithoutCode);
+      return jsonReader(name, config, request, (schema, options) =>
+        needed(parts.compileSchema, 'compileSchema')(schema, options),
+      );
     case 'language':
       return languageReader(name, config);
     case 'confidence':

@@ -5,9 +5,13 @@ import type { Transport } from '../core/transport.ts';
 import { createFilters, type Filters } from '../filters/index.ts';
 
 /** The filters of a configuration that has some, with what they need of a worker. */
-export function edgeFilters(config: Config['filters'], transport: Transport, routing: Routing): Filters {
+export async function edgeFilters(config: Config['filters'], transport: Transport, routing: Routing): Promise<Filters> {
+  // RE2 is a fifth of a worker: only who has schemas to check loads it.
+  const checksJson = Object.values(config).some(({ kind }) => kind === 'json');
+  const { compileWithoutCode } = checksJson ? await import('../filters/json-schema.ts') : {};
   return createFilters(config, {
     transport,
+    ...(compileWithoutCode && { compileSchema: compileWithoutCode }),
     ask: createAskModel(
       () => routing,
       async () => (await import('./prompts.ts')).packagedLibrary(),

@@ -90,7 +90,7 @@ export async function buildEdgeGateway(text: string, name: string, options: Edge
   const filters =
     Object.keys(config.filters).length === 0
       ? noFilters
-      : (await import('./filters.ts')).edgeFilters(config.filters, transport, routing);
+      : await (await import('./filters.ts')).edgeFilters(config.filters, transport, routing);
   const gateway = createGateway({
     policy: state.policy,
     prompts: latePrompts,

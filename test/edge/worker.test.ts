@@ -9,6 +9,9 @@ providers:
   up: { type: openai-compatible, baseUrl: "\${UP_URL}", apiKey: "\${UP_KEY}" }
 models:
   m: { targets: [{ provider: up, model: m-1 }] }
+  shaped: { targets: [{ provider: up, model: m-1 }], filters: [shape] }
+filters:
+  shape: { kind: json }
 `;
 
 describe('the worker, in workerd', () => {
@@ -40,6 +43,19 @@ describe('the worker, in workerd', () => {
       body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'Hi' }], ...body }),
       ...init,
     });
+
+  test("checks an answer against the client's schema", async () => {
+    const schema = { properties: { a: { type: 'string', pattern: '^(a+)+$' } }, required: ['a'] };
+    const shaped = { model: 'shaped', response_format: { type: 'json_schema', json_schema: { name: 'x', schema } } };
+    for (const [text, reason] of [
+      ['{"a": "aaa"}', 'stop'],
+      [`{"a": "${'a'.repeat(40)}!"}`, 'content_filter'],
+    ] as const) {
+      upstream.answer(chatAnswer([text]));
+      const { choices } = (await (await chat(shaped)).json()) as { choices: object[] };
+      expect(choices[0]).toMatchObject({ finish_reason: reason });
+    }
+  });
 
   test('streams an upstream’s answer with its key and model name', async () => {
     upstream.answer(chatAnswer(['Hel', 'lo']));

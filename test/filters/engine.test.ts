@@ -7,6 +7,7 @@ import type { Provider } from '../../src/core/provider.ts';
 import type { ChatRequest } from '../../src/core/request.ts';
 import { filtersSchema } from '../../src/filters/config.ts';
 import { createFilters } from '../../src/filters/index.ts';
+import { compileWithoutCode } from '../../src/filters/json-schema.ts';
 import { readPromptFiles } from '../../src/prompts/files.node.ts';
 import { createLibrary } from '../../src/prompts/library.ts';
 import { createRouting } from '../../src/routing/attempt.ts';
@@ -53,7 +54,10 @@ describe.skipIf(path === null)('filters with the real engine', () => {
       () => routing,
       () => library,
     );
-    return appWith(broken, { routing, filters: createFilters(filtersSchema().parse(config), { ask }) });
+    return appWith(broken, {
+      routing,
+      filters: createFilters(filtersSchema().parse(config), { ask, compileSchema: compileWithoutCode }),
+    });
   };
 
   test.each([
@@ -95,7 +99,7 @@ test('without anybody who can go on, all is asked anew, and then the answer ends
   const routing = createRouting([
     { name: 'test', filters: ['shape'], targets: [{ name: 'up/m', provider: stubborn, model: 'm' }] },
   ]);
-  const app = appWith(stubborn, { routing, filters: createFilters(config) });
+  const app = appWith(stubborn, { routing, filters: createFilters(config, { compileSchema: compileWithoutCode }) });
   const { choices } = await (await chat(app, {})).json();
   expect(choices[0]).toMatchObject({ finish_reason: 'content_filter', message: { content: '' } });
 });

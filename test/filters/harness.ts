@@ -5,6 +5,7 @@ import type { RequestContext } from '../../src/core/run.ts';
 import { collect } from '../../src/core/streams.ts';
 import { filtersSchema } from '../../src/filters/config.ts';
 import { type Again, createFilters, type FilterParts } from '../../src/filters/index.ts';
+import { compileWithoutCode } from '../../src/filters/json-schema.ts';
 import { contextOf } from '../request.ts';
 
 export const user = (text: string): ChatRequest =>
@@ -22,7 +23,7 @@ export const finish: CompletionEvent = { type: 'finish', choice: 0, reason: 'sto
 
 /** The filters of a configuration as YAML would give it, on one route that names them all. */
 export const filtersOf = (config: Record<string, unknown>, parts: FilterParts = {}) => {
-  const filters = createFilters(filtersSchema().parse(config), parts);
+  const filters = createFilters(filtersSchema().parse(config), { compileSchema: compileWithoutCode, ...parts });
   const route: Route = { name: 'm', filters: Object.keys(config) };
   return {
     apply: (request: ChatRequest, more: Partial<RequestContext> = {}) => filters.apply(request, route, contextOf(more)),
