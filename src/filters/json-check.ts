@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from '../core/json.ts';
+import type { FiltersConfig } from './config.ts';
 
 /** What is wrong with a value, in words; undefined when it fits. */
 export type JsonCheck = (value: unknown) => string | undefined;
@@ -7,6 +8,10 @@ export type JsonCheck = (value: unknown) => string | undefined;
  * one. `trusted`: it is the operator's, who may write patterns that take long; a client's may not hold the process.
  */
 export type CompileSchema = (schema: JsonObject, options: { readonly trusted: boolean }) => JsonCheck;
+
+/** Whether some filter checks JSON, and so needs a `CompileSchema`. */
+export const checksJson = (filters: FiltersConfig): boolean =>
+  Object.values(filters).some(({ kind }) => kind === 'json');
 
 /** What is wrong with a text as JSON of a schema (any JSON where absent). */
 export function problemOf(text: string, check: JsonCheck | undefined): string | undefined {

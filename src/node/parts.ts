@@ -52,7 +52,7 @@ export async function buildParts(config: Config, deps: PartsDeps): Promise<Parts
   const own = readPromptFiles(resolve(deps.folder, config.prompts.directory));
   const files = { ...readPromptFiles(deps.packagedPrompts), ...own };
   const library = Object.keys(own).length > 0 ? createLibrary(files) : lazyLibrary(() => createLibrary(files));
-  const forFilters = filterParts(transport, library, deps.routing);
+  const forFilters = await filterParts(config.filters, transport, library, deps.routing);
   const routed = await routedModels(config, new Map([[local.name, [local]], ...upstreams]), trials, price);
   return {
     library,
