@@ -181,13 +181,9 @@ function checkDepth(bytes: Uint8Array): void {
   let depth = 0;
   let containers = 0;
   let fields = 0;
-  let inString = false;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i];
-    if (inString) {
-      if (byte === 0x5c) i++;
-      else if (byte === 0x22) inString = false;
-    } else if (byte === 0x22) inString = true;
+    if (byte === 0x22) i = endOfString(bytes, i + 1);
     else if (byte === 0x7b || byte === 0x5b) {
       if (++depth > maxDepth) {
         throw new GatewayError('invalid_request', `The request body is nested deeper than ${maxDepth} levels.`, {
@@ -198,6 +194,24 @@ function checkDepth(bytes: Uint8Array): void {
     } else if (byte === 0x7d || byte === 0x5d) depth--;
     else if (byte === 0x3a && ++fields > maxFields) throw tooMany(maxFields, 'fields');
   }
+}
+
+/** Where the quote is that ends a string begun before `from`; the length where none does. Long texts are leapt over. */
+function endOfString(bytes: Uint8Array, from: number): number {
+  for (let i = from; i < bytes.length; ) {
+    for (const near = i + 8; i < near; i++) {
+      const byte = bytes[i];
+      if (byte === 0x22) return i;
+      if (byte === 0x5c) i++;
+    }
+    const quote = bytes.indexOf(0x22, i);
+    if (quote < 0) break;
+    let slashes = quote;
+    while (slashes > i && bytes[slashes - 1] === 0x5c) slashes--;
+    if ((quote - slashes) % 2 === 0) return quote;
+    i = quote + 1;
+  }
+  return bytes.length;
 }
 
 const tooMany = (most: number, what: string) =>

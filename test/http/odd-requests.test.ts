@@ -4,6 +4,7 @@ import { GatewayError } from '../../src/core/errors.ts';
 import { anonymous } from '../../src/core/run.ts';
 import { openPolicy } from '../../src/policy/admit.ts';
 import { appWith, sse } from '../app.ts';
+import { seeded } from '../filters/labelled.ts';
 import { scripted } from '../scripted.ts';
 import { type Answer, post } from './post.ts';
 
@@ -213,4 +214,17 @@ test.each([
   expect(response.status).toBe(200);
   expect(provider.requests[0]).toMatchObject(read);
   expect(provider.requests[0]?.wire).toBeUndefined();
+});
+
+test('what stands in strings is no nesting, whatever it looks like, and what stands behind them is', async () => {
+  const { integer, pick } = seeded(7);
+  // What means something to JSON, and what is so long that it is leapt over.
+  const parts = ['"', '\\', '['.repeat(150), '{{{', ':', 'a', '\n', '\u00e9', 'as long as most prompts are, or so '];
+  for (let run = 0; run < 300; run++) {
+    const content = Array.from({ length: integer(0, 40) }, () => pick(parts)).join('');
+    const body = JSON.stringify({ ...hello, messages: [{ role: 'user', content }] });
+    expect((await send(body)).status, body).toBe(200);
+    const nested = await send(`${body.slice(0, -1)},"x":${'['.repeat(150)}`);
+    expect(await nested.text(), body).toContain('nested deeper');
+  }
 });
