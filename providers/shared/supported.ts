@@ -1,6 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { Capabilities } from '../../src/core/provider.ts';
-import { type ChatRequest, serverWork } from '../../src/core/request.ts';
+import { answerForms, type ChatRequest, serverWork } from '../../src/core/request.ts';
 
 /**
  * Refuses what the target cannot do, naming the field, rather than dropping it in silence. `reasoning`, `seed` and
@@ -17,6 +17,9 @@ export function assertSupported(request: ChatRequest, able: Capabilities, provid
   }
   if (request.dialect === 'openai-chat' && !able.dialects.includes('openai-chat')) {
     for (const field of serverWork) if (request.extensions[field] !== undefined) refuse(field, field);
+  }
+  if (!able.dialects.includes(request.dialect)) {
+    for (const field of answerForms) if (request.extensions[field] !== undefined) refuse(field, field);
   }
   if (request.prompt && !able.completions) refuse('prompt', 'text completions');
   if (request.prompt?.files && !able.local) refuse('input_extra', 'filling a gap with pieces of a repository');

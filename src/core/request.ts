@@ -114,6 +114,12 @@ export interface Unsayable {
 /** Fields of OpenAI's chat that have the server work beside the model: who does not know them would answer another question. */
 export const serverWork: readonly string[] = ['web_search_options', 'moderation'];
 
+/** Fields beside `response_format` by which vLLM, SGLang and llama-server bind an answer to a form. */
+export const answerForms: readonly string[] = [
+  ...['guided_json', 'guided_regex', 'guided_choice', 'guided_grammar', 'structured_outputs'],
+  ...['json_schema', 'grammar', 'regex', 'ebnf'],
+];
+
 export interface TextPrompt {
   /** Text, or token ids of the model itself. */
   readonly text: string | readonly number[];

@@ -19,7 +19,7 @@ export function toGenerateRequest(
   additions: RequestAdditions = {},
 ): GenerateRequest {
   const read = extensionReader(request.extensions);
-  const grammar = additions.grammar ?? grammarOf(request, read);
+  const { grammar } = additions;
   const minTokens = read.number('min_tokens', 0, 1_000_000);
   const cachePrompt = read.flag('cache_prompt');
   const deterministic = read.flag('deterministic');
@@ -101,7 +101,7 @@ export function templateMessage(message: Message): TemplateMessage {
       const reasoning = (message.reasoning ?? []).map(({ text }) => text).join('');
       return {
         role: 'assistant',
-        content,
+        content: content || (message.refusal ?? ''),
         ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
         ...(message.toolCalls.length === 0
           ? {}
@@ -136,27 +136,21 @@ function parseOr(text: string): unknown {
   }
 }
 
-function grammarOf(request: ChatRequest, read: ExtensionReader): GrammarOptions | undefined {
-  if (request.responseFormat.type === 'grammar') return { gbnf: checkGrammarSize(request.responseFormat.grammar) };
-  const gbnf = read.text('grammar');
-  return gbnf ? { gbnf: checkGrammarSize(gbnf) } : undefined;
-}
-
 const maxGrammarCharacters = 256 * 1024;
 const maxGrammarDepth = 100;
 
 /** llama.cpp parses grammars by recursion and dies of deep ones. */
-function checkGrammarSize(gbnf: string): string {
+export function checkGrammarSize(gbnf: string, param: string): string {
   if (gbnf.length > maxGrammarCharacters) {
     throw new GatewayError('invalid_request', `The grammar is longer than ${maxGrammarCharacters} characters.`, {
-      param: 'grammar',
+      param,
     });
   }
   let depth = 0;
   for (let i = 0; i < gbnf.length; i++) {
     if (gbnf[i] === '(' && ++depth > maxGrammarDepth) {
       throw new GatewayError('invalid_request', `The grammar nests more than ${maxGrammarDepth} parentheses.`, {
-        param: 'grammar',
+        param,
       });
     }
     if (gbnf[i] === ')') depth--;
@@ -201,7 +195,6 @@ function samplingOf({ sampling, extensions }: ChatRequest, read: ExtensionReader
 interface ExtensionReader {
   number(name: string, least: number, most: number): number | undefined;
   flag(name: string): boolean | undefined;
-  text(name: string): string | undefined;
   texts(name: string): readonly string[] | undefined;
 }
 
@@ -224,11 +217,6 @@ function extensionReader(extensions: JsonObject): ExtensionReader {
       const value = get(name);
       if (value === undefined || typeof value === 'boolean') return value;
       return wrong(name, 'true or false');
-    },
-    text(name) {
-      const value = get(name);
-      if (value === undefined || typeof value === 'string') return value;
-      return wrong(name, 'a string');
     },
     texts(name) {
       const value = get(name);

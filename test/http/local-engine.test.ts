@@ -141,6 +141,10 @@ models:
     ),
   };
   const format = (schema: object) => ({ response_format: { type: 'json_schema', json_schema: { name: 'x', schema } } });
+  const custom = (grammar: object) => ({
+    type: 'custom',
+    custom: { name: 'patch', format: { type: 'grammar', grammar } },
+  });
   const twoWays = 'root ::= "a" root "b" | "a" root "c" | "x"';
   const loop = { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } } };
   const part = (one: object) => ({ messages: [{ role: 'user', content: [{ type: 'text', text: 'See:' }, one] }] });
@@ -176,6 +180,48 @@ models:
       param: 'messages[0].content[1]',
       says: /file/,
     },
+    { name: 'a sampler that is not here', body: { top_a: 0.2 }, param: 'top_a', says: /top_a/ },
+    { name: 'another order of samplers', body: { samplers: ['top_k'] }, param: 'samplers', says: /samplers/ },
+    { name: 'a limit in time', body: { t_max_predict_ms: 50 }, param: 't_max_predict_ms', says: /t_max/ },
+    { name: 'stop tokens', body: { stop_token_ids: [2] }, param: 'stop_token_ids', says: /stop_token_ids/ },
+    { name: 'a grammar of Lark’s', body: { guided_grammar: 'start: "a"' }, param: 'guided_grammar', says: /GBNF/ },
+    {
+      name: 'an expression with a word boundary',
+      body: { guided_regex: '\\bx' },
+      param: 'guided_regex',
+      says: /can’t be enforced/,
+    },
+    { name: 'choices of nothing', body: { guided_choice: [] }, param: 'guided_choice', says: /list of texts/ },
+    {
+      name: 'two forms at once',
+      body: { guided_choice: ['a'], structured_outputs: { regex: 'b' } },
+      param: 'structured_outputs.regex',
+      says: /one of them/,
+    },
+    {
+      name: 'a form of several parts',
+      body: { structured_outputs: { structural_tag: '{}' } },
+      param: 'structured_outputs.structural_tag',
+      says: /structural_tag/,
+    },
+    {
+      name: 'a tool’s grammar of Lark’s',
+      body: { tools: [custom({ syntax: 'lark', definition: 'start: "a"' })] },
+      param: 'tools[0].custom.format',
+      says: /regex/,
+    },
+    {
+      name: 'a tool’s expression that looks back',
+      body: { tools: [custom({ syntax: 'regex', definition: 'a(?<=a)' })] },
+      param: 'tools[0].custom.format',
+      says: /look-around/,
+    },
+    {
+      name: 'a grammar beside tools',
+      body: { grammar: 'root ::= "a"', tools: [custom({ syntax: 'regex', definition: 'a' })] },
+      param: 'grammar',
+      says: /call tools/,
+    },
     {
       name: 'a bias for no token',
       body: { logit_bias: { 99999999: 1 } },
@@ -189,6 +235,51 @@ models:
     expect(answer.body.error.param).toMatch(param);
     expect(answer.body.error.message).toMatch(says);
     expect(performance.now() - startedMs).toBeLessThan(1000);
+  });
+
+  const digit = { type: 'object', properties: { d: { enum: [7] } }, required: ['d'] };
+  test.each([
+    { name: 'guided_json', body: { guided_json: digit }, text: /^\{\s*"d":\s*7\s*\}$/ },
+    { name: 'guided_json as text', body: { guided_json: JSON.stringify(digit) }, text: /^\{\s*"d":\s*7\s*\}$/ },
+    { name: 'json_schema', body: { json_schema: digit }, text: /^\{\s*"d":\s*7\s*\}$/ },
+    { name: 'guided_regex', body: { guided_regex: 'v\\d{3}|w"x' }, text: /^(v\d{3}|w"x)$/ },
+    {
+      name: 'guided_choice',
+      body: { guided_choice: ['to the left', 'to the "right"'] },
+      text: /^to the (left|"right")$/,
+    },
+    { name: 'guided_grammar', body: { guided_grammar: 'root ::= "o" [k]' }, text: /^ok$/ },
+    {
+      name: 'structured_outputs',
+      body: { structured_outputs: { choice: ['only this'], json: null } },
+      text: /^only this$/,
+    },
+    {
+      name: 'what asks for nothing',
+      body: { guided_choice: ['yes'], samplers: 'edkypmxt', skip_special_tokens: true, stop_token_ids: [], n_probs: 0 },
+      text: /^yes$/,
+    },
+  ])('$name of llama-server and vLLM is kept, by chats and completions', async ({ body, text }) => {
+    const chat = await post('/v1/chat/completions', { messages, ...body });
+    const plain = await post('/v1/completions', { prompt: 'Say', ...body });
+    expect([chat.body.choices[0].message.content, plain.body.choices[0].text]).toEqual([
+      expect.stringMatching(text),
+      expect.stringMatching(text),
+    ]);
+  });
+
+  test('a custom tool’s input matches its expression, in chats and responses', async () => {
+    const grammar = { syntax: 'regex', definition: '[A-C]{2}"\\d' };
+    const forced = { tool_choice: 'required', max_tokens: 60 };
+    const chat = await post('/v1/chat/completions', { messages, tools: [custom(grammar)], ...forced });
+    expect(chat.body.choices[0].message.tool_calls[0].custom.input).toMatch(/^[A-C]{2}"\d$/);
+    const { status, body } = await post('/v1/responses', {
+      input: 'Patch it.',
+      max_tokens: undefined,
+      tools: [{ type: 'custom', name: 'patch', format: { type: 'grammar', ...grammar } }],
+      tool_choice: 'required',
+    });
+    expect([status, body.output?.at(-1)]).toMatchObject([200, { input: expect.stringMatching(/^[A-C]{2}"\d$/) }]);
   });
 
   test('a prompt over the context is refused, or cut in its middle where the request wants that', async () => {
@@ -234,7 +325,8 @@ models:
   });
 
   test('reads the repository, the text before and the text behind as the model was taught', async () => {
-    const prompt = { ...gap, max_tokens: 1, echo: true, prompt: gap.input_prefix, suffix: gap.input_suffix };
+    const { model, input_prefix: before, input_suffix: suffix } = gap;
+    const prompt = { model, max_tokens: 1, echo: true, prompt: before, suffix };
     const { body } = await post('/v1/completions', prompt);
     expect(body.choices[0].text).toContain('<gh_stars>def add(a, b):\n<issue_start>\nprint(add(1, 2))<issue_comment>');
     const plain = await post('/infill', { ...gap, n_predict: 1 });

@@ -45,7 +45,7 @@ test('options, format, history and think are understood', async () => {
     stream: false,
     think: false,
     format: { type: 'object' },
-    options: { temperature: 0, num_predict: 5, stop: ['\n'], repeat_penalty: 1.1, num_ctx: 4096 },
+    options: { temperature: 0, num_predict: 5, stop: ['\n'], repeat_penalty: 1.1, num_ctx: 4096, mirostat: 2 },
     messages: [
       { role: 'user', content: 'Look', images: ['/9j/AAAA'] },
       { role: 'assistant', content: '', tool_calls: [{ function: { name: 'lookup', arguments: { q: 1 } } }] },
@@ -60,6 +60,7 @@ test('options, format, history and think are understood', async () => {
     sampling: { temperature: 0, repeatPenalty: 1.1 },
     responseFormat: { type: 'json-schema', schema: { type: 'object' } },
     reasoning: { enabled: false },
+    extensions: { mirostat: 2 },
   });
   const [user, assistant, tool] = request?.messages ?? [];
   expect(user?.content).toEqual([
@@ -83,6 +84,16 @@ test('generate answers with a text; raw skips the template', async () => {
   });
   expect(await response.json()).toMatchObject({ response: 'ok', done: true, done_reason: 'stop' });
   expect(provider.requests[0]).toMatchObject({ messages: [], prompt: { text: 'Hi', echo: false } });
+});
+
+test.each([
+  { field: 'template', body: { template: '{{ .Prompt }}' } },
+  { field: 'context', body: { context: [1, 2] } },
+  { field: 'system', body: { system: 'Be kind.', raw: true } },
+  { field: 'images', body: { images: ['/9j/AAAA'], suffix: 'end' } },
+])('$field of generate is refused by name where it cannot be kept', async ({ field, body }) => {
+  const response = await post(appWith(scripted(['ok'])), '/api/generate', { model: 'test', prompt: 'Hi', ...body });
+  expect([response.status, await response.json()]).toEqual([400, { error: expect.stringContaining(`'${field}'`) }]);
 });
 
 test('nothing to answer loads the model', async () => {

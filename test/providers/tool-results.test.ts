@@ -86,3 +86,44 @@ test.each([
   await hear(createProvider('up', config, { transport }), request);
   expect(upstream.requests.at(-1)?.json[list].slice(2)).toEqual(after);
 });
+
+test.each([
+  {
+    type: 'openai',
+    list: 'messages',
+    result: { role: 'tool', tool_call_id: 'a', content: 'The tool failed: No such file.' },
+  },
+  {
+    type: 'cohere',
+    list: 'messages',
+    result: { role: 'tool', tool_call_id: 'a', content: 'The tool failed: No such file.' },
+  },
+  {
+    type: 'gemini',
+    list: 'contents',
+    result: { role: 'user', parts: [result('look', { result: 'The tool failed: No such file.' })] },
+  },
+  {
+    type: 'anthropic',
+    list: 'messages',
+    result: {
+      role: 'user',
+      content: [
+        { type: 'tool_result', tool_use_id: 'a', content: [{ type: 'text', text: 'No such file.' }], is_error: true },
+      ],
+    },
+  },
+])('that a tool failed reaches $type', async ({ type, list, result: expected }) => {
+  const config = providerConfigSchema().parse({ type, baseUrl: upstream.baseUrl, apiKey: 'k' });
+  const [ask, calls] = request.messages;
+  if (!ask || calls?.role !== 'assistant') throw new Error('no call');
+  const failed = {
+    role: 'tool' as const,
+    toolCallId: 'a',
+    content: [{ type: 'text' as const, text: 'No such file.' }],
+    isError: true,
+  };
+  const messages = [ask, { ...calls, toolCalls: calls.toolCalls.slice(0, 1) }, failed];
+  await hear(createProvider('up', config, { transport }), { ...request, messages });
+  expect(upstream.requests.at(-1)?.json[list][2]).toEqual(expected);
+});

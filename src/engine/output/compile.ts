@@ -1,12 +1,17 @@
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../../core/errors.ts';
 import { isJsonObject } from '../../core/json.ts';
-import { type ChatRequest, serverWork, type Tool, type ToolChoice } from '../../core/request.ts';
+import type { ChatRequest, Tool, ToolChoice } from '../../core/request.ts';
+import { withTextResults } from '../../core/tool-results.ts';
 import type { GrammarOptions } from '../protocol.ts';
-import { promptOf, type RequestAdditions, withTemplate } from '../request.ts';
-import { createGrammar, type GrammarBuilder, literal } from './gbnf.ts';
+import { checkGrammarSize, promptOf, type RequestAdditions, withTemplate } from '../request.ts';
+import { type AnswerFormat, type AskedFormat, answerFormatOf } from './answer-format.ts';
+import { automatonRule } from './automaton-grammar.ts';
+import { createGrammar, type GrammarBuilder, literal, oneOfTexts } from './gbnf.ts';
 import { addSchema } from './json-schema.ts';
 import { createOutputParser, type OutputParser } from './parser.ts';
+import { refuseOthers } from './refused.ts';
+import { wholeText } from './string-texts.ts';
 import { type CallSyntax, syntaxOf } from './syntax.ts';
 import { continuation, describeTool, toolPrompt } from './tool-prompt.ts';
 
@@ -37,9 +42,11 @@ const mostCalls = (syntax: CallSyntax, tools: readonly Tool[]) =>
  * What a request's format, tools and thinking mean for the engine: a grammar that holds from the first token (or, with
  * `tool_choice: auto`, from a call's mark on), the prompt, and how the text is read. Throws unsupported | invalid_request.
  */
-export function compileOutput(request: ChatRequest, model: OutputModel): CompiledOutput {
-  refuseMedia(request);
-  if (request.prompt) return { additions: formatGrammar(request, false) };
+export function compileOutput(asked: ChatRequest, model: OutputModel): CompiledOutput {
+  refuseOthers(asked);
+  const format = answerFormatOf(asked);
+  if (asked.prompt) return { additions: formatGrammar(format, false) };
+  const request = { ...asked, messages: withTextResults(asked.messages) };
   const usesTools = request.tools.length > 0 && request.toolChoice !== 'none';
   const syntax = syntaxOf(request.tools.length > 0 ? (model.toolTemplate ?? model.chatTemplate) : model.chatTemplate);
   const hasCalls = request.messages.some(
@@ -54,17 +61,17 @@ export function compileOutput(request: ChatRequest, model: OutputModel): Compile
       ? toolPrompt(request, base, syntax, usesTools ? request.tools : [])
       : undefined;
   const prompt = model.replaced ? withTemplate(withTools ?? base, model.chatTemplate) : withTools;
-  const { tools, toolChoice, parallelToolCalls, responseFormat } = request;
+  const { tools, toolChoice, parallelToolCalls } = request;
   const grammar = usesTools
-    ? remembered([tools, toolChoice, parallelToolCalls, responseFormat, syntax, thinks, begun], () =>
-        toolGrammar(request, syntax, thinks, begun),
+    ? remembered([tools, toolChoice, parallelToolCalls, format, syntax, thinks, begun], () =>
+        toolGrammar(request, format, syntax, thinks, begun),
       )
-    : formatGrammar(request, thinks, begun).grammar;
-  const consumed = continuation(request, syntax);
-  const param = usesTools ? 'tools' : 'response_format';
+    : formatGrammar(format, thinks, begun).grammar;
+  // the client's own grammar is of what is written now
+  const consumed = format.format.type === 'grammar' ? '' : continuation(request, syntax);
   const additions: RequestAdditions = {
     ...(prompt ? { prompt } : {}),
-    ...(grammar ? { grammar: { ...grammar, param, ...(consumed === '' ? {} : { consumed }) } } : {}),
+    ...(grammar ? { grammar: { ...grammar, ...(consumed === '' ? {} : { consumed }) } } : {}),
     ...(usesTools || thinks ? { specialTokens: true } : {}),
   };
   if (!usesTools && !thinks) return { additions };
@@ -111,10 +118,18 @@ function remembered(parts: readonly unknown[], make: () => GrammarOptions | unde
 
 function toolGrammar(
   request: ChatRequest,
+  asked: AskedFormat,
   syntax: CallSyntax,
   thinks: boolean,
   begun: boolean,
 ): GrammarOptions | undefined {
+  const { format } = asked;
+  if (format.type === 'grammar') {
+    throw new GatewayError('unsupported', 'This model cannot follow a grammar while it may call tools.', {
+      param: asked.param,
+    });
+  }
+  const param = 'tools';
   const choice = request.toolChoice;
   const tools = callable(request.tools, choice);
   const builder = createGrammar();
@@ -122,13 +137,13 @@ function toolGrammar(
   const single = !request.parallelToolCalls || (typeof choice === 'object' && choice.type === 'named');
   const most = single ? 1 : mostCalls(syntax, tools);
   const calls = callsRule(builder, object, syntax, most, true);
-  if (mustCall(choice)) return { gbnf: builder.text(`${thinking(thinks, begun)}${calls}`) };
-  if (request.responseFormat.type === 'json-schema' || request.responseFormat.type === 'json-object') {
-    const answer = formatRule(builder, request);
-    return { gbnf: builder.text(`${thinking(thinks, begun)}( ${answer} | ${calls} )`) };
+  if (mustCall(choice)) return { gbnf: builder.text(`${thinking(thinks, begun)}${calls}`), param };
+  if (format.type !== 'text') {
+    const answer = formatRule(builder, format, asked.param);
+    return { gbnf: builder.text(`${thinking(thinks, begun)}( ${answer} | ${calls} )`), param };
   }
   if (syntax.open === '') return undefined; // no mark tells where a call begins: the parser finds it
-  return { gbnf: builder.text(callsRule(builder, object, syntax, most, false)), triggers: [syntax.open] };
+  return { gbnf: builder.text(callsRule(builder, object, syntax, most, false)), triggers: [syntax.open], param };
 }
 
 /** The tools that may be called. Throws invalid_request where the choice names none. */
@@ -156,10 +171,11 @@ function argumentsRule(
   index: number,
 ): string {
   if (takesNothing(schema)) return literal('{}');
+  const custom = tool.kind === 'custom';
   try {
-    return addSchema(builder, schema, `tools[${index}].function.parameters`);
+    return addSchema(builder, schema, `tools[${index}].${tool.kind}.${custom ? 'format' : 'parameters'}`);
   } catch (error) {
-    if (tool.strict || !(error instanceof GatewayError)) throw error;
+    if (custom || tool.strict || !(error instanceof GatewayError)) throw error;
     return 'object';
   }
 }
@@ -194,20 +210,34 @@ function callsRule(builder: GrammarBuilder, object: string, syntax: CallSyntax, 
   return builder.rule('calls', `${first}${body}${more}`);
 }
 
-function formatGrammar(request: ChatRequest, thinks: boolean, begun = false): { grammar?: GrammarOptions } {
-  const { type } = request.responseFormat;
-  if (type !== 'json-schema' && type !== 'json-object') return {};
-  const grammar = remembered([request.responseFormat, thinks, begun], () => {
+function formatGrammar({ format, param }: AskedFormat, thinks: boolean, begun = false): { grammar?: GrammarOptions } {
+  if (format.type === 'text') return {};
+  if (format.type === 'grammar') return { grammar: { gbnf: checkGrammarSize(format.grammar, param), param } };
+  const grammar = remembered([format, param, thinks, begun], () => {
     const builder = createGrammar();
-    const answer = formatRule(builder, request);
-    return { gbnf: builder.text(`${thinking(thinks, begun)}${answer}`) };
+    const answer = formatRule(builder, format, param);
+    return { gbnf: builder.text(`${thinking(thinks, begun)}${answer}`), param };
   });
   return grammar ? { grammar } : {};
 }
 
-function formatRule(builder: GrammarBuilder, { responseFormat }: ChatRequest): string {
-  if (responseFormat.type !== 'json-schema') return 'object';
-  return addSchema(builder, responseFormat.schema, 'response_format.json_schema.schema');
+function formatRule(
+  builder: GrammarBuilder,
+  format: Exclude<AnswerFormat, { type: 'text' | 'grammar' }>,
+  param: string,
+): string {
+  switch (format.type) {
+    case 'json-object':
+      return 'object';
+    case 'json-schema':
+      return addSchema(builder, format.schema, param === 'response_format' ? `${param}.json_schema.schema` : param);
+    case 'choice':
+      return oneOfTexts(builder, format.texts);
+    case 'regex':
+      return automatonRule(builder, 'text', wholeText(format.regex, param), false);
+    default:
+      return format satisfies never;
+  }
 }
 
 /** A model that thinks may do so before what the grammar wants. */
@@ -215,26 +245,4 @@ function thinking(thinks: boolean, begun: boolean): string {
   if (!thinks) return '';
   const body = '( [^<] | "<" [^/] | "</" [^t] )* "</think>" [\\n ]{0,4}';
   return begun ? `${body} ` : `( "<think>" ${body} )? `;
-}
-
-/** What OpenAI's API knows and a text model on this machine can't do; silence would be taken for consent. */
-function refuseMedia({ messages, extensions, onlyAsSent }: ChatRequest): void {
-  const field = serverWork.find((name) => extensions[name] !== undefined);
-  const refused = onlyAsSent ?? (field === undefined ? undefined : { param: field, what: `'${field}'` });
-  if (refused) {
-    const message = `This model reads and writes text only; it does not support ${refused.what}.`;
-    throw new GatewayError('unsupported', message, { param: refused.param });
-  }
-  for (const [i, message] of messages.entries()) {
-    for (const [j, part] of message.content.entries()) {
-      if (part.type === 'text') continue;
-      throw new GatewayError(
-        'unsupported',
-        `This model reads text only; it can't read a part of type '${part.type}'.`,
-        {
-          param: `messages[${i}].content[${j}]`,
-        },
-      );
-    }
-  }
 }

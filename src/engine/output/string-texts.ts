@@ -1,4 +1,6 @@
-import { type Automaton, AutomatonTooLarge, intersect, ofLength, shortestLength } from './automaton.ts';
+import { GatewayError } from '../../core/errors.ts';
+import { type Automaton, AutomatonTooLarge, intersect, isEmpty, ofLength, shortestLength } from './automaton.ts';
+import { PatternError } from './expression.ts';
 import { patternAutomaton } from './pattern.ts';
 import { formats } from './string-formats.ts';
 
@@ -43,6 +45,24 @@ export function boundedTexts(texts: Automaton, source: string): Automaton {
     return intersect(texts, ofLength(0, Math.max(looseCharacters, 2 * shortestLength(texts))));
   } catch (error) {
     if (error instanceof AutomatonTooLarge) return texts;
+    throw error;
+  }
+}
+
+/** The pattern of texts that `regex` matches from beginning to end. */
+export const wholePattern = (regex: string): string => `^(?:${regex})$`;
+
+/** The texts that `regex` matches as a whole. Throws unsupported, naming the field, for what can't be enforced. */
+export function wholeText(regex: string, param: string): Automaton {
+  const refuse = (why: string): never => {
+    throw new GatewayError('unsupported', `${param}: the expression ${why}.`, { param });
+  };
+  try {
+    const texts = patternAutomaton(wholePattern(regex));
+    return isEmpty(texts) ? refuse('leaves no text') : texts;
+  } catch (error) {
+    if (error instanceof PatternError) return refuse(`has ${error.message}, which can’t be enforced`);
+    if (error instanceof AutomatonTooLarge) return refuse('is too large to compile');
     throw error;
   }
 }

@@ -2,6 +2,8 @@ import { isJson, type JsonObject } from '../../core/json.ts';
 import { type ChatRequest, type Message, type Tool, textOf } from '../../core/request.ts';
 import type { EnginePrompt, TemplateMessage } from '../protocol.ts';
 import { templateMessage } from '../request.ts';
+import { regexOf } from './refused.ts';
+import { wholePattern } from './string-texts.ts';
 import { type CallSyntax, explainTools, writeCall } from './syntax.ts';
 
 type ChatPrompt = EnginePrompt & { readonly kind: 'chat' };
@@ -30,11 +32,13 @@ export function toolPrompt(
   return { ...prompt, messages: [{ role: 'system', content: words }, ...messages] };
 }
 
-/** A tool as OpenAI's API and most templates describe it; a custom tool takes one text. */
+/** A tool as OpenAI's API and most templates describe it; a custom tool takes one text, by its expression if it has one. */
 export function describeTool(tool: Tool): JsonObject {
+  const regex = regexOf(tool.format);
+  const input = { type: 'string', ...(regex === undefined ? {} : { pattern: wholePattern(regex) }) };
   const parameters: JsonObject =
     tool.kind === 'custom'
-      ? { type: 'object', properties: { input: { type: 'string' } }, required: ['input'] }
+      ? { type: 'object', properties: { input }, required: ['input'] }
       : (tool.parameters ?? { type: 'object', properties: {} });
   return { type: 'function', function: { name: tool.name, description: tool.description ?? '', parameters } };
 }

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { GatewayError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
 import type { ChatRequest, Message, Part, ResponseFormat, Tool, ToolCall } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
@@ -13,6 +14,10 @@ const modelled = new Set(
   'model stream format options keep_alive think logprobs top_logprobs messages tools prompt suffix images system template raw'.split(
     ' ',
   ),
+);
+
+const modelledOptions = new Set(
+  'temperature top_p top_k min_p seed stop num_predict repeat_penalty frequency_penalty presence_penalty'.split(' '),
 );
 
 /** Ollama's clients add `:latest` to names that have no tag; ours have none. */
@@ -48,6 +53,7 @@ export function decodeOllamaGenerate(body: unknown, source: RequestSource = { he
   const text = asked.prompt ?? '';
   const system: Message[] = asked.system ? [{ role: 'system', content: [{ type: 'text', text: asked.system }] }] : [];
   const plain = asked.raw === true || Boolean(asked.suffix);
+  refuseOthers(asked, plain);
   return {
     ...decodeCommon(asked, body, source),
     messages: plain
@@ -60,6 +66,17 @@ export function decodeOllamaGenerate(body: unknown, source: RequestSource = { he
     dialect: 'ollama-generate',
     wire: wireOf('ollama-generate', body, source),
   };
+}
+
+/** Fields whose meaning nobody here could keep. */
+function refuseOthers({ template, system, images, context }: GenerateBody, plain: boolean): void {
+  const refuse = (param: string, why: string): never => {
+    throw new GatewayError('unsupported', `'${param}' is not supported${why}.`, { param });
+  };
+  if (template) refuse('template', ': a model is asked through its own, or the one of its settings');
+  if (Array.isArray(context) && context.length > 0) refuse('context', ': send the conversation to /api/chat');
+  if (plain && system) refuse('system', " beside 'raw' or 'suffix'");
+  if (plain && images && images.length > 0) refuse('images', " beside 'raw' or 'suffix'");
 }
 
 function decodeCommon(body: ChatBody | GenerateBody, raw: unknown, source: RequestSource) {
@@ -91,7 +108,8 @@ function decodeCommon(body: ChatBody | GenerateBody, raw: unknown, source: Reque
         }),
     stream: body.stream ?? true, // Ollama's default
     priority: priorityOf(source.headers),
-    extensions: extensionsOf(raw, modelled),
+    // the other samplers have llama.cpp's names here too
+    extensions: { ...extensionsOf(raw, modelled), ...extensionsOf(options, modelledOptions) },
     answer: { model: body.model },
   };
 }

@@ -91,11 +91,14 @@ describe.each(asked)('$name', ({ path, answer, body, param }) => {
   });
 });
 
-test.each(['web_search_options', 'moderation'])('%s is not left out in silence by another API', async (field) => {
-  const app = appOver(first, 'anthropic', targetOver(first, 'gemini', 'second'));
-  const reply = await send(app, '/v1/chat/completions', { model: 'test', messages: [user], [field]: {} });
-  expect([reply.status, ((await reply.json()) as { error: object }).error]).toMatchObject([400, { param: field }]);
-});
+test.each(['web_search_options', 'moderation', 'guided_json', 'structured_outputs'])(
+  '%s is not left out in silence by another API',
+  async (field) => {
+    const app = appOver(first, 'anthropic', targetOver(first, 'gemini', 'second'));
+    const reply = await send(app, '/v1/chat/completions', { model: 'test', messages: [user], [field]: {} });
+    expect([reply.status, ((await reply.json()) as { error: object }).error]).toMatchObject([400, { param: field }]);
+  },
+);
 
 test('what we cannot read goes by the response cache', async () => {
   const app = filteredApp({}, true);
