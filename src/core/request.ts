@@ -109,6 +109,8 @@ export const leftOutWarning = (leftOut: readonly string[]): string =>
 export interface Unsayable {
   readonly param: string;
   readonly what: string;
+  /** It is the answer that only who gets the client's own body can give; the request is all in our words. */
+  readonly inAnswer?: boolean;
 }
 
 /** Fields of OpenAI's chat that have the server work beside the model: who does not know them would answer another question. */

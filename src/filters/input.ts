@@ -37,7 +37,8 @@ export function filterRequest(
   tools: InputTools,
 ): InputResult | Promise<InputResult> {
   // What no filter can read does not pass one.
-  const unread = (given.leftOut || given.onlyAsSent) && active.some(({ config }) => reads(config, 'input'));
+  const unsaid = given.leftOut || (given.onlyAsSent && !given.onlyAsSent.inAnswer);
+  const unread = unsaid && active.some(({ config }) => reads(config, 'input'));
   const asked = unread ? readable(given) : given;
   const passes = active.every(({ config }) => hasNoSay(config, asked)) && (!rules || isClean(asked, rules));
   return passes ? { request: asked, restoring: undefined } : throughAll(asked, active, rules, tools);

@@ -202,6 +202,20 @@ test('a conversation with tools, thinking, images and system blocks arrives whol
   expect(provider.requests[0]?.tools).toHaveLength(1);
 });
 
+test('a tool’s examples and what is told of a document reach any target', async () => {
+  const provider = scripted(['ok']);
+  const source = { type: 'text', media_type: 'text/plain', data: 'The ford is open.' };
+  await post(appWith(provider), '/v1/messages', {
+    ...hello,
+    tools: [{ ...lookup, input_examples: [{ q: 7 }] }],
+    messages: [{ role: 'user', content: [{ type: 'document', source, title: 'Ford', context: 'Of last May.' }] }],
+  });
+  const [request] = provider.requests;
+  expect(request?.tools[0]?.parameters).toEqual({ ...lookup.input_schema, examples: [{ q: 7 }] });
+  const said = request?.messages[0]?.content.map((part) => (part.type === 'text' ? part.text : part.type)).join('');
+  expect(said).toBe('Ford\n\nOf last May.\n\nThe ford is open.');
+});
+
 test('a last assistant turn is continued', async () => {
   const provider = scripted(['ok']);
   await post(appWith(provider), '/v1/messages', {

@@ -115,14 +115,19 @@ function decodeBlock(block: { type: string; [key: string]: unknown }, at: At, le
       return [{ type: 'image', url: checkedUrl(url, paramPath([...at, 'source', 'url'])), ...cacheControl }];
     }
     case 'document': {
-      const { source, title } = parseBody(documentBlockSchema(), block, at);
-      if (source.type === 'text') return [{ type: 'text', text: source.data ?? '', ...cacheControl }];
-      if (source.type === 'content') return decodeParts(source.content, [...at, 'source', 'content'], leftOut);
+      const { source, title, context } = parseBody(documentBlockSchema(), block, at);
+      const about: Part[] = context ? [{ type: 'text', text: `${context}\n\n` }] : [];
+      const named: Part[] = title ? [{ type: 'text', text: `${title}\n\n` }, ...about] : about;
+      if (source.type === 'text') return [...named, { type: 'text', text: source.data ?? '', ...cacheControl }];
+      if (source.type === 'content') {
+        return [...named, ...decodeParts(source.content, [...at, 'source', 'content'], leftOut)];
+      }
       const inline = source.data == null ? undefined : `data:${source.media_type ?? ''};base64,${source.data}`;
       const address = source.url == null ? undefined : checkedUrl(source.url, paramPath([...at, 'source', 'url']));
       const data = inline ?? address; // a file's address stands where its data would
       const fileId = source.file_id == null ? {} : { fileId: source.file_id };
       return [
+        ...about,
         {
           type: 'file',
           ...(data === undefined ? {} : { data }),

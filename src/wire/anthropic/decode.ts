@@ -1,5 +1,5 @@
-import type { JsonObject } from '../../core/json.ts';
-import type { ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice } from '../../core/request.ts';
+import { isJsonObject, type JsonObject } from '../../core/json.ts';
+import type { ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice, Unsayable } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
 import { checkToolChoice, extensionsOf, priorityOf, stopList, wireOf } from '../openai/decode.ts';
 import { parseBody } from '../validate.ts';
@@ -30,6 +30,7 @@ function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource
   const messages = decodeMessages(parsed.messages, leftOut);
   const tools = (parsed.tools ?? []).flatMap((tool) => decodeTool(tool, leftOut));
   const reasoning = decodeReasoning(parsed);
+  const cited = findCited(parsed.messages);
   const user = parsed.metadata?.user_id;
   const betas = source.headers['anthropic-beta'];
   return {
@@ -57,8 +58,19 @@ function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource
     extensions: extensionsOf(body, modelled),
     ...(betas === undefined ? {} : { betas }),
     ...(leftOut.size === 0 ? {} : { leftOut: [...leftOut] }),
+    ...(cited ? { onlyAsSent: cited } : {}),
     wire: wireOf('anthropic-messages', body, source),
   };
+}
+
+/** A document that the answer is to cite: what it says of that has no words but Anthropic's. */
+function findCited(messages: MessagesBody['messages']): Unsayable | undefined {
+  for (const [i, { content }] of messages.entries()) {
+    if (!Array.isArray(content)) continue;
+    const j = content.findIndex(({ citations }) => isJsonObject(citations) && citations['enabled'] === true);
+    if (j >= 0) return { param: `messages[${i}].content[${j}].citations`, what: 'citations', inAnswer: true };
+  }
+  return undefined;
 }
 
 /** No better than paid for, as OpenAI's APIs say it. */
@@ -70,13 +82,16 @@ function decodeTool(tool: NonNullable<MessagesBody['tools']>[number], leftOut: S
     leftOut.add(`tool type '${tool.type.slice(0, 60)}'`);
     return [];
   }
-  const cacheControl = tool['cache_control'];
+  const { cache_control: cacheControl, input_examples: examples } = tool;
+  const schema = tool.input_schema as JsonObject | null | undefined; // out of JSON.parse
+  // in JSON Schema's own word every target can read them
+  const parameters = Array.isArray(examples) && examples.length > 0 ? { ...schema, examples } : schema;
   return [
     {
       kind: 'function',
       name: tool.name,
       ...(tool.description == null ? {} : { description: tool.description }),
-      ...(tool.input_schema == null ? {} : { parameters: tool.input_schema as JsonObject }), // out of JSON.parse
+      ...(parameters == null ? {} : { parameters }),
       ...(tool['strict'] === true ? { strict: true } : {}),
       ...(cacheControl == null ? {} : { cacheControl: cacheControl as JsonObject }), // out of JSON.parse
     },

@@ -19,7 +19,11 @@ const source = once(() =>
 );
 export const imageBlockSchema = once(() => z.looseObject({ source: source() }));
 export const documentBlockSchema = once(() =>
-  z.looseObject({ source: source().extend({ content: content().nullish() }), title: z.string().nullish() }),
+  z.looseObject({
+    source: source().extend({ content: content().nullish() }),
+    title: z.string().nullish(),
+    context: z.string().nullish(),
+  }),
 );
 export const toolResultSchema = once(() =>
   z.looseObject({

@@ -100,6 +100,42 @@ test.each(['web_search_options', 'moderation', 'guided_json', 'structured_output
   },
 );
 
+describe('citations of a document', () => {
+  const source = { type: 'text', media_type: 'text/plain', data: 'The ford is open.' };
+  const document = { type: 'document', source, citations: { enabled: true } };
+  const body = { max_tokens: 9, messages: [{ role: 'user', content: [document, { type: 'text', text: 'Is it?' }] }] };
+  const citation = { type: 'char_location', cited_text: 'open', document_index: 0, start_char_index: 12 };
+  const answer = {
+    ...{ id: 'm', type: 'message', role: 'assistant', model: 'm', stop_reason: 'end_turn', stop_sequence: null },
+    content: [{ type: 'text', text: 'Yes', citations: [citation] }],
+    usage: { input_tokens: 1, output_tokens: 1 },
+  };
+  const filter = (phrase: string, on: string) => ({
+    words: { kind: 'patterns', phrases: [phrase], on, action: 'mask' },
+  });
+
+  test.each([
+    { name: 'without filters', app: () => appOver(first, 'anthropic') },
+    { name: 'past a filter that finds nothing', app: () => filteredApp(filter('secret', 'input'), false, 'anthropic') },
+  ])('are given by their own API $name', async ({ app }) => {
+    first.answer(answered(answer));
+    const reply = await send(app(), '/v1/messages', { model: 'test', ...body });
+    expect([reply.status, await reply.json()]).toMatchObject([200, { content: answer.content }]);
+  });
+
+  test.each([
+    { name: 'by another API', app: () => appOver(first, 'openai', targetOver(first, 'gemini', 'second')) },
+    { name: 'where a filter changed the request', app: () => filteredApp(filter('ford', 'input'), false, 'anthropic') },
+    { name: 'where a filter reads the answer', app: () => filteredApp(filter('ford', 'output'), false, 'anthropic') },
+  ])('are refused by name $name', async ({ app }) => {
+    const reply = await send(app(), '/v1/messages', { model: 'test', ...body });
+    expect([reply.status, await reply.json()]).toMatchObject([
+      400,
+      { error: { message: expect.stringContaining('citations') } },
+    ]);
+  });
+});
+
 test('what we cannot read goes by the response cache', async () => {
   const app = filteredApp({}, true);
   const ask = async (url: string) => {
