@@ -297,6 +297,8 @@ models:
     input_suffix: '\nprint(add(1, 2))',
     n_predict: 8,
     ignore_eos: true,
+    samplers: ['top_k', 'top_p', 'infill'], // llama.vim always sends these two
+    t_max_predict_ms: 5000,
   };
   const extra = [{ filename: 'sub.py', text: 'def sub(a, b):\n  return a - b\n' }];
 
