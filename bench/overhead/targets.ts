@@ -124,13 +124,16 @@ async function startTidegate(
   return withFolder(target, folder);
 }
 
+/** Node as `npm start` and the image run it; relay and mock get the same. */
+const node = [process.execPath, '--min-semi-space-size=4'];
+
 /** `runner` is what runs the script: Node unless told. */
 async function start(
   name: string,
   script: string,
   args: readonly string[],
   port: number,
-  runner: readonly string[] = [process.execPath],
+  runner: readonly string[] = node,
 ): Promise<Target> {
   const [program = '', ...rest] = [...runner, script, ...args];
   const startedMs = performance.now();
