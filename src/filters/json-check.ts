@@ -5,7 +5,7 @@ import type { FiltersConfig } from './config.ts';
 export type JsonCheck = (value: unknown) => string | undefined;
 /**
  * Reads a JSON Schema; throws for one that it cannot check. Node has ajv, which makes code and is quicker, the edge this
- * one. `trusted`: it is the operator's, who may write patterns that take long; a client's may not hold the process.
+ * one. `trusted`: it is the operator's, who may use all of RegExp in patterns; a client's may not hold the process.
  */
 export type CompileSchema = (schema: JsonObject, options: { readonly trusted: boolean }) => JsonCheck;
 

@@ -131,6 +131,16 @@ test.each(compilers)(
   },
 );
 
+test("a pattern of the operator's own that would backtrack for hours holds nobody up on Node", async () => {
+  const own = { properties: { a: { type: 'string', pattern: '^(a+)+$' } } };
+  const { answer } = filtersOf({ shape: { kind: 'json', schema: own } }, { compileSchema: createAjvCompiler() });
+  const reply = (text: string) => answer([...said(JSON.stringify({ a: text })), finish]);
+  expect((await reply('aaaa')).choice?.finishReason).toBe('stop');
+  const startedMs = performance.now();
+  expect((await reply(`${'a'.repeat(31)}!`)).choice?.finishReason).toBe('content-filter');
+  expect(performance.now() - startedMs).toBeLessThan(5_000); // it would be ten seconds, and twice that for each letter more
+});
+
 test('repair takes JSON out of the words around it', async () => {
   const { choice, decisions } = await filtersOf({ shape: { kind: 'json', schema, action: 'repair' } }).answer([
     ...said('Sure! ```json\n{"n": 1, "s": "a,}",}\n``` Done.'),
