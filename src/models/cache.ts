@@ -4,7 +4,7 @@ import { GatewayError } from '../core/errors.ts';
 import { makeFolder } from '../core/folder.node.ts';
 import { shardNames } from '../core/shards.ts';
 import { catalogue, type ModelEntry } from './catalogue.ts';
-import { parseReference, shortName } from './reference.ts';
+import { hubPrefix, parseReference, shortName } from './reference.ts';
 import type { ModelSettings } from './settings.ts';
 import { inHubCache } from './sources/hub.ts';
 import { checkHead, verifyFile } from './verify.ts';
@@ -53,7 +53,7 @@ export async function listModels(settings: ModelSettings): Promise<readonly Mode
 export async function findModel(reference: string, settings: ModelSettings): Promise<ModelFile | undefined> {
   const parsed = await resolveReference(reference, settings);
   if (parsed.kind === 'repo') {
-    const prefix = `hf:${parsed.repo}/`.toLowerCase();
+    const prefix = hubPrefix(parsed.repo, parsed.revision);
     const wanted = `${parsed.quantization}.gguf`.toLowerCase();
     const models = await listModels(settings);
     const isWanted = (alias: string) =>

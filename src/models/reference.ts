@@ -38,7 +38,7 @@ function hubReference(text: string): ModelReference {
     text,
   );
   const [, repo, revision = 'main', file, quantization] = match ?? [];
-  if (!repo) {
+  if (!repo || /(?:^|[/@:])\.\.?(?:[/:]|$)/.test(text)) {
     throw new GatewayError(
       'invalid_request',
       `"${text}" is not a hub coordinate. Write hf:OWNER/REPO/FILE.gguf, or hf:OWNER/REPO:Q4_K_M to let the hub name the file.`,
@@ -48,12 +48,16 @@ function hubReference(text: string): ModelReference {
   return { kind: 'entry', entry: hubEntry(repo, file, revision) };
 }
 
+/** How people write a repository, with a revision where it is another than `main`: what the names of its files begin with. */
+export const hubPrefix = (repo: string, revision: string): string =>
+  `hf:${repo}${revision === 'main' ? '' : `@${revision}`}/`.toLowerCase();
+
 /** The entry of a file on the hub that no catalogue knows. */
 export function hubEntry(repo: string, file: string, revision = 'main'): ModelEntry {
   return {
     ...unknownEntry(file),
-    name: ['hf', ...repo.split('/'), ...(revision === 'main' ? [] : [revision]), ...file.split('/')].join('--'),
-    aliases: [`hf:${repo}/${file}`.toLowerCase(), shortName(file)],
+    name: ['hf', repo, ...(revision === 'main' ? [] : [revision]), file].join('/').replaceAll('/', '--'),
+    aliases: [`${hubPrefix(repo, revision)}${file.toLowerCase()}`, shortName(file)],
     sources: [{ kind: 'hub', repo, file, revision }],
   };
 }

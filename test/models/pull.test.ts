@@ -256,9 +256,38 @@ test('a file in the hub client’s cache is used where it lies', async () => {
   expect(model).toMatchObject({ path: join(snapshot, 'tiny-Q4_K_M.gguf'), owned: false, source: 'hub cache' });
 });
 
+test('a coordinate of the hub leads to no file outside the hub client’s cache', async () => {
+  mkdirSync(join(folder, '.cache/huggingface/hub/models--acme--tiny-GGUF/snapshots/c0ffee'), { recursive: true });
+  writeFileSync(join(folder, 'mine.gguf'), file);
+  const up = '../'.repeat(6);
+  const pulled = pullModel(`hf:acme/tiny-GGUF/${up}mine.gguf`, { settings: settings('http://127.0.0.1:1') });
+  await expect(pulled).rejects.toMatchObject({ kind: 'invalid_request' });
+});
+
+test('a revision with a slash is kept under its own name, beside the main one, and fetched once', async () => {
+  const name = 'tiny-Q4_K_M.gguf';
+  const server = await hub((request, response) =>
+    request.url.includes('/api/')
+      ? response.end(JSON.stringify([{ path: name }]))
+      : sendFile(request, response, request.url.includes('main') ? file : ggufBytes(300_000, 2)),
+  );
+  const where = settings(server.url);
+  const main = await pullModel('hf:acme/tiny-GGUF:Q4_K_M', { settings: where });
+  const change = await pullModel('hf:acme/tiny-GGUF@refs/pr/1:Q4_K_M', { settings: where });
+  expect(change.bytes).toBe(300_000);
+  expect((await listModels(where)).map((model) => model.path).sort()).toEqual([main.path, change.path].sort());
+  const asked = server.seen.length;
+  expect(await pullModel('hf:acme/tiny-GGUF@refs/pr/1:Q4_K_M', { settings: where })).toEqual(change);
+  expect(await pullModel('hf:acme/tiny-GGUF', { settings: where })).toEqual(main);
+  expect(server.seen).toHaveLength(asked);
+});
+
 const wrong = [
   { text: 'smolm2', says: /Did you mean smollm2/ },
   { text: 'hf:acme', says: /hf:OWNER\/REPO\/FILE/ },
+  { text: 'hf:acme/tiny-GGUF/../../mine.gguf', says: /hf:OWNER\/REPO\/FILE/ },
+  { text: 'hf:acme/tiny-GGUF@a/../../../mine:Q4_K_M', says: /hf:OWNER\/REPO\/FILE/ },
+  { text: 'hf:../tiny-GGUF', says: /hf:OWNER\/REPO\/FILE/ },
   { text: './nowhere.gguf', says: /no model file at/ },
   { text: dirname(import.meta.filename), says: /is a folder/ },
   { text: import.meta.filename, says: /not a GGUF/ },
