@@ -171,7 +171,8 @@ function broughtBy({ headers = {} }: CallOptions, callers: CallerRights | undefi
       `'${callerUrlHeader}' needs a key of its own and a host that is allowed by name.`,
     );
   }
-  return { key, baseUrl: url.replace(/\/+$/, ''), transport: callers.transport };
+  const baseUrl = url.replace(/(?<!\/)\/+$/, ''); // tried once, not from each of a caller's thousand slashes
+  return { key, baseUrl, transport: callers.transport };
 }
 
 /** Trace context and request id go on; credentials and our own headers never do. */

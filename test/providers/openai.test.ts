@@ -423,6 +423,18 @@ describe('keys and addresses of callers', () => {
   });
 });
 
+test('an address of thirty thousand slashes costs no time', async () => {
+  const url = `https://a.example/${'/'.repeat(30_000)}v1`;
+  const headers = { 'x-tidegate-upstream-key': 'mine', 'x-tidegate-upstream-url': url };
+  const asked = provider({ callerHosts: ['a.example'] }).stream(chatRequest(hi), {
+    signal: AbortSignal.abort(),
+    headers,
+  });
+  const startedMs = performance.now();
+  await expect(asked[Symbol.asyncIterator]().next()).rejects.toThrow();
+  expect(performance.now() - startedMs).toBeLessThan(300); // it was a second
+});
+
 test('replicas are providers of their own', () => {
   const config = providerConfigSchema().parse({
     type: 'vllm',
