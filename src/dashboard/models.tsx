@@ -176,7 +176,7 @@ function Pull({ onDone }: { onDone: () => void }) {
         <input
           data-main-field
           aria-label="Model to pull"
-          placeholder="Name of the catalogue, or address of a GGUF file"
+          placeholder="Name of the catalogue, or hf:OWNER/REPO/FILE"
           style={{ flex: '1 1 260px', width: 'auto' }}
           value={name}
           onInput={(event) => setName(event.currentTarget.value)}

@@ -2,11 +2,11 @@ import type { LocalProvider } from '../../providers/local.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { ModelRow, ModelsAdmin } from '../http/routes/dashboard.ts';
 import { findModel, listModels, type ModelFile } from '../models/cache.ts';
-import { pullModel } from '../models/pull.ts';
 import { modelSettings } from '../models/settings.ts';
 import { type RoutedModel, rulesOf } from '../routing/attempt.ts';
 import type { RouteNode, RouteRules } from '../routing/model.ts';
 import type { Trial } from '../routing/versions.ts';
+import { createPullProgress } from './pull-progress.ts';
 
 export interface ModelsAdminOptions {
   readonly models: () => readonly RoutedModel[];
@@ -17,6 +17,11 @@ export interface ModelsAdminOptions {
 /** Public models with who serves them, and the model files of this machine. */
 export function createModelsAdmin({ models, local, env }: ModelsAdminOptions): ModelsAdmin {
   const settings = modelSettings(env);
+  const pullModel = createPullProgress(env, (name) =>
+    models().some(({ targets }) =>
+      targets.some(({ model, provider }) => provider.capabilities.local && model === name),
+    ),
+  );
 
   const list = async (): Promise<readonly ModelRow[]> => {
     const files = await listModels(settings);
@@ -63,6 +68,12 @@ export function createModelsAdmin({ models, local, env }: ModelsAdminOptions): M
   return {
     list,
     async load(name) {
+      const isHere = async () => (await listModels(settings)).some((file) => file.name === name);
+      if (!models().some((one) => one.name === name) && !(await isHere())) {
+        throw new GatewayError('model_not_found', `The model '${name.slice(0, 200)}' is neither served nor pulled.`, {
+          param: 'model',
+        });
+      }
       const own = engineName(name);
       if (own !== undefined) await local.load(own, AbortSignal.timeout(10 * 60_000));
     },
@@ -82,7 +93,9 @@ export function createModelsAdmin({ models, local, env }: ModelsAdminOptions): M
       found.trial.decide(candidate >= 1 ? 'promoted' : candidate <= 0 ? 'rolled-back' : 'running');
     },
     async pull(name, progress, signal) {
-      await pullModel(name, { settings, signal, onProgress: ({ received, total }) => progress(received, total) });
+      for await (const { completed, total } of pullModel(name, signal)) {
+        if (completed !== undefined) progress(completed, total);
+      }
     },
   };
 }

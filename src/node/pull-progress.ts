@@ -8,12 +8,17 @@ import { modelSettings } from '../models/settings.ts';
 
 /**
  * Fetches a model and tells its progress as it comes; a reader who is slow only misses steps in between. Over HTTP only
- * from the catalogue and the hub: an address or a path would let a request reach for what it likes.
+ * from the catalogue and the hub, and what the configuration itself names: another address or path would let a request
+ * reach for what it likes.
  */
-export function createPullProgress(env: Readonly<Record<string, string | undefined>>): PullModel {
+export function createPullProgress(
+  env: Readonly<Record<string, string | undefined>>,
+  isConfigured: (name: string) => boolean = () => false,
+): PullModel {
   const settings = modelSettings(env);
   return async function* pull(name, signal) {
-    if (/^https?:/i.test(name) || (await resolveReference(name, settings)).kind === 'path') {
+    const isElsewhere = /^https?:/i.test(name) || (await resolveReference(name, settings)).kind === 'path';
+    if (isElsewhere && !isConfigured(name)) {
       throw new GatewayError(
         'forbidden',
         'Over HTTP only models of the catalogue and hf:OWNER/REPO/FILE are fetched; fetch this one with `tidegate pull`.',

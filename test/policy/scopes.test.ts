@@ -97,6 +97,18 @@ test('nobody but an admin makes the gateway fetch a model', async () => {
   expect((await call('POST', '/api/pull', 'plain', { model: 'smollm2:360m' })).status).toBe(404);
 });
 
+test.each(['/api/pull', '/admin/models/pull', '/admin/models/load'])(
+  'an admin too makes the gateway fetch no address and look at no path by %s',
+  async (path) => {
+    for (const model of [`${upstream.baseUrl}/model.gguf`, import.meta.filename, 'hf:a/b/../../model.gguf']) {
+      expect((await call('POST', path, 'root', { model })).text).toMatch(
+        /Over HTTP only|not a hub coordinate|neither served nor pulled/,
+      );
+    }
+    expect(upstream.requests).toEqual([]);
+  },
+);
+
 test.each([
   '/v1//files',
   '/v1/chat/../files',
