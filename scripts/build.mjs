@@ -28,7 +28,6 @@ const external = [
   'node-llama-cpp',
   'onnxruntime-*',
   'pg',
-  'pino',
   'pino-pretty',
   'redis',
   'swagger-ui-dist',

@@ -38,8 +38,7 @@ import { createRouting } from './routing/attempt.ts';
 import { modelSchema } from './routing/config.ts';
 import type { Trials } from './routing/resolve.ts';
 import { createTargetStates } from './routing/state.ts';
-import { createPooledTransport } from './transport/pooled.node.ts';
-import { createUndiciTransport } from './transport/undici.ts';
+import { createPooledTransport, createPublicTransport } from './transport/pooled.node.ts';
 
 export interface StartOptions {
   /** Path of the configuration; `tidegate.yaml` in the working folder if absent and there. */
@@ -106,7 +105,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     },
   });
   const transport = createPooledTransport();
-  const publicTransport = createUndiciTransport({ publicOnly: true }); // for addresses that requests bring
+  const publicTransport = createPublicTransport();
   const packagedPrompts = fileURLToPath(new URL('../prompts/', import.meta.url));
   const folder = resolve(file ? dirname(file) : '.');
   const local = createLocal(config.engine, {

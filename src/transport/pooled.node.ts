@@ -1,6 +1,7 @@
 import type { Transport } from '../core/transport.ts';
 import { createHttp1 } from './http1/pool.node.ts';
-import { createUndiciTransport } from './undici.ts';
+import { lazyTransport } from './lazy.ts';
+import type { UndiciTransportOptions } from './undici.ts';
 
 export interface PooledTransportOptions {
   /** Most time to connect. */
@@ -19,7 +20,7 @@ export function createPooledTransport({
   keepAliveMs = 30_000,
 }: PooledTransportOptions = {}): Transport {
   const plain = createHttp1({ connectTimeoutMs, keepAliveMs });
-  const general = createUndiciTransport({ connectTimeoutMs, keepAliveMs });
+  const general = generalTransport({ connectTimeoutMs, keepAliveMs });
   return {
     send(request, options) {
       const sent = request.url.startsWith('http://') ? plain.send(request, options.signal) : undefined;
@@ -31,3 +32,12 @@ export function createPooledTransport({
     },
   };
 }
+
+/** Reaches public addresses only, also after DNS: for addresses that requests bring. */
+export const createPublicTransport = (): Transport => generalTransport({ publicOnly: true });
+
+const generalTransport = (options: UndiciTransportOptions): Transport =>
+  lazyTransport(async () => {
+    const { createUndiciTransport } = await import('./undici.ts');
+    return createUndiciTransport(options);
+  });
