@@ -187,6 +187,14 @@ describe('a browser', () => {
     expect(near.headers.get('access-control-allow-origin')).toBe('http://localhost:3000');
     expect((await preflight('https://evil.example')).headers.get('access-control-allow-origin')).toBeNull();
   });
+
+  test('may read every header, such as the id of a stream to come back to', async () => {
+    const headers = { origin: 'http://localhost:3000', 'x-tidegate-resumable': '1' };
+    const response = await chat(appWith(scripted(['a'])), { stream: true }, headers);
+    expect(response.headers.get('x-tidegate-stream-id')).toMatch(/^strm_/);
+    expect(response.headers.get('access-control-expose-headers')).toBe('*');
+    await response.text();
+  });
 });
 
 describe('models', () => {
