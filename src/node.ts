@@ -186,7 +186,7 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     options: optionsOf(config),
   };
   const streams = createStreamLogs(state.objects ? { objects } : {});
-  const batches = createBatchRunner({ ...deps, objects });
+  const batches = createBatchRunner({ ...deps, objects, isRevoked: state.isRevoked });
   const app = createApp({
     ...deps,
     describeModel: createDescribeModel({ models: () => parts.models, config: () => config, env, startedAt }),

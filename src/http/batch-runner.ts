@@ -32,6 +32,8 @@ export interface BatchRunnerDeps extends HttpDeps {
   readonly tries?: number;
   /** A gateway that says nothing for so long has lost its batches. */
   readonly leaseMs?: number;
+  /** Whether the key with this id was taken back; absent: none ever is. Asked thrice in the time of a lease. */
+  readonly isRevoked?: (keyId: string) => Promise<boolean>;
 }
 
 interface Job {
@@ -59,7 +61,7 @@ const isOver = ({ reason }: AbortSignal): boolean =>
   reason instanceof GatewayError && (reason.code === 'batch_cancelled' || reason.code === 'batch_expired');
 
 export function createBatchRunner(deps: BatchRunnerDeps): BatchRunner {
-  const { objects, active, concurrency = 4, tries = 8, leaseMs = 30_000 } = deps;
+  const { objects, active, concurrency = 4, tries = 8, leaseMs = 30_000, isRevoked = async () => false } = deps;
   const holder = randomId('gw_');
   const running = new Map<string, Job>();
   const failures = new Map<string, number>();
@@ -80,19 +82,23 @@ export function createBatchRunner(deps: BatchRunnerDeps): BatchRunner {
     job.heldUntilMs = untilMs;
     return true;
   };
-  /** What happens beside the lines: the lease goes on, and a cancel that came in elsewhere is heard. */
-  const beat = async (job: Job): Promise<void> => {
-    if (!(await hold(job))) return job.controller.abort(lost());
+  /** Whether it shall stop: a cancel came in, here or elsewhere, or nobody may ask with its key any more. */
+  const hear = async (job: Job): Promise<void> => {
     job.batch = await latest(job.batch);
-    if (job.batch.body['status'] === 'cancelling') job.controller.abort(cancelled());
+    if (job.batch.body['status'] === 'cancelling' || (await isRevoked(job.batch.owner)))
+      job.controller.abort(cancelled());
+  };
+  /** What happens beside the lines: the lease goes on. */
+  const beat = async (job: Job): Promise<void> => {
+    if (await hold(job)) await hear(job);
+    else job.controller.abort(lost());
   };
 
   const work = async (job: Job): Promise<void> => {
     const { signal } = job.controller;
-    job.batch = await latest(job.batch);
+    await hear(job);
     if (isFinal(job.batch)) return;
     const { body, owner } = job.batch;
-    if (body['status'] === 'cancelling') job.controller.abort(cancelled());
     const endpoint = body['endpoint'] as BatchEndpoint; // checked by the route that made the batch
     const input = await objects.get('file', String(body['input_file_id']), owner);
     const { lines, errors } = decodeBatchLines(input?.bytes ?? new Uint8Array(), endpoint);

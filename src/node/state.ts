@@ -47,6 +47,8 @@ export interface State {
   readonly durable?: DurableSink;
   readonly objects?: ObjectStore;
   readonly feedback?: Ledger['feedback'];
+  /** Whether a key of the ledger was taken back: for work that outlives the request it came with. */
+  isRevoked(keyId: string): Promise<boolean>;
   readonly priceOf: (target: string, usage: Usage) => number | undefined;
   /** US dollars per million tokens; undefined where not known. */
   readonly pricePerMillion: (target: string) => { readonly input: number; readonly output: number } | undefined;
@@ -194,6 +196,7 @@ export async function openState({ config, folder, host, findRoute, targetsOf, wa
         isRepeated(record, forbidden) ? Promise.resolve() : books.write(entriesOf(record, current.audit.requests)),
     }),
     ...(ledger && { objects: ledger.objects, feedback: ledger.feedback }),
+    isRevoked: async (keyId) => (await ledger?.keys.byId(keyId))?.revokedAt !== undefined,
     routes: (deps) =>
       ledger && books
         ? adminRoutes(

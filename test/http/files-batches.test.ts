@@ -174,6 +174,25 @@ test('a cancelled batch keeps what was done', async () => {
   await expect(sdkOf(app).batches.cancel(batch.id)).rejects.toMatchObject({ status: 409 });
 });
 
+test('a batch ends when its key is taken back, and is not begun after that', async () => {
+  const objects = memoryObjects();
+  let revoked = false;
+  const provider = scripted(['x', 60_000]);
+  const { gateway } = appWith(provider, { objects });
+  const batches = createBatchRunner({
+    ...{ gateway, policy: openPolicy(anonymous), active: createActiveRequests(), options: defaultHttpOptions, objects },
+    leaseMs: 60,
+    isRevoked: async (id) => revoked && id === 'anonymous',
+  });
+  const app = appWith(provider, { objects, batches });
+  const batch = await begin(app, [line('a'), line('b')].join('\n'));
+  while (provider.requests.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  revoked = true;
+  expect(await ended(app, batch.id)).toMatchObject({ status: 'cancelled', request_counts: { completed: 0 } });
+  expect(await ended(app, (await begin(app, line('c'))).id)).toMatchObject({ status: 'cancelled' });
+  expect(provider.requests).toHaveLength(2);
+});
+
 test('a batch that a stop cut short goes on afterwards: nothing lost, nothing twice', async () => {
   const objects = memoryObjects();
   const asked: string[] = [];
