@@ -6,6 +6,7 @@ import { type ChatRequest, readable } from '../core/request.ts';
 import type { RequestContext } from '../core/run.ts';
 import { decodeResponseRequest } from '../wire/responses/decode.ts';
 import { type Input, inputItems } from '../wire/responses/items.ts';
+import { responseOfItem } from '../wire/responses/output.ts';
 import { responseRequestSchema } from '../wire/responses/schema.ts';
 import { invalidValue, parseBody } from '../wire/validate.ts';
 import type { HttpDeps } from './env.ts';
@@ -60,20 +61,37 @@ export async function readTurn(
     const input = keeps ? storedItems(own) : own;
     return { request: keeps ? readable(request) : request, input, store, background, conversation, previous };
   }
-  const resolved = own.map((item) => (isReference(item) ? referenced(item, history) : item));
+  const resolved = await referenced(deps, own, history, context);
   // Once for the client's own items, so that a fault is named by their place.
   if (resolved.length > 0) decodeResponseRequest({ ...body, input: resolved }, { headers });
   const request = decodeResponseRequest({ ...body, input: [...history, ...resolved] }, { headers });
   return { request: readable(request), input: storedItems(resolved), store, background, conversation, previous };
 }
 
-const isReference = (item: JsonObject): boolean => item['type'] === 'item_reference';
+/** The type may be left out where there is nothing but the id. */
+const isReference = ({ id, type, role }: JsonObject): boolean =>
+  type === 'item_reference' || (type == null && role === undefined && typeof id === 'string');
 
-function referenced(reference: JsonObject, history: readonly JsonObject[]): JsonObject {
-  const found = history.find((item) => item['id'] === reference['id']);
-  if (found) return found;
-  throw new GatewayError('not_found', `Item with id '${String(reference['id']).slice(0, 100)}' not found.`, {
-    param: 'input',
+/** The items with what they refer to in place of references: an item before this turn, or of any response that is kept. */
+async function referenced(
+  { objects }: ResponsesDeps,
+  items: readonly JsonObject[],
+  history: readonly JsonObject[],
+  context: RequestContext,
+): Promise<readonly JsonObject[]> {
+  const known = new Map(history.map((item) => [item['id'], item]));
+  const ids = items.filter((item) => isReference(item) && !known.has(item['id'])).map(({ id }) => String(id));
+  for (const id of new Set(ids.map(responseOfItem))) {
+    const stored = id === undefined ? undefined : await objects.get('response', id, context.caller.id);
+    for (const item of stored ? outputOf(keptResponse(stored).response) : []) known.set(item['id'], item);
+  }
+  return items.map((item) => {
+    if (!isReference(item)) return item;
+    const found = known.get(item['id']);
+    if (found) return found;
+    throw new GatewayError('not_found', `Item with id '${String(item['id']).slice(0, 100)}' not found.`, {
+      param: 'input',
+    });
   });
 }
 

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { CompletionEvent } from '../../src/core/event.ts';
 import { memoryObjects } from '../../src/core/objects.ts';
 import { anonymous } from '../../src/core/run.ts';
 import { openPolicy } from '../../src/policy/admit.ts';
@@ -30,6 +31,39 @@ test('a turn refers to the one before it: its input and output come first, its i
     ['user', ['Again']],
   ]);
 });
+
+test.each([{ stream: false }, { stream: true }])(
+  'a turn may name items of any kept response by their ids: $stream',
+  async ({ stream }) => {
+    const call: CompletionEvent[] = [
+      { type: 'tool-call-start', choice: 0, index: 0, id: 'call_1', kind: 'function', name: 'lookup' },
+      { type: 'tool-call-delta', choice: 0, index: 0, arguments: '{}' },
+    ];
+    const provider = scripted([{ type: 'reasoning-delta', choice: 0, text: 'Hm.' }, 'Wait.', ...call]);
+    const app = appWith(provider);
+    const first = await respond(app, { tools: [lookup], stream });
+    const sent = await first.text();
+    const whole = stream ? JSON.parse(/data: (.*)\n\n$/.exec(sent)?.[1] ?? '').response : JSON.parse(sent);
+    const references = whole.output.map(({ id }: Answer, at: number) =>
+      at === 1 ? { id } : { type: 'item_reference', id },
+    );
+    const result = { type: 'function_call_output', call_id: 'call_1', output: 'sunny' };
+    const input = [{ role: 'user', content: 'Hi' }, ...references, result];
+    expect((await respond(app, { tools: [lookup], stream, input })).status).toBe(200);
+    expect(provider.requests[1]?.messages).toMatchObject([
+      { role: 'user' },
+      {
+        role: 'assistant',
+        reasoning: [{ text: 'Hm.' }],
+        content: [{ text: 'Wait.' }],
+        toolCalls: [{ id: 'call_1', name: 'lookup', arguments: '{}' }],
+      },
+      { role: 'tool', toolCallId: 'call_1' },
+    ]);
+    const gone = await json(respond(app, { input: [{ type: 'item_reference', id: `${references[0].id}9` }] }));
+    expect(gone.error).toMatchObject({ param: 'input', message: expect.stringContaining('not found') });
+  },
+);
 
 test('a conversation collects its turns', async () => {
   const provider = scripted(['Hello']);

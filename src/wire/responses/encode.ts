@@ -1,4 +1,4 @@
-import { nowSeconds, randomId } from '../../core/clock.ts';
+import { nowSeconds } from '../../core/clock.ts';
 import type { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
 import type { JsonObject } from '../../core/json.ts';
@@ -12,6 +12,7 @@ import {
   encodeItem,
   encodePart,
   type Item,
+  itemId,
   type MessageItem,
   type ReasoningItem,
   reasoningPart,
@@ -103,7 +104,10 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
       status: state ?? (cut ? 'incomplete' : 'completed'),
     });
   };
-  const nextIndex = () => (items.at(-1)?.index ?? -1) + 1;
+  const nextPlace = (prefix: string): { id: string; index: number } => {
+    const index = (items.at(-1)?.index ?? -1) + 1;
+    return { id: itemId(prefix, answer.id, index), index };
+  };
 
   const added = (item: Item): string => {
     items.push(item);
@@ -155,7 +159,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
     const last = items.at(-1);
     if (last?.kind === 'message' && !last.done) return { item: last, out: '' };
     const out = closeAll();
-    const item: MessageItem = { kind: 'message', id: randomId('msg_'), index: nextIndex(), parts: [], done: false };
+    const item: MessageItem = { kind: 'message', ...nextPlace('msg_'), parts: [], done: false };
     return { item, out: out + added(item) };
   };
   const openPart = (type: TextPart['type']): { item: MessageItem; part: TextPart; out: string } => {
@@ -178,8 +182,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
     const out = closeAll();
     const item: ReasoningItem = {
       kind: 'reasoning',
-      id: randomId('rs_'),
-      index: nextIndex(),
+      ...nextPlace('rs_'),
       before: [],
       opened: false,
       text: '',
@@ -254,8 +257,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
         const out = closeOthers();
         const item: CallItem = {
           kind: event.kind,
-          id: randomId(event.kind === 'custom' ? 'ctc_' : 'fc_'),
-          index: nextIndex(),
+          ...nextPlace(event.kind === 'custom' ? 'ctc_' : 'fc_'),
           callId: event.id,
           name: event.name,
           text: '',

@@ -114,3 +114,13 @@ export function encodePart(part: TextPart): object {
 /** What is only there when the answer was cut. */
 export const wasCut = (finish: FinishReason | undefined, failed: boolean): boolean =>
   finish === 'length' || finish === 'content-filter' || failed;
+
+/** An item's id says which response it is of and where, so that a later turn's `item_reference` can be found without an index. */
+export const itemId = (prefix: string, responseId: string, index: number): string =>
+  `${prefix}${responseId.replace(/^resp_/, '')}_${index}`;
+
+/** The id of the response that an item is of; undefined where it was not named by `itemId`. */
+export function responseOfItem(id: string): string | undefined {
+  const named = /^[a-z]+_(.+)_\d+$/.exec(id)?.[1];
+  return named && `resp_${named}`;
+}
