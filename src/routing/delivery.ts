@@ -3,8 +3,9 @@ import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent, Usage } from '../core/event.ts';
 import type { ChatRequest, Dialect } from '../core/request.ts';
 import { abortError } from '../core/signals.ts';
+import { createDelivered, type Delivered } from './delivered.ts';
 import type { AnswerOrder, Opened, Opening, OpeningDeps } from './opening.ts';
-import { createDelivered, type Delivered, type Rest } from './takeover.ts';
+import type { Rest } from './takeover.ts';
 
 /** What the bytes of a broken pass-through answer said; given by the composition root, because routing knows no wire. */
 export type DecodeWire = (dialect: Dialect, bytes: Uint8Array) => readonly CompletionEvent[] | undefined;

@@ -4,7 +4,8 @@ import { throwIfAborted } from '../core/signals.ts';
 import { cutShort, type Delivery, unfinished, withStory } from './delivery.ts';
 import type { Facts } from './facts.ts';
 import type { Planned } from './plan.ts';
-import { type Continuation, isBrokenJson, type Rest, rejoin, restOf, sumUsage } from './takeover.ts';
+import { rejoin } from './rejoin.ts';
+import { type Continuation, isBrokenJson, type Rest, restOf, sumUsage } from './takeover.ts';
 
 /**
  * What follows when the first call did not make the whole answer: others go on from there, from exactly what is
