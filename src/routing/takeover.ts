@@ -96,13 +96,13 @@ export function isBrokenJson(
 
 const isWholeCall = (call: ToolCall): boolean => parseObject(call.arguments) !== undefined;
 
-type UsagePart = NonNullable<Usage['parts']>[number];
+type Counts = { promptTokens: number; completionTokens: number };
 
 /** Adds up what each target spent on one answer. */
 export function sumUsage(parts: readonly { readonly target: string; readonly usage: Usage }[]): Usage | undefined {
   if (parts.length <= 1) return parts[0]?.usage;
-  const total: Record<string, unknown> = {};
-  const shares: UsagePart[] = [];
+  const total: Record<string, unknown> & Counts = { promptTokens: 0, completionTokens: 0 };
+  const shares: NonNullable<Usage['parts']>[number][] = [];
   for (const { target, usage } of parts) {
     for (const [field, value] of Object.entries(usage)) {
       if (typeof value === 'number') total[field] = (typeof total[field] === 'number' ? total[field] : 0) + value;
@@ -111,10 +111,5 @@ export function sumUsage(parts: readonly { readonly target: string; readonly usa
     const { promptTokens, completionTokens } = usage;
     shares.push({ target, promptTokens, completionTokens });
   }
-  return { ...total, ...pickCounts(shares), parts: shares };
+  return { ...total, parts: shares };
 }
-
-const pickCounts = (shares: readonly UsagePart[]) => ({
-  promptTokens: shares.reduce((sum, { promptTokens }) => sum + promptTokens, 0),
-  completionTokens: shares.reduce((sum, { completionTokens }) => sum + completionTokens, 0),
-});
