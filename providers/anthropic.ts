@@ -5,7 +5,7 @@ import { type CallOptions, type Capabilities, noCapabilities, type Provider } fr
 import { type ChatRequest, textOf, type WireRequest } from '../src/core/request.ts';
 import { decodeSse } from '../src/wire/sse.ts';
 import { createMessagesDecoder, decodeMessage, observeMessages } from './anthropic/answer.ts';
-import { encodeMessagesRequest } from './anthropic/request.ts';
+import { encodeMessagesRequest, ignoredByMessages } from './anthropic/request.ts';
 import { contentKind } from './shared/content-kind.ts';
 import { forwardBody } from './shared/forward-body.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
@@ -121,6 +121,7 @@ export function anthropic({ name, upstream, capabilities = anthropicCapabilities
       const events = memory.watch(answer, options.tenant);
       yield* asked.tools.length === request.tools.length ? events : readJsonTool(events);
     },
+    ignores: (request) => ignoredByMessages(withJsonTool(request), capabilities),
     async countTokens(request, options) {
       const encoded = encodeMessagesRequest(withJsonTool(request));
       const { stream: _, max_tokens: __, metadata: ___, service_tier: ____, ...body } = encoded;

@@ -3,6 +3,7 @@ import { type CallOptions, type Capabilities, noCapabilities, type Provider } fr
 import type { ChatRequest } from '../src/core/request.ts';
 import { createConverseDecoder, decodeEventStream } from './bedrock/answer.ts';
 import { encodeConverse } from './bedrock/request.ts';
+import { ignoredBy } from './shared/ignored.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
 import { createReasoningMemory } from './shared/reasoning-memory.ts';
 import { assertSupported } from './shared/supported.ts';
@@ -20,6 +21,8 @@ export const bedrockCapabilities: Capabilities = {
   reasoning: true,
   prefill: true,
 };
+
+const carried: ReadonlySet<string> = new Set(['top_k']);
 
 export interface AwsCredentials {
   readonly accessKeyId: string;
@@ -77,5 +80,6 @@ export function bedrock({ name, upstream, capabilities = bedrockCapabilities }: 
       const events = memory.watch(converse(asked, options), options.tenant);
       yield* asked.tools.length === request.tools.length ? events : readJsonTool(events);
     },
+    ignores: (request) => ignoredBy(request, capabilities, carried),
   };
 }

@@ -7,6 +7,7 @@ import { withTextResults } from '../src/core/tool-results.ts';
 import { decodeSse } from '../src/wire/sse.ts';
 import { streamError } from '../src/wire/upstream-error.ts';
 import { assertFunctions, offered, thinkingBudget } from './shared/content.ts';
+import { ignoredBy } from './shared/ignored.ts';
 import { parseEvent } from './shared/pass-through.ts';
 import { assertSupported } from './shared/supported.ts';
 import type { Upstream } from './shared/upstream.ts';
@@ -25,6 +26,8 @@ export const cohereCapabilities: Capabilities = {
   toolChoice: true,
 };
 
+const carried: ReadonlySet<string> = new Set(['top_k', 'detail', 'strict']);
+
 export interface CohereOptions {
   readonly name: string;
   readonly upstream: Upstream;
@@ -40,6 +43,7 @@ export function cohere({ name, upstream, capabilities = cohereCapabilities }: Co
       assertSupported(request, capabilities, name);
       yield* chat(upstream, request, options);
     },
+    ignores: (request) => ignoredBy(request, capabilities, carried),
     async embed(request, options) {
       const texts = request.inputs.map((input) => {
         if (typeof input === 'string') return input;
@@ -112,6 +116,7 @@ function encodeChat(request: ChatRequest): JsonObject {
     max_tokens: request.maxTokens,
     stop_sequences: request.stop.length > 0 ? request.stop : undefined,
     tools: tools.length === 0 ? undefined : tools.map(encodeTool),
+    strict_tools: tools.some(({ strict }) => strict) ? true : undefined,
     tool_choice: tools.length === 0 || choice === 'auto' ? undefined : choice === 'none' ? 'NONE' : 'REQUIRED',
     response_format:
       format.type === 'json-schema'
@@ -166,7 +171,10 @@ function encodeMessage(message: Message): JsonObject {
           ? textOf(message.content)
           : message.content.map((part) => {
               if (part.type === 'text') return { type: 'text', text: part.text };
-              if (part.type === 'image') return { type: 'image_url', image_url: { url: part.url } };
+              if (part.type === 'image') {
+                const { url, detail } = part;
+                return { type: 'image_url', image_url: { url, ...(detail === undefined ? {} : { detail }) } };
+              }
               throw new GatewayError('unsupported', `Cohere does not support ${part.type} input.`, {
                 param: 'messages',
               });

@@ -7,6 +7,7 @@ import { decodeSse } from '../src/wire/sse.ts';
 import { createGenerateDecoder } from './gemini/answer.ts';
 import { encodeGenerateRequest } from './gemini/request.ts';
 import { contentKind } from './shared/content-kind.ts';
+import { ignoredBy } from './shared/ignored.ts';
 import { parseEvent } from './shared/pass-through.ts';
 import { parseAnswer, readText } from './shared/read-body.ts';
 import { createReasoningMemory } from './shared/reasoning-memory.ts';
@@ -29,6 +30,8 @@ export const geminiCapabilities: Capabilities = {
   reasoning: true,
   embeddings: true,
 };
+
+const carried: ReadonlySet<string> = new Set(['top_k']);
 
 export interface GeminiOptions {
   readonly name: string;
@@ -59,6 +62,7 @@ export function gemini(options: GeminiOptions): Provider {
       assertSupported(request, capabilities, name);
       yield* memory.watch(generate(memory.restore(request, options.tenant), options), options.tenant);
     },
+    ignores: (request) => ignoredBy(request, capabilities, carried),
     async countTokens(request, options) {
       const { contents, systemInstruction, tools } = encodeGenerateRequest(request);
       const asked = { contents, systemInstruction, tools };

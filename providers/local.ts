@@ -18,13 +18,14 @@ import { createEngineHost, type EngineHost } from '../src/engine/host.ts';
 import type { LoadOptions } from '../src/engine/load-options.ts';
 import { estimateMemory, type MemoryEstimate } from '../src/engine/memory.ts';
 import { compileOutput } from '../src/engine/output/compile.ts';
+import { knownFields } from '../src/engine/output/refused.ts';
 import { createEnginePool } from '../src/engine/pool.ts';
 import { createPredictor } from '../src/engine/predict.ts';
 import type { EmbedResult, EngineCall, EnginePrompt, RerankScores } from '../src/engine/protocol.ts';
 import { promptOf, toGenerateRequest } from '../src/engine/request.ts';
 import { readModelFile } from '../src/engine/shards.ts';
 import { createStatusReader } from '../src/engine/status.ts';
-
+import { ignoredBy } from './shared/ignored.ts';
 import { shorten } from './shared/shorten.ts';
 
 /** Where a model's file is and how it is loaded, over the provider's general engine options. */
@@ -92,6 +93,12 @@ export const localCapabilities: Capabilities = {
   embeddings: true,
   local: true,
 };
+
+/** Arguments always follow their schema. */
+const carried: ReadonlySet<string> = new Set([
+  ...['top_k', 'min_p', 'repeat_penalty', 'prediction', 'strict'],
+  ...knownFields,
+]);
 
 /**
  * GGUF models on this machine, one engine child each, loaded on first use and unloaded when others need the room.
@@ -200,6 +207,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
         release();
       }
     },
+    ignores: (request) => ignoredBy(request, localCapabilities, carried),
     predict: (request, tenant = 'anonymous') =>
       predictor.predict(request, tenant, pool.open().get(request.model)?.stats()),
     countTokens: async (request, callOptions) =>

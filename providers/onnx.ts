@@ -10,6 +10,8 @@ import {
 import { readable } from '../src/core/request.ts';
 import { createOnnxHost, type OnnxHost } from './onnx/host.node.ts';
 import type { OnnxMethods, OnnxModel } from './onnx/messages.ts';
+import { ignoredBy } from './shared/ignored.ts';
+import { assertSupported } from './shared/supported.ts';
 
 export interface OnnxProviderOptions {
   readonly name?: string;
@@ -27,6 +29,7 @@ export const onnxCapabilities: Capabilities = {
   embeddings: true,
   local: true,
 };
+const carried: ReadonlySet<string> = new Set(['top_k', 'repeat_penalty']);
 const defaultSilenceMs = 60_000;
 
 /**
@@ -81,9 +84,11 @@ export function createOnnxProvider({
     name,
     capabilities: onnxCapabilities,
     async *stream(request, { signal }) {
+      assertSupported(request, onnxCapabilities, name);
       const host = await open(request.model, 'text-generation');
       yield* host.call('stream', readable(request), signal);
     },
+    ignores: (request) => ignoredBy(request, onnxCapabilities, carried),
     embed: (request, { signal }) =>
       whole<EmbeddingResult>(request.model, 'feature-extraction', 'embed', request, signal),
     moderate: (request, { signal }) =>

@@ -11,6 +11,7 @@ import { type ChatDecoderOptions, createChatChunkDecoder } from '../src/wire/ope
 import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
 import { chatChunkOf, encodeCompletion } from './openai/completions.ts';
 import { type OpenAiPaths, openAiPaths, pathFor, wholeCalls } from './openai/endpoints.ts';
+import { ignoredByChat } from './openai/ignored.ts';
 import { readChatStream } from './openai/read-stream.ts';
 import { observeResponse, observeResponses } from './openai/responses.ts';
 import { contentKind } from './shared/content-kind.ts';
@@ -131,6 +132,7 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
         if (!byTool) return translate(request, options);
         return readJsonTool(lazyEvents(() => translate(withJsonTool(request), options)));
       }),
+    ignores: (request) => ignoredByChat(request, capabilities, oddities.omit),
     ...wholeCalls(upstream, paths, capabilities),
   };
 }

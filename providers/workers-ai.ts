@@ -7,6 +7,7 @@ import { abortError, throwIfAborted } from '../src/core/signals.ts';
 import { createChatChunkDecoder } from '../src/wire/openai/upstream-answer.ts';
 import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
 import { decodeSse } from '../src/wire/sse.ts';
+import { ignoredByChat } from './openai/ignored.ts';
 import { capabilitiesOf, presets } from './presets.ts';
 import { parseEvent } from './shared/pass-through.ts';
 import { assertSupported } from './shared/supported.ts';
@@ -36,6 +37,7 @@ export function workersAi({ name, ai, capabilities }: WorkersAiOptions): Provide
       assertSupported(request, able, name);
       yield* generate(ai, request, options);
     },
+    ignores: (request) => ignoredByChat(request, able),
     async embed({ model, inputs }, options) {
       throwIfAborted(options.signal);
       const response = await ai.run(model, { text: inputs }, { returnRawResponse: true });

@@ -1,5 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
+import type { Capabilities } from '../../src/core/provider.ts';
 import { type ChatRequest, type Message, type Part, type ReasoningBlock, textOf } from '../../src/core/request.ts';
 import {
   alternate,
@@ -10,6 +11,8 @@ import {
   splitSystem,
   thinkingBudget,
 } from '../shared/content.ts';
+import { ignoredBy, thinkingField } from '../shared/ignored.ts';
+import { adaptiveSince, claudeGeneration } from './models.ts';
 
 /** What Anthropic wants to know even if the client did not say. */
 const defaultMaxTokens = 4096;
@@ -17,12 +20,13 @@ const minThinkingTokens = 1024;
 
 /** Our request as a Messages body (https://docs.anthropic.com/en/api/messages). */
 export function encodeMessagesRequest(request: ChatRequest): JsonObject {
-  const { sampling, user, reasoning } = request;
+  const { user, reasoning } = request;
   const own = isOwn(request);
   const { thinking: _, ...fields } = own ? request.extensions : {};
   const { system, turns } = splitSystem(request.messages);
   const thinking = thinkingOf(request);
-  const maxTokens = request.maxTokens ?? defaultMaxTokens + ((thinking?.['budget_tokens'] as number | undefined) ?? 0); // ours, below
+  const maxTokens = request.maxTokens ?? defaultMaxTokens + (thinking ? (thinkingBudget(request) ?? 0) : 0);
+  const effort = own ? reasoning?.effort : thinking && effortOf(request);
   return {
     ...fields,
     model: request.model,
@@ -30,12 +34,9 @@ export function encodeMessagesRequest(request: ChatRequest): JsonObject {
     ...(system.length > 0 ? { system: system.map(encodePart) } : {}),
     messages: encodeTurns(turns, request.continueFinalMessage),
     ...(request.stop.length > 0 ? { stop_sequences: request.stop } : {}),
-    // Thinking allows no sampling of one's own.
-    ...(sampling.temperature === undefined || thinking ? {} : { temperature: sampling.temperature }),
-    ...(sampling.topP === undefined || thinking ? {} : { top_p: sampling.topP }),
-    ...(sampling.topK === undefined || thinking ? {} : { top_k: sampling.topK }),
+    ...(takesSamplers(request) ? encodeSamplers(request) : {}),
     ...(thinking ? { thinking } : {}),
-    ...(own && reasoning?.effort !== undefined ? { output_config: { effort: reasoning.effort } } : {}),
+    ...(effort === undefined ? {} : { output_config: { effort } }),
     ...encodeTools(request),
     ...(user === undefined ? {} : { metadata: { user_id: user } }),
     stream: true,
@@ -58,8 +59,51 @@ function thinkingOf(request: ChatRequest): JsonObject | undefined {
     return undefined; // a forced call leaves no room for thinking
   }
   if (written) return written;
+  if (claudeGeneration(request.model) >= adaptiveSince) return { type: 'adaptive' };
   const room = maxTokens === undefined ? budget : Math.min(budget, maxTokens - 1);
   return room < minThinkingTokens ? undefined : { type: 'enabled', budget_tokens: room };
+}
+
+/** How hard to think in words, where tokens are no longer taken. */
+function effortOf({ model, reasoning }: ChatRequest): string | undefined {
+  const generation = claudeGeneration(model);
+  const budget = reasoning?.budgetTokens;
+  if (generation < adaptiveSince) return undefined;
+  if (budget !== undefined) return budget <= 2048 ? 'low' : budget <= 8192 ? 'medium' : 'high';
+  const nearest: Readonly<Record<string, string>> = {
+    minimal: 'low',
+    ...(generation === adaptiveSince ? { xhigh: 'high' } : {}),
+  };
+  return reasoning?.effort && (nearest[reasoning.effort] ?? reasoning.effort);
+}
+
+/** Thinking allows no sampling of one's own, nor do the newer models; their own client is told so by the upstream itself. */
+const takesSamplers = (request: ChatRequest): boolean =>
+  !thinkingOf(request) && (isOwn(request) || claudeGeneration(request.model) <= adaptiveSince);
+
+/** From other dialects without what means nothing: many clients always send it, and few models take both kinds at once. */
+function encodeSamplers(request: ChatRequest): JsonObject {
+  const { temperature, topP, topK } = request.sampling;
+  const asked = (value: number | undefined, usual: number): value is number =>
+    value !== undefined && (isOwn(request) || value !== usual);
+  return {
+    ...(asked(temperature, 1) ? { temperature } : {}),
+    ...(asked(topP, 1) ? { top_p: topP } : {}),
+    ...(asked(topK, 0) ? { top_k: topK } : {}),
+  };
+}
+
+const carried = ['top_k'];
+
+/** What the body above says nothing of, in words for the client. */
+export function ignoredByMessages(request: ChatRequest, able: Capabilities): readonly string[] {
+  const fields = isOwn(request) ? ['service_tier', 'strict', ...Object.keys(request.extensions)] : [];
+  const ignored = ignoredBy(request, able, new Set([...carried, ...fields]));
+  const { temperature = 1, topP = 1, topK = 0 } = request.sampling;
+  const samplers = { temperature: temperature !== 1, top_p: topP !== 1, top_k: topK !== 0 };
+  const dropped = takesSamplers(request) ? [] : Object.entries(samplers).filter(([, asked]) => asked);
+  if (thinkingBudget(request) && !thinkingOf(request)) ignored.push(`field '${thinkingField(request)}'`);
+  return [...ignored, ...dropped.map(([name]) => `field '${name}'`)];
 }
 
 function encodeTools(request: ChatRequest): JsonObject {

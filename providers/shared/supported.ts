@@ -1,6 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { Capabilities } from '../../src/core/provider.ts';
-import { answerForms, type ChatRequest, serverWork } from '../../src/core/request.ts';
+import { answerForms, type ChatRequest, serverWorkOf } from '../../src/core/request.ts';
 
 /**
  * Refuses what the target cannot do, naming the field, rather than dropping it in silence. `reasoning`, `seed` and
@@ -15,11 +15,9 @@ export function assertSupported(request: ChatRequest, able: Capabilities, provid
   if (onlyAsSent && !(wire && !wire.mustSay && able.dialects.includes(wire.dialect))) {
     refuse(onlyAsSent.param, onlyAsSent.what);
   }
-  if (request.dialect === 'openai-chat' && !able.dialects.includes('openai-chat')) {
-    for (const field of serverWork) if (request.extensions[field] !== undefined) refuse(field, field);
-  }
   if (!able.dialects.includes(request.dialect)) {
-    for (const field of answerForms) if (request.extensions[field] !== undefined) refuse(field, field);
+    const unable = serverWorkOf(request) ?? answerForms.find((name) => request.extensions[name] !== undefined);
+    if (unable !== undefined) refuse(unable, unable);
   }
   if (request.prompt && !able.completions) refuse('prompt', 'text completions');
   if (request.prompt?.files && !able.local) refuse('input_extra', 'filling a gap with pieces of a repository');

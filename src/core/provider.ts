@@ -14,6 +14,8 @@ export interface Provider {
    * only in ones that say it.
    */
   stream(request: ChatRequest, options: CallOptions): AsyncIterable<CompletionEvent>;
+  /** What of a request's wishes it does without when it does not pass it on as it was sent, in words for the client. */
+  ignores?(request: ChatRequest): readonly string[];
   embed?(request: EmbeddingRequest, options: CallOptions): Promise<EmbeddingResult>;
   rerank?(request: RerankRequest, options: CallOptions): Promise<RerankResult>;
   moderate?(request: ModerationRequest, options: CallOptions): Promise<ModerationResult>;

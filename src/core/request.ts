@@ -113,8 +113,18 @@ export interface Unsayable {
   readonly inAnswer?: boolean;
 }
 
-/** Fields of OpenAI's chat that have the server work beside the model: who does not know them would answer another question. */
-export const serverWork: readonly string[] = ['web_search_options', 'moderation'];
+/** Fields that have the server work beside the model, or bind where it does: who does not know them would answer another question. */
+const serverWork: Readonly<Partial<Record<Dialect, readonly string[]>>> = {
+  'openai-chat': ['web_search_options', 'moderation'],
+  'anthropic-messages': ['mcp_servers', 'container', 'inference_geo'],
+};
+
+/** The first of those that a request asks for. */
+export const serverWorkOf = ({ dialect, extensions }: Pick<ChatRequest, 'dialect' | 'extensions'>) =>
+  serverWork[dialect]?.find((name) => {
+    const value = extensions[name];
+    return value !== undefined && value !== 'global' && !(Array.isArray(value) && value.length === 0);
+  });
 
 /** Fields beside `response_format` by which vLLM, SGLang and llama-server bind an answer to a form. */
 export const answerForms: readonly string[] = [

@@ -192,6 +192,14 @@ function samplingOf({ sampling, extensions }: ChatRequest, read: ExtensionReader
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as SamplingOptions;
 }
 
+/** The fields read here. */
+export const followedFields: readonly string[] = [
+  'min_tokens cache_prompt deterministic context_shift prompt_lookup speculative.n_max lora chat_template_kwargs',
+  'top_k min_p typical_p top_n_sigma dynatemp_range dynatemp_exponent mirostat mirostat_tau mirostat_eta',
+  'xtc_probability xtc_threshold repeat_penalty repetition_penalty repeat_last_n logit_bias ignore_eos',
+  'dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers',
+].flatMap((line) => line.split(' '));
+
 interface ExtensionReader {
   number(name: string, least: number, most: number): number | undefined;
   flag(name: string): boolean | undefined;

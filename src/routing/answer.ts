@@ -1,5 +1,6 @@
 import type { CompletionEvent } from '../core/event.ts';
-import { leftOutWarning } from '../core/request.ts';
+import { type ChatRequest, leftOutWarning } from '../core/request.ts';
+import type { Target } from '../core/route.ts';
 import type { Run } from '../core/run.ts';
 import type { ReadyIterator } from '../core/streams.ts';
 import { type AnswerDeps, cutShort, Delivery } from './delivery.ts';
@@ -15,8 +16,11 @@ export function answer(order: AnswerOrder, deps: AnswerDeps, opening: Opening, o
   if (order.plan.targets.length > 1) opening.decide('target', leaf.target.name, reason);
   const headers: Record<string, string> = { 'x-tidegate-route': headerText(reason) };
   if (expectedTtftMs !== undefined) headers['x-tidegate-predicted-ttft-ms'] = String(Math.round(expectedTtftMs));
-  const { leftOut } = order.request;
-  if (leftOut && !opened.call.isPassing) headers['x-tidegate-warning'] = leftOutWarning(leftOut);
+  const ignored = opened.call.isPassing ? [] : ignoredBy(leaf.target, order.request);
+  if (ignored.length > 0) {
+    headers['x-tidegate-warning'] = leftOutWarning(ignored);
+    opening.decide('ignored', leaf.target.name, ignored.join(', ').slice(0, 500));
+  }
   return {
     target: leaf.target.name,
     attempts: opening.attempts,
@@ -26,6 +30,11 @@ export function answer(order: AnswerOrder, deps: AnswerDeps, opening: Opening, o
     events: new AnswerEvents(new Delivery(order, deps, opening, opened)),
   };
 }
+
+/** What of the request the answer knows nothing of: of its API as a whole, and of what this target can do. */
+const ignoredBy = ({ provider, model }: Target, request: ChatRequest): readonly string[] => [
+  ...new Set([...(request.leftOut ?? []), ...(provider.ignores?.({ ...request, model }) ?? [])]),
+];
 
 const headerText = (text: string): string =>
   /^[\x20-\x7e]{0,200}$/.test(text) ? text : text.replace(/[^\x20-\x7e]/g, '>').slice(0, 200);

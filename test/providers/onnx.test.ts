@@ -118,6 +118,15 @@ describe.skipIf(!installed)('ONNX models', () => {
     await expect(ask(provider, completion('one', { model }))).rejects.toMatchObject({ kind });
   });
 
+  test.each([
+    { param: 'n', asked: { choices: 2 } },
+    { param: 'logprobs', asked: { logprobs: { top: 1 } } },
+    { param: 'response_format', asked: { responseFormat: { type: 'json-object' } } },
+    { param: 'frequency_penalty', asked: { sampling: { frequencyPenalty: 1 } } },
+  ])('refuse $param, which they have no word for', async ({ param, asked }) => {
+    await expect(count(asked)).rejects.toMatchObject({ kind: 'unsupported', param });
+  });
+
   test('end when the client leaves', async () => {
     const stop = new AbortController();
     stop.abort();

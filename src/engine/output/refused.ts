@@ -1,10 +1,11 @@
 import { GatewayError } from '../../core/errors.ts';
 import { isJsonObject, type Json } from '../../core/json.ts';
-import { type ChatRequest, serverWork } from '../../core/request.ts';
+import { answerForms, type ChatRequest, serverWorkOf } from '../../core/request.ts';
+import { followedFields } from '../request.ts';
 
 /**
  * Fields of llama-server, vLLM and SGLang that would change the answer and that this engine does not follow. Whatever
- * else it does not know is left alone: it may be meant for somebody on the way.
+ * else it does not know is told, not refused: it may be meant for somebody on the way.
  */
 const notFollowed: readonly string[] = [
   // sampling
@@ -30,11 +31,15 @@ const usual: Readonly<Record<string, Json>> = {
   n: 1,
 };
 
+/** Fields beside the vocabulary that it follows or refuses by name; of any other the client is told that it means nothing here. */
+export const knownFields: readonly string[] = [...followedFields, ...answerForms, ...notFollowed];
+
 /** What this engine can't do of all that an API knows; silence would be taken for consent. Throws unsupported. */
 export function refuseOthers({ messages, tools, toolChoice, extensions, ...request }: ChatRequest): void {
-  const media = serverWork.find((name) => extensions[name] !== undefined);
-  const unsaid = request.onlyAsSent ?? (media === undefined ? undefined : { param: media, what: `'${media}'` });
+  const unsaid = request.onlyAsSent;
   if (unsaid) refuse(unsaid.param, `reads and writes text only; it does not support ${unsaid.what}`);
+  const work = serverWorkOf({ dialect: request.dialect, extensions });
+  if (work !== undefined) refuse(work, `does not support '${work}'`);
   for (const [i, message] of messages.entries()) {
     for (const [j, part] of message.content.entries()) {
       if (part.type === 'text') continue;

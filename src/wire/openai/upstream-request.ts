@@ -54,13 +54,13 @@ function thinkingOf({ dialect, reasoning }: ChatRequest): JsonObject {
 }
 
 /** Fields of responses that chat has too, with the same meaning; `verbosity` stands in its `text` there. */
-const shared = new Set(['verbosity', 'prompt_cache_retention', 'prompt_cache_options', 'safety_identifier']);
+export const responsesFields = ['verbosity', 'prompt_cache_retention', 'prompt_cache_options', 'safety_identifier'];
 
 /** What we don't model reaches an upstream of the client's own dialect; another dialect's fields would only confuse it. */
 function unmodelled({ dialect, extensions }: ChatRequest): JsonObject {
   if (dialect === 'openai-chat') return extensions;
   if (dialect !== 'openai-responses') return {};
-  return Object.fromEntries(Object.entries(extensions).filter(([name]) => shared.has(name)));
+  return Object.fromEntries(Object.entries(extensions).filter(([name]) => responsesFields.includes(name)));
 }
 
 const optional = (name: string, value: Json | undefined): JsonObject => (value === undefined ? {} : { [name]: value });
