@@ -104,11 +104,14 @@ export function createMessagesDecoder(): MessagesDecoder {
           return stopBlock(blocks.get(index));
         case 'message_delta': {
           usage = { ...usage, ...objectOf(event['usage']) };
-          const { stop_reason: reason, stop_sequence: stop } = objectOf(event['delta']);
+          const { stop_reason: reason, stop_sequence: stop, stop_details: why } = objectOf(event['delta']);
           if (typeof reason !== 'string' || finished) return [];
           finished = true;
           const stopSequence = stringOf(stop);
-          return [{ type: 'finish', choice: 0, reason: finishOf(reason), ...(stopSequence ? { stopSequence } : {}) }];
+          const { category, explanation } = objectOf(why);
+          const detail = stringOf(explanation) ?? stringOf(category);
+          const more = { ...(stopSequence ? { stopSequence } : {}), ...(detail ? { detail } : {}) };
+          return [{ type: 'finish', choice: 0, reason: finishOf(reason), ...more }];
         }
         case 'error':
           throw streamError(event);
@@ -204,10 +207,13 @@ function finishOf(reason: string): FinishReason {
   }
 }
 
-const usageOf = (raw: JsonObject): Usage | undefined =>
-  usageBesideCache(raw, {
+function usageOf(raw: JsonObject): Usage | undefined {
+  const usage = usageBesideCache(raw, {
     input: 'input_tokens',
     output: 'output_tokens',
     cacheRead: 'cache_read_input_tokens',
     cacheWritten: 'cache_creation_input_tokens',
   });
+  const thinking = objectOf(raw['output_tokens_details'])['thinking_tokens'];
+  return usage && typeof thinking === 'number' ? { ...usage, reasoningTokens: thinking } : usage;
+}

@@ -208,12 +208,20 @@ test('a tool’s examples and what is told of a document reach any target', asyn
   await post(appWith(provider), '/v1/messages', {
     ...hello,
     tools: [{ ...lookup, input_examples: [{ q: 7 }] }],
-    messages: [{ role: 'user', content: [{ type: 'document', source, title: 'Ford', context: 'Of last May.' }] }],
+    messages: [
+      {
+        role: 'user',
+        content: [
+          { type: 'document', source, title: 'Ford', context: 'Of last May.' },
+          { type: 'search_result', title: 'Tides', source: 'a.example', content: [{ type: 'text', text: 'High.' }] },
+        ],
+      },
+    ],
   });
   const [request] = provider.requests;
   expect(request?.tools[0]?.parameters).toEqual({ ...lookup.input_schema, examples: [{ q: 7 }] });
   const said = request?.messages[0]?.content.map((part) => (part.type === 'text' ? part.text : part.type)).join('');
-  expect(said).toBe('Ford\n\nOf last May.\n\nThe ford is open.');
+  expect(said).toBe('Ford\n\nOf last May.\n\nThe ford is open.Tides\na.example\n\nHigh.');
 });
 
 test('a last assistant turn is continued', async () => {

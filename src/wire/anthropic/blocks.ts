@@ -7,6 +7,7 @@ import {
   imageBlockSchema,
   type MessagesBody,
   redactedThinkingSchema,
+  searchResultSchema,
   textBlockSchema,
   thinkingSchema,
   toolResultSchema,
@@ -135,6 +136,10 @@ function decodeBlock(block: { type: string; [key: string]: unknown }, at: At, le
           ...(title == null ? {} : { filename: title }),
         },
       ];
+    }
+    case 'search_result': {
+      const { title, source, content } = parseBody(searchResultSchema(), block, at);
+      return [{ type: 'text', text: `${title}\n${source}\n\n` }, ...decodeParts(content, [...at, 'content'], leftOut)];
     }
     default:
       leftOut.add(`block type '${block.type.slice(0, 60)}'`);

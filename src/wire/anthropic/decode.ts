@@ -2,7 +2,7 @@ import { isJsonObject, type JsonObject } from '../../core/json.ts';
 import type { ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice, Unsayable } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
 import { checkToolChoice, extensionsOf, priorityOf, stopList, wireOf } from '../openai/decode.ts';
-import { parseBody } from '../validate.ts';
+import { missingParameter, parseBody } from '../validate.ts';
 import { decodeMessages, decodeSystem } from './blocks.ts';
 import { countTokensSchema, type MessagesBody, messagesRequestSchema } from './schema.ts';
 
@@ -28,7 +28,7 @@ function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource
   const leftOut = new Set<string>();
   const system = decodeSystem(parsed.system, leftOut);
   const messages = decodeMessages(parsed.messages, leftOut);
-  const tools = (parsed.tools ?? []).flatMap((tool) => decodeTool(tool, leftOut));
+  const tools = (parsed.tools ?? []).flatMap((tool, index) => decodeTool(tool, index, leftOut));
   const reasoning = decodeReasoning(parsed);
   const cited = findCited(parsed.messages);
   const user = parsed.metadata?.user_id;
@@ -77,11 +77,12 @@ function findCited(messages: MessagesBody['messages']): Unsayable | undefined {
 const tierOf = (tier: string) => (tier === 'standard_only' ? 'default' : tier);
 
 /** Tools with a schema; Anthropic's own server tools (`web_search_20250305` and others) run nowhere else. */
-function decodeTool(tool: NonNullable<MessagesBody['tools']>[number], leftOut: Set<string>): Tool[] {
+function decodeTool(tool: NonNullable<MessagesBody['tools']>[number], index: number, leftOut: Set<string>): Tool[] {
   if (tool.type != null && tool.type !== 'custom' && tool.input_schema == null) {
     leftOut.add(`tool type '${tool.type.slice(0, 60)}'`);
     return [];
   }
+  if (tool.name == null) throw missingParameter(`tools[${index}].name`);
   const { cache_control: cacheControl, input_examples: examples } = tool;
   const schema = tool.input_schema as JsonObject | null | undefined; // out of JSON.parse
   // in JSON Schema's own word every target can read them

@@ -215,6 +215,9 @@ function encodeUsage(usage: Usage) {
     output_tokens: completionTokens,
     cache_creation_input_tokens: cacheWriteTokens,
     cache_read_input_tokens: cachedTokens,
+    ...(usage.reasoningTokens === undefined
+      ? {}
+      : { output_tokens_details: { thinking_tokens: usage.reasoningTokens } }),
     ...encodeParts(usage),
   };
 }

@@ -25,6 +25,9 @@ export const documentBlockSchema = once(() =>
     context: z.string().nullish(),
   }),
 );
+export const searchResultSchema = once(() =>
+  z.looseObject({ title: z.string(), source: z.string(), content: content().nullish() }),
+);
 export const toolResultSchema = once(() =>
   z.looseObject({
     tool_use_id: z.string().min(1),
@@ -41,7 +44,7 @@ export const redactedThinkingSchema = once(() => z.looseObject({ data: z.string(
 const functionTool = once(() =>
   z.looseObject({
     type: z.string().nullish(),
-    name: z.string().min(1).max(256),
+    name: z.string().min(1).max(256).nullish(), // an MCP toolset has none
     description: z.string().nullish(),
     input_schema: jsonObject().nullish(),
   }),
