@@ -16,3 +16,6 @@ export type Again = (
   change?: Partial<ChatRequest>,
   beginning?: string,
 ) => Promise<AsyncIterable<CompletionEvent> | undefined>;
+
+/** Stands for an answer that is wanted instead of this one. */
+export const retryWanted: CompletionEvent = { type: 'start' };

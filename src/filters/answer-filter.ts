@@ -4,6 +4,7 @@ import type { Json } from '../core/json.ts';
 import { cutAgain, joinPieces } from '../core/pieces.ts';
 import type { Dialect } from '../core/request.ts';
 import type { Step } from '../core/through.ts';
+import { retryWanted } from './active.ts';
 import type { Rule, RuleSet } from './rules.ts';
 import { createScanner, type Ending } from './scanner.ts';
 import { enqueue, type Field, withLogprobs } from './token-logprobs.ts';
@@ -19,9 +20,6 @@ export interface AnswerOptions {
   readonly filtered?: boolean;
   readonly onMatch?: (rule: Rule) => void;
 }
-
-/** Stands for an answer that is wanted instead of this one. */
-export const retryWanted: CompletionEvent = { type: 'start' };
 
 interface Choice {
   readonly index: number;

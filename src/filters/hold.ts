@@ -2,7 +2,7 @@ import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent, FinishReason } from '../core/event.ts';
 import { throwIfAborted } from '../core/signals.ts';
 import { createTextBound } from '../core/streams.ts';
-import type { Again } from './active.ts';
+import { type Again, retryWanted } from './active.ts';
 import { type AnswerText, type Note, type Reader, shadowed, type Verdict } from './verdict.ts';
 
 export interface HoldOptions {
@@ -67,8 +67,6 @@ export async function* holdAnswer(
     if (!events) throw new GatewayError('upstream_failed', 'No target gave an answer that passes the filters.');
   }
 }
-
-const retryWanted: CompletionEvent = { type: 'start' };
 
 async function* readChoices(
   events: AsyncIterable<CompletionEvent>,

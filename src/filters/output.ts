@@ -1,7 +1,8 @@
 import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent } from '../core/event.ts';
 import { through } from '../core/through.ts';
-import { AnswerFilter, type AnswerOptions, retryWanted } from './answer-filter.ts';
+import { retryWanted } from './active.ts';
+import { AnswerFilter, type AnswerOptions } from './answer-filter.ts';
 import { paced } from './pace.ts';
 import type { RuleSet } from './rules.ts';
 

@@ -5,7 +5,7 @@ import { cutShort, type Delivery, unfinished, withStory } from './delivery.ts';
 import type { Facts } from './facts.ts';
 import type { Planned } from './plan.ts';
 import { rejoin } from './rejoin.ts';
-import { type Continuation, isBrokenJson, type Rest, restOf, sumUsage } from './takeover.ts';
+import { type Continuation, isBrokenJson, type Rest, restOf, usageOfAll } from './takeover.ts';
 
 /**
  * What follows when the first call did not make the whole answer: others go on from there, from exactly what is
@@ -51,7 +51,7 @@ class Recovery {
       else if (!(yield* this.#goOn(failure))) break;
       failure = yield* this.#follow();
     }
-    const usage = sumUsage(this.#parts);
+    const usage = usageOfAll(this.#parts);
     if (usage && !delivery.usageSent) yield { type: 'usage', usage };
   }
 

@@ -2,6 +2,7 @@ import type { Usage } from '../core/event.ts';
 import { isJson, parseObject } from '../core/json.ts';
 import { type AssistantMessage, type ChatRequest, readable, type ToolCall } from '../core/request.ts';
 import type { Target } from '../core/route.ts';
+import { sumUsage } from '../core/usage.ts';
 import type { Delivered, DeliveredChoice } from './delivered.ts';
 
 /** What is left to do for one choice. */
@@ -96,20 +97,13 @@ export function isBrokenJson(
 
 const isWholeCall = (call: ToolCall): boolean => parseObject(call.arguments) !== undefined;
 
-type Counts = { promptTokens: number; completionTokens: number };
-
-/** Adds up what each target spent on one answer. */
-export function sumUsage(parts: readonly { readonly target: string; readonly usage: Usage }[]): Usage | undefined {
+/** What each target spent on one answer, added up. */
+export function usageOfAll(parts: readonly { readonly target: string; readonly usage: Usage }[]): Usage | undefined {
   if (parts.length <= 1) return parts[0]?.usage;
-  const total: Record<string, unknown> & Counts = { promptTokens: 0, completionTokens: 0 };
-  const shares: NonNullable<Usage['parts']>[number][] = [];
-  for (const { target, usage } of parts) {
-    for (const [field, value] of Object.entries(usage)) {
-      if (typeof value === 'number') total[field] = (typeof total[field] === 'number' ? total[field] : 0) + value;
-      else if (value === true) total[field] = true;
-    }
-    const { promptTokens, completionTokens } = usage;
-    shares.push({ target, promptTokens, completionTokens });
-  }
-  return { ...total, parts: shares };
+  const shares = parts.map(({ target, usage: { promptTokens, completionTokens } }) => ({
+    target,
+    promptTokens,
+    completionTokens,
+  }));
+  return { ...sumUsage(parts.map(({ usage }) => usage)), parts: shares };
 }

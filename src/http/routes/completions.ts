@@ -5,12 +5,8 @@ import type { CompletionEvent, Usage } from '../../core/event.ts';
 import type { ChatRequest } from '../../core/request.ts';
 import type { RequestContext } from '../../core/run.ts';
 import { collect } from '../../core/streams.ts';
-import {
-  decodeCompletionRequests,
-  encodeCompletion,
-  openaiCompletions,
-  sumUsage,
-} from '../../wire/openai/completions.ts';
+import { sumUsage } from '../../core/usage.ts';
+import { decodeCompletionRequests, encodeCompletion, openaiCompletions } from '../../wire/openai/completions.ts';
 import { parseJsonObject, readBody } from '../body.ts';
 import { type AppContext, type HttpDeps, headersOf } from '../env.ts';
 import { answer, resumable } from '../generation.ts';

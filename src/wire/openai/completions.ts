@@ -4,6 +4,7 @@ import type { CompletionEvent, TokenLogprob, Usage } from '../../core/event.ts';
 import { once } from '../../core/once.ts';
 import type { ChatRequest } from '../../core/request.ts';
 import type { Collected } from '../../core/streams.ts';
+import { sumUsage } from '../../core/usage.ts';
 import type { AnswerMeta, RequestSource, StreamEncoder, WireFormat } from '../format.ts';
 import { encodeSse, sseDone, sseHeaders, ssePing } from '../sse.ts';
 import { invalidValue, parseBody } from '../validate.ts';
@@ -214,25 +215,4 @@ function likeliest(choices: Collected['choices'], n: number): Collected['choices
   const meanLogprob = ({ logprobs = [] }: Collected['choices'][number]) =>
     logprobs.reduce((sum, entry) => sum + entry.logprob, 0) / Math.max(1, logprobs.length);
   return choices.toSorted((a, b) => meanLogprob(b) - meanLogprob(a)).slice(0, n);
-}
-
-const summed = [
-  'cachedTokens',
-  'reasoningTokens',
-  'acceptedPredictionTokens',
-  'rejectedPredictionTokens',
-  'energyJoules',
-] as const satisfies readonly (keyof Usage)[];
-
-/** Usage of several prompts as one. */
-export function sumUsage(usages: readonly Usage[]): Usage {
-  const total = (name: (typeof summed)[number] | 'promptTokens' | 'completionTokens') =>
-    usages.reduce((sum, usage) => sum + (usage[name] ?? 0), 0);
-  return {
-    promptTokens: total('promptTokens'),
-    completionTokens: total('completionTokens'),
-    ...Object.fromEntries(
-      summed.filter((name) => usages.some((usage) => usage[name] !== undefined)).map((name) => [name, total(name)]),
-    ),
-  };
 }
