@@ -8,6 +8,7 @@ import { decodeSse } from '../src/wire/sse.ts';
 import { streamError } from '../src/wire/upstream-error.ts';
 import { assertFunctions, offered, thinkingBudget } from './shared/content.ts';
 import { ignoredBy } from './shared/ignored.ts';
+import { otherFields } from './shared/other-fields.ts';
 import { parseEvent } from './shared/pass-through.ts';
 import { assertSupported } from './shared/supported.ts';
 import type { Upstream } from './shared/upstream.ts';
@@ -34,6 +35,15 @@ export interface CohereOptions {
   readonly capabilities?: Capabilities;
 }
 
+const embedFields = ['input_type', 'truncate', 'max_tokens', 'priority'];
+const rerankFields = ['max_tokens_per_doc', 'priority'];
+/** What others call Cohere's kinds of text. */
+const inputTypes: Readonly<Record<string, string>> = {
+  query: 'search_query',
+  passage: 'search_document',
+  document: 'search_document',
+};
+
 /** Cohere's chat, embed and rerank, version 2 (https://docs.cohere.com/reference/chat-stream). */
 export function cohere({ name, upstream, capabilities = cohereCapabilities }: CohereOptions): Provider {
   return {
@@ -45,6 +55,10 @@ export function cohere({ name, upstream, capabilities = cohereCapabilities }: Co
     },
     ignores: (request) => ignoredBy(request, capabilities, carried),
     async embed(request, options) {
+      const { embedding_types: types, ...others } = request.extensions;
+      const isFloat = Array.isArray(types) && types.length === 1 && types[0] === 'float';
+      const ignored = otherFields({ ...request, extensions: isFloat ? others : request.extensions }, name, embedFields);
+      const kind = others['input_type'];
       const texts = request.inputs.map((input) => {
         if (typeof input === 'string') return input;
         throw new GatewayError('unsupported', `${name} embeds texts, not token ids.`, { param: 'input' });
@@ -55,7 +69,8 @@ export function cohere({ name, upstream, capabilities = cohereCapabilities }: Co
           body: JSON.stringify({
             model: request.model,
             texts,
-            input_type: request.extensions['input_type'] ?? 'search_document',
+            ...Object.fromEntries(Object.entries(others).filter(([field]) => embedFields.includes(field))),
+            input_type: (typeof kind === 'string' ? inputTypes[kind] : undefined) ?? kind ?? 'search_document',
             embedding_types: ['float'],
             ...(request.dimensions === undefined ? {} : { output_dimension: request.dimensions }),
           }),
@@ -65,10 +80,12 @@ export function cohere({ name, upstream, capabilities = cohereCapabilities }: Co
       const answer = objectOf(body);
       const vectors = objectOf(answer['embeddings'])['float'];
       if (!Array.isArray(vectors)) throw new GatewayError('upstream_failed', 'The upstream sent no embeddings.');
-      return { model: request.model, vectors, usage: billed(answer) };
+      return { model: request.model, vectors, usage: billed(answer), ignored };
     },
-    async rerank({ model, query, documents, topN }, options) {
-      const asked = { model, query, documents, ...(topN === undefined ? {} : { top_n: topN }) };
+    async rerank({ model, query, documents, topN, extensions = {} }, options) {
+      const ignored = otherFields({ model, extensions }, name, rerankFields);
+      const own = Object.fromEntries(Object.entries(extensions).filter(([field]) => rerankFields.includes(field)));
+      const asked = { ...own, model, query, documents, ...(topN === undefined ? {} : { top_n: topN }) };
       const { body } = await upstream.json({ path: '/rerank', body: JSON.stringify(asked) }, options);
       const answer = objectOf(body);
       return {
@@ -77,6 +94,7 @@ export function cohere({ name, upstream, capabilities = cohereCapabilities }: Co
           score: Number(entry['relevance_score']),
         })),
         usage: billed(answer),
+        ignored,
       };
     },
   };

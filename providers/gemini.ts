@@ -8,6 +8,7 @@ import { createGenerateDecoder } from './gemini/answer.ts';
 import { encodeGenerateRequest } from './gemini/request.ts';
 import { contentKind } from './shared/content-kind.ts';
 import { ignoredBy } from './shared/ignored.ts';
+import { otherFields } from './shared/other-fields.ts';
 import { parseEvent } from './shared/pass-through.ts';
 import { parseAnswer, readText } from './shared/read-body.ts';
 import { createReasoningMemory } from './shared/reasoning-memory.ts';
@@ -81,10 +82,24 @@ export function gemini(options: GeminiOptions): Provider {
 
 const pathOf = (model: string, verb: string) => `/models/${encodeURIComponent(model)}:${verb}`;
 
+/** Its tasks by the names that other APIs give the kinds of text (https://ai.google.dev/gemini-api/docs/embeddings). */
+const taskTypes: Readonly<Record<string, string>> = {
+  query: 'RETRIEVAL_QUERY',
+  search_query: 'RETRIEVAL_QUERY',
+  passage: 'RETRIEVAL_DOCUMENT',
+  document: 'RETRIEVAL_DOCUMENT',
+  search_document: 'RETRIEVAL_DOCUMENT',
+  classification: 'CLASSIFICATION',
+  clustering: 'CLUSTERING',
+};
+
 /** What the Gemini API has beside generation. */
 function studioCalls(name: string, upstream: Upstream): Pick<Provider, 'embed' | 'models'> {
   return {
     async embed(request, options) {
+      const ignored = otherFields(request, name, ['task_type', 'input_type', 'title']);
+      const { task_type: task, input_type: kind, title } = request.extensions;
+      const taskType = task ?? (typeof kind === 'string' ? (taskTypes[kind] ?? kind) : undefined);
       const requests = request.inputs.map((input) => {
         if (typeof input !== 'string') {
           throw new GatewayError('unsupported', `${name} embeds texts, not token ids.`, { param: 'input' });
@@ -92,6 +107,8 @@ function studioCalls(name: string, upstream: Upstream): Pick<Provider, 'embed' |
         return {
           model: `models/${request.model}`,
           content: { parts: [{ text: input }] },
+          ...(taskType === undefined ? {} : { taskType }),
+          ...(title === undefined ? {} : { title }),
           ...(request.dimensions === undefined ? {} : { outputDimensionality: request.dimensions }),
         };
       });
@@ -103,7 +120,7 @@ function studioCalls(name: string, upstream: Upstream): Pick<Provider, 'embed' |
         throw new GatewayError('upstream_failed', 'The upstream left out vectors.');
       const characters = request.inputs.reduce((sum, input) => sum + input.length, 0);
       const usage = { promptTokens: Math.ceil(characters / 4), completionTokens: 0, estimated: true }; // it tells none
-      return { model: request.model, vectors, usage };
+      return { model: request.model, vectors, usage, ignored };
     },
     async models(options) {
       const { body } = await upstream.json({ method: 'GET', path: '/models?pageSize=1000' }, options);

@@ -26,6 +26,7 @@ import { promptOf, toGenerateRequest } from '../src/engine/request.ts';
 import { readModelFile } from '../src/engine/shards.ts';
 import { createStatusReader } from '../src/engine/status.ts';
 import { ignoredBy } from './shared/ignored.ts';
+import { otherFields } from './shared/other-fields.ts';
 import { shorten } from './shared/shorten.ts';
 
 /** Where a model's file is and how it is loaded, over the provider's general engine options. */
@@ -217,21 +218,25 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
     tokenize: ({ model, text, addSpecial = false, parseSpecial = true }, callOptions) =>
       call<readonly number[]>(model, { method: 'tokenize', text, addSpecial, parseSpecial }, callOptions),
     detokenize: ({ model, tokens }, callOptions) => call<string>(model, { method: 'detokenize', tokens }, callOptions),
-    async embed({ model, inputs, dimensions }, callOptions) {
+    async embed({ model, inputs, dimensions, extensions }, callOptions) {
+      const ignored = otherFields({ model, extensions }, 'local');
       const { vectors, promptTokens } = await call<EmbedResult>(model, { method: 'embed', inputs }, callOptions);
       return {
         vectors: vectors.map((vector) => shorten(fromBase64(vector), dimensions)),
         usage: { promptTokens, completionTokens: 0 },
+        ignored,
       };
     },
-    async rerank({ model, query, documents, topN }, callOptions) {
+    async rerank({ model, query, documents, topN, extensions = {} }, callOptions) {
+      const ignored = otherFields({ model, extensions }, 'local');
       const { scores, promptTokens } = await call<RerankScores>(
         model,
         { method: 'rerank', query, documents },
         callOptions,
       );
       const results = scores.map((score, index) => ({ index, score })).sort((a, b) => b.score - a.score);
-      return { results: results.slice(0, topN ?? results.length), usage: { promptTokens, completionTokens: 0 } };
+      const usage = { promptTokens, completionTokens: 0 };
+      return { results: results.slice(0, topN ?? results.length), usage, ignored };
     },
     models: async () => [...pool.open()].map(([id, host]) => describe(id, host)),
     status: () => [...pool.open()].map(([name, host]) => reader.read(name, host)),

@@ -11,6 +11,7 @@ import { readable } from '../src/core/request.ts';
 import { createOnnxHost, type OnnxHost } from './onnx/host.node.ts';
 import type { OnnxMethods, OnnxModel } from './onnx/messages.ts';
 import { ignoredBy } from './shared/ignored.ts';
+import { otherFields } from './shared/other-fields.ts';
 import { assertSupported } from './shared/supported.ts';
 
 export interface OnnxProviderOptions {
@@ -89,8 +90,11 @@ export function createOnnxProvider({
       yield* host.call('stream', readable(request), signal);
     },
     ignores: (request) => ignoredBy(request, onnxCapabilities, carried),
-    embed: (request, { signal }) =>
-      whole<EmbeddingResult>(request.model, 'feature-extraction', 'embed', request, signal),
+    async embed(request, { signal }) {
+      const ignored = otherFields(request, name);
+      const made = await whole<EmbeddingResult>(request.model, 'feature-extraction', 'embed', request, signal);
+      return { ...made, ignored };
+    },
     moderate: (request, { signal }) =>
       whole<ModerationResult>(request.model ?? '', 'text-classification', 'moderate', request, signal),
     models: async () =>

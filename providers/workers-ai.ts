@@ -9,6 +9,7 @@ import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
 import { decodeSse } from '../src/wire/sse.ts';
 import { ignoredByChat } from './openai/ignored.ts';
 import { capabilitiesOf, presets } from './presets.ts';
+import { otherFields } from './shared/other-fields.ts';
 import { parseEvent } from './shared/pass-through.ts';
 import { assertSupported } from './shared/supported.ts';
 import { upstreamError } from './shared/upstream-error.ts';
@@ -38,19 +39,28 @@ export function workersAi({ name, ai, capabilities }: WorkersAiOptions): Provide
       yield* generate(ai, request, options);
     },
     ignores: (request) => ignoredByChat(request, able),
-    async embed({ model, inputs }, options) {
+    async embed({ model, inputs, dimensions, extensions }, options) {
       throwIfAborted(options.signal);
-      const response = await ai.run(model, { text: inputs }, { returnRawResponse: true });
+      const asked = { model, extensions: { ...extensions, ...(dimensions === undefined ? {} : { dimensions }) } };
+      const ignored = otherFields(asked, name, ['pooling']);
+      const { pooling } = extensions;
+      const text = inputs.map((input, i) => {
+        if (typeof input === 'string') return input;
+        throw new GatewayError('unsupported', `${name} embeds texts, not token ids.`, { param: `input[${i}]` });
+      });
+      const question = { text, ...(pooling === undefined ? {} : { pooling }) };
+      const response = await ai.run(model, question, { returnRawResponse: true });
       if (!response.ok) throw await failure(response);
       const body: unknown = await response.json();
       const result = isJsonObject(body) ? (isJsonObject(body['result']) ? body['result'] : body) : {};
       const vectors = Array.isArray(result['data']) ? (result['data'] as number[][]) : []; // as documented
       if (vectors.length !== inputs.length) throw new GatewayError('upstream_failed', 'The model left out vectors.');
-      const characters = inputs.reduce((sum, input) => sum + input.length, 0);
+      const characters = text.reduce((sum, input) => sum + input.length, 0);
       return {
         model,
         vectors,
         usage: { promptTokens: Math.ceil(characters / 4), completionTokens: 0, estimated: true },
+        ignored,
       };
     },
   };

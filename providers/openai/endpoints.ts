@@ -108,8 +108,14 @@ function moderateThrough(upstream: Upstream, path: string): NonNullable<Provider
 
 /** The form that Jina made common (https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#re-rank-api). */
 function rerankThrough(upstream: Upstream, path: string): NonNullable<Provider['rerank']> {
-  return async ({ model, query, documents, topN }, options) => {
-    const body = JSON.stringify({ model, query, documents, ...(topN === undefined ? {} : { top_n: topN }) });
+  return async ({ model, query, documents, topN, extensions }, options) => {
+    const body = JSON.stringify({
+      ...extensions,
+      model,
+      query,
+      documents,
+      ...(topN === undefined ? {} : { top_n: topN }),
+    });
     const answer = objectOf((await upstream.json({ path: pathFor(path, model), body }, options)).body);
     const results = objectsOf(answer['results']).map((entry) => ({
       index: Number(entry['index']),

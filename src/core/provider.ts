@@ -121,6 +121,8 @@ export interface EmbeddingResult {
   readonly model?: string;
   readonly vectors: readonly (readonly number[] | Float32Array)[];
   readonly usage: Usage;
+  /** What of the request it was made without, in words for the client. */
+  readonly ignored?: readonly string[];
 }
 
 export interface RerankRequest {
@@ -128,12 +130,15 @@ export interface RerankRequest {
   readonly query: string;
   readonly documents: readonly string[];
   readonly topN?: number;
+  /** The client's fields that we do not model. */
+  readonly extensions?: JsonObject;
 }
 
 export interface RerankResult {
   /** Sorted by falling score, 0..1. */
   readonly results: readonly { readonly index: number; readonly score: number }[];
   readonly usage: Usage;
+  readonly ignored?: readonly string[];
 }
 
 export interface ModerationRequest {

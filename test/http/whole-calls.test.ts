@@ -44,6 +44,13 @@ test.each([
   );
 });
 
+test('what vectors and scores were made without is told', async () => {
+  const ignored = ["field 'truncate'"];
+  const made = { ...able, embed: async () => ({ vectors: [[1]], usage, ignored }) };
+  const reply = await post(appWith(made), '/v1/embeddings', { model: 'test', input: 'a', truncate: 'END' });
+  expect([reply.status, reply.headers.get('x-tidegate-warning')]).toEqual([200, "ignored: field 'truncate'"]);
+});
+
 test('base64 embeddings are little-endian float32', async () => {
   const body = await answer('/v1/embeddings', { model: 'test', input: ['a', 'b'], encoding_format: 'base64' });
   const bytes = Buffer.from(body.data[1].embedding, 'base64');

@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createLocalProvider } from '../../providers/local.ts';
+import { createOnnxProvider } from '../../providers/onnx.ts';
 import { createProvider } from '../../providers/registry.ts';
+import type { Provider } from '../../src/core/provider.ts';
 import { readable } from '../../src/core/request.ts';
 import { chunk, done, type FaultyUpstream, faultyUpstream, finishChunk, json, sse } from '../faulty-upstream.ts';
 import { chatRequest, hear, never, transport } from './support.ts';
@@ -88,6 +91,48 @@ describe('embeddings', () => {
     expect(result?.usage.promptTokens).toBe(tokens);
   });
 
+  // https://docs.cohere.com/reference/embed, https://ai.google.dev/api/embeddings, https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+  const extra = { input_type: 'query', truncate: 'END', priority: 1, title: 't' };
+  test.each([
+    { type: 'openai', answer: { data: [{ embedding: [1] }, { embedding: [2] }] }, sent: extra, ignored: undefined },
+    {
+      type: 'cohere',
+      answer: { embeddings: { float: [[1], [2]] } },
+      sent: { input_type: 'search_query', truncate: 'END', priority: 1 },
+      ignored: ["field 'title'"],
+    },
+    {
+      type: 'gemini',
+      answer: { embeddings: [{ values: [1] }, { values: [2] }] },
+      sent: {
+        requests: [
+          { taskType: 'RETRIEVAL_QUERY', title: 't' },
+          { taskType: 'RETRIEVAL_QUERY', title: 't' },
+        ],
+      },
+      ignored: ["field 'truncate'", "field 'priority'"],
+    },
+  ])('fields beside OpenAI’s are carried or told by $type', async ({ type, answer, sent, ignored }) => {
+    upstream.answer(json(answer));
+    const result = await of({ type }).embed?.({ ...embedding, extensions: extra }, options);
+    expect([last()?.json, result?.ignored]).toMatchObject([sent, ignored]);
+  });
+
+  test.each([
+    { type: 'cohere', extensions: { embedding_types: ['int8'] }, param: 'embedding_types' },
+    { type: 'gemini', extensions: { truncate_prompt_tokens: 9 }, param: 'truncate_prompt_tokens' },
+    { type: 'local', extensions: { embd_normalize: -1 }, param: 'embd_normalize' },
+    { type: 'onnx', extensions: { normalize: false }, param: 'normalize' },
+  ])('$type refuses $param, which makes other vectors', async ({ type, extensions, param }) => {
+    const here: Readonly<Record<string, () => Provider>> = {
+      local: () => createLocalProvider({ models: {} }),
+      onnx: () => createOnnxProvider({ models: {} }),
+    };
+    const provider = here[type]?.() ?? of({ type });
+    const asked = provider.embed?.({ ...embedding, extensions }, options);
+    await expect(asked).rejects.toMatchObject({ kind: 'unsupported', param });
+  });
+
   test('a vector too few is an error', async () => {
     upstream.answer(json({ data: [{ index: 0, embedding: [1] }] }));
     await expect(of({ type: 'openai' }).embed?.(embedding, options)).rejects.toMatchObject({ kind: 'upstream_failed' });
@@ -106,6 +151,16 @@ test('moderations', async () => {
   const parts = [{ type: 'image_url', image_url: { url: 'https://a.example/b.png' } }];
   await of({ type: 'openai' }).moderate?.({ inputs: [''], parts }, options);
   expect(last()?.json).toEqual({ input: parts });
+});
+
+test('what a server of its own takes of a rerank request reaches it', async () => {
+  upstream.answer(json({ results: [{ index: 0, relevance_score: 0.9 }] }));
+  const asked = { model: 'r', query: 'q', documents: ['a'], extensions: { truncate_prompt_tokens: 9 } };
+  await of({ type: 'vllm' }).rerank?.(asked, options);
+  expect(last()?.json).toEqual({ model: 'r', query: 'q', documents: ['a'], truncate_prompt_tokens: 9 });
+  await expect(of({ type: 'cohere' }).rerank?.(asked, options)).rejects.toMatchObject({
+    param: 'truncate_prompt_tokens',
+  });
 });
 
 test.each([{ type: 'vllm' }, { type: 'cohere' }])('rerank by $type', async (entry) => {

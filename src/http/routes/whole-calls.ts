@@ -1,7 +1,7 @@
 import { randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { ChatRequest } from '../../core/request.ts';
-import { textOf } from '../../core/request.ts';
+import { leftOutWarning, textOf } from '../../core/request.ts';
 import type { RequestContext } from '../../core/run.ts';
 import { decodeChatRequest } from '../../wire/openai/decode.ts';
 import { decodeEmbeddingRequest, encodeEmbeddings } from '../../wire/openai/embeddings.ts';
@@ -15,7 +15,10 @@ import { jsonRoute, onceRoute } from '../json.ts';
 const estimate = (texts: readonly (string | readonly number[])[]): number =>
   texts.reduce((sum, text) => sum + (typeof text === 'string' ? Math.ceil(text.length / 4) : text.length), 0);
 
-const targetHeader = (target: string) => ({ 'x-tidegate-target': target });
+const targetHeader = (target: string, ignored: readonly string[] = []) => ({
+  'x-tidegate-target': target,
+  ...(ignored.length > 0 ? { 'x-tidegate-warning': leftOutWarning(ignored) } : {}),
+});
 
 export const embeddings = (deps: HttpDeps) =>
   onceRoute(deps, async (body, { context, json }) => {
@@ -29,7 +32,8 @@ export const embeddings = (deps: HttpDeps) =>
       },
       context,
     );
-    json(encodeEmbeddings(value, request.model, encoding), 200, { ...headers, ...targetHeader(target) });
+    const told = { ...headers, ...targetHeader(target, value.ignored) };
+    json(encodeEmbeddings(value, request.model, encoding), 200, told);
   });
 
 export const rerank = (deps: HttpDeps) =>
@@ -44,7 +48,8 @@ export const rerank = (deps: HttpDeps) =>
       },
       context,
     );
-    json(encodeRerank(value, request, randomId(''), returnDocuments), 200, { ...headers, ...targetHeader(target) });
+    const told = { ...headers, ...targetHeader(target, value.ignored) };
+    json(encodeRerank(value, request, randomId(''), returnDocuments), 200, told);
   });
 
 /** Without a model of its own a request goes to the first model here that can moderate. */

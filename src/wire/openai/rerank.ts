@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { once } from '../../core/once.ts';
 import type { RerankRequest, RerankResult } from '../../core/provider.ts';
 import { parseBody } from '../validate.ts';
+import { extensionsOf } from './decode.ts';
 
 /** Jina's and Cohere's form, which vLLM and llama-server serve too. */
 export const rerankRequestSchema = once(() =>
@@ -17,6 +18,8 @@ export const rerankRequestSchema = once(() =>
   }),
 );
 
+const modelled = new Set(['model', 'query', 'documents', 'top_n', 'return_documents']);
+
 /** A request in the form that Cohere and Jina share. Throws invalid_request that names the field. */
 export function decodeRerankRequest(body: unknown): { request: RerankRequest; returnDocuments: boolean } {
   const { model, query, documents, top_n, return_documents } = parseBody(rerankRequestSchema(), body);
@@ -26,6 +29,7 @@ export function decodeRerankRequest(body: unknown): { request: RerankRequest; re
       query,
       documents: documents.map((one) => (typeof one === 'string' ? one : one.text)),
       ...(top_n == null ? {} : { topN: top_n }),
+      extensions: extensionsOf(body, modelled),
     },
     returnDocuments: return_documents ?? false,
   };
