@@ -276,6 +276,19 @@ test.each([
   });
 });
 
+test.each([
+  {
+    said: 'The maximum context length is 8 tokens.',
+    told: 'prompt is too long: The maximum context length is 8 tokens.',
+  },
+  { said: 'prompt is too long: 9 tokens > 8 maximum', told: 'prompt is too long: 9 tokens > 8 maximum' },
+])('a prompt that is too long is refused in the words that agents look for: $said', async ({ said, told }) => {
+  const app = appWith(scripted([new GatewayError('context_length_exceeded', said)]));
+  const response = await post(app, '/v1/messages', hello);
+  expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({ error: { type: 'invalid_request_error', message: told } });
+});
+
 test('a failure in mid-stream is an error event and the last one', async () => {
   const app = appWith(scripted(['x', new GatewayError('upstream_failed', 'It broke.')]));
   const all = await events(await post(app, '/v1/messages', { ...hello, stream: true }));

@@ -3,9 +3,12 @@ import type { GatewayError } from '../../core/errors.ts';
 /** Anthropic's envelope; the type follows the status. */
 export function encodeMessageError(error: GatewayError, requestId: string) {
   const param = error.param === null || error.message.includes(error.param) ? '' : `${error.param}: `;
+  const message = `${param}${error.message}`;
+  // By these words Claude Code and others know that the conversation is to be compacted.
+  const isTooLong = error.kind === 'context_length_exceeded' && !/prompt is too long/i.test(message);
   return {
     type: 'error',
-    error: { type: errorType(error), message: `${param}${error.message}` },
+    error: { type: errorType(error), message: isTooLong ? `prompt is too long: ${message}` : message },
     request_id: requestId,
   };
 }
