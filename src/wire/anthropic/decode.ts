@@ -45,7 +45,7 @@ function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource
     stop: stopList(parsed.stop_sequences),
     choices: 1,
     tools,
-    toolChoice: decodeToolChoice(parsed.tool_choice, tools),
+    toolChoice: decodeToolChoice(parsed, tools),
     parallelToolCalls: parsed.tool_choice?.disable_parallel_tool_use !== true,
     responseFormat: decodeFormat(parsed),
     ...(reasoning ? { reasoning } : {}),
@@ -99,11 +99,14 @@ function decodeTool(tool: NonNullable<MessagesBody['tools']>[number], index: num
   ];
 }
 
-function decodeToolChoice(choice: MessagesBody['tool_choice'], tools: readonly Tool[]): ToolChoice {
+function decodeToolChoice({ tool_choice: choice, tools: bodies }: MessagesBody, tools: readonly Tool[]): ToolChoice {
   if (choice == null || choice.type === 'auto') return tools.length === 0 ? 'none' : 'auto';
   if (choice.type === 'none') return 'none';
-  const wanted: ToolChoice = choice.type === 'any' ? 'required' : { type: 'named', name: choice.name ?? '' };
-  return checkToolChoice(wanted, tools, 'tool_choice');
+  const name = choice.name ?? '';
+  const isMeant = (tool: { readonly name?: string | null | undefined }) => choice.type === 'any' || tool.name === name;
+  // A choice among tools that were left out can't be kept, but by who gets the request as it was sent.
+  if (!tools.some(isMeant) && bodies?.some(isMeant)) return tools.length === 0 ? 'none' : 'auto';
+  return checkToolChoice(choice.type === 'any' ? 'required' : { type: 'named', name }, tools, 'tool_choice');
 }
 
 function decodeFormat({ output_config, output_format }: MessagesBody): ResponseFormat {

@@ -20,6 +20,7 @@ const dialects = [
         { type: 'web_search_call', id: 'ws_1', status: 'completed' },
       ],
       tools: [{ type: 'web_search' }],
+      tool_choice: { type: 'web_search' },
       truncation: 'auto',
       context_management: [{ type: 'compaction' }],
     },
@@ -53,6 +54,7 @@ const dialects = [
         { role: 'user', content: 'and now?' },
       ],
       tools: [{ type: 'web_search_20250305', name: 'web_search' }],
+      tool_choice: { type: 'tool', name: 'web_search' },
     },
     answer: {
       id: 'msg_up',
@@ -71,7 +73,8 @@ test.each(dialects)('hosted tools reach an upstream of $path, and nothing is sai
   first.answer({ headers: { 'content-type': 'application/json' }, body: [JSON.stringify(dialect.answer)] });
   const response = await post(appOver(first, dialect.type), dialect.path, { ...dialect.asked, stream: false });
   expect([response.status, response.headers.get('x-tidegate-warning')]).toEqual([200, null]);
-  expect(first.requests.at(-1)?.json.tools).toEqual(dialect.asked.tools);
+  const { tools, tool_choice } = dialect.asked;
+  expect(first.requests.at(-1)?.json).toMatchObject({ tools, tool_choice });
 });
 
 test.each(dialects)('hosted tools of $path that nobody runs are named in a warning', async (dialect) => {
