@@ -252,13 +252,10 @@ test('what no filter can read of a request is left out and named, not sent on un
   );
   const app = filteredApp({ words: { kind: 'patterns', phrases: [secret], on: 'input' } }, false, 'anthropic');
   const found = { type: 'search_result', source: 's', title: 't', content: [{ type: 'text', text: `so ${secret}` }] };
-  const content = [{ type: 'text', text: 'What is it?' }, found];
+  const content = [{ type: 'text', text: 'What is it?' }, found, { type: 'riddle', riddle: `so ${secret}` }];
   const body = { model: 'test', max_tokens: 9, messages: [{ role: 'user', content }] };
   const response = await post(app, '/v1/messages', body);
-  expect([response.status, response.headers.get('x-tidegate-warning')]).toEqual([
-    200,
-    "ignored: block type 'search_result'",
-  ]);
+  expect([response.status, response.headers.get('x-tidegate-warning')]).toEqual([200, "ignored: block type 'riddle'"]);
   expect(JSON.stringify(upstream.requests.at(-1)?.json)).not.toMatch(leak);
 });
 

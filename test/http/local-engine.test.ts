@@ -161,7 +161,12 @@ models:
       says: /text only/,
     },
     { name: 'a voice', body: { audio: { voice: 'a', format: 'wav' } }, param: 'audio', says: /text only/ },
-    { name: 'a search of the web', body: { web_search_options: {} }, param: 'web_search_options', says: /text only/ },
+    {
+      name: 'a search of the web',
+      body: { web_search_options: {} },
+      param: 'web_search_options',
+      says: /does not support/,
+    },
     {
       name: 'a picture',
       body: part({ type: 'image_url', image_url: { url: 'data:image/png;base64,AA' } }),
