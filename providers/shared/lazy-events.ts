@@ -40,6 +40,10 @@ class LazyEvents implements ReadyIterator<CompletionEvent>, AsyncIterable<Comple
     return this.#iterator?.ready?.();
   }
 
+  wait(): Promise<void> | undefined {
+    return this.#iterator?.wait?.();
+  }
+
   async return(): Promise<IteratorResult<CompletionEvent>> {
     this.#given = true;
     await this.#iterator?.return?.();

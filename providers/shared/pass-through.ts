@@ -23,7 +23,7 @@ export function passThroughSse(
 
 /** An iterator by hand: this runs for every chunk of every stream, and a generator would make several promises where one does. */
 class PassThrough implements ReadyIterator<CompletionEvent>, AsyncIterable<CompletionEvent> {
-  readonly #source: AsyncIterator<Uint8Array>;
+  readonly #source: ReadyIterator<Uint8Array>;
   readonly #observer: StreamObserver;
   readonly #cutter = createSseCutter();
   readonly #ready: CompletionEvent[] = [];
@@ -34,7 +34,7 @@ class PassThrough implements ReadyIterator<CompletionEvent>, AsyncIterable<Compl
   /** A token has come, or something that is not known to be none. */
   #begun = false;
 
-  constructor(source: AsyncIterator<Uint8Array>, observer: StreamObserver) {
+  constructor(source: ReadyIterator<Uint8Array>, observer: StreamObserver) {
     this.#source = source;
     this.#observer = observer;
   }
@@ -61,9 +61,19 @@ class PassThrough implements ReadyIterator<CompletionEvent>, AsyncIterable<Compl
   }
 
   ready(): IteratorResult<CompletionEvent, undefined> | undefined {
-    const value = this.#ready.shift();
-    if (value) return { value, done: false };
-    return this.#over && !this.#failure ? finished : undefined;
+    for (;;) {
+      const value = this.#ready.shift();
+      if (value) return { value, done: false };
+      if (this.#failure) return undefined;
+      if (this.#over) return finished;
+      const result = this.#source.ready?.();
+      if (!result) return undefined;
+      this.#see(result);
+    }
+  }
+
+  wait(): Promise<void> | undefined {
+    return this.#over || this.#failure ? undefined : this.#source.wait?.();
   }
 
   async return(): Promise<IteratorResult<CompletionEvent>> {

@@ -6,6 +6,12 @@ import type { ReasoningBlock, ToolCall } from './request.ts';
 export interface ReadyIterator<T> extends AsyncIterator<T> {
   /** The next item, or the end, if nobody has to wait for it; undefined: ask `next`, which also tells of a failure. */
   ready?(): IteratorResult<T, undefined> | undefined;
+  /**
+   * When `ready` gave nothing: resolves when it is worth asking again; undefined: ask `next`, which alone tells of a
+   * failure. It never rejects, and resolves too when the source breaks, is closed or its signal aborts. A stage hands on
+   * its source's own promise, where `next` makes several in each stage for each item.
+   */
+  wait?(): Promise<void> | undefined;
 }
 
 /**
@@ -22,7 +28,15 @@ async function takeAll<T>(
   take: (item: T) => Promise<void> | undefined | false,
 ): Promise<void> {
   for (;;) {
-    const result = iterator.ready?.() ?? (await iterator.next());
+    let result: IteratorResult<T> | undefined = iterator.ready?.();
+    if (!result) {
+      const waiting = iterator.wait?.();
+      if (waiting) {
+        await waiting;
+        continue;
+      }
+      result = await iterator.next();
+    }
     if (result.done) return;
     let goesOn = false;
     try {

@@ -64,6 +64,10 @@ class Through<T, U> implements ReadyIterator<U> {
     }
   }
 
+  wait(): Promise<void> | undefined {
+    return this.#over || this.#out.length > 0 ? undefined : this.#source.wait?.();
+  }
+
   next(): Promise<IteratorResult<U>> {
     try {
       const result = this.ready();
@@ -146,6 +150,10 @@ class Watched<T> implements ReadyIterator<T> {
   ready(): IteratorResult<T, undefined> | undefined {
     const result = this.#source.ready?.();
     return result && this.#look(result);
+  }
+
+  wait(): Promise<void> | undefined {
+    return this.#source.wait?.();
   }
 
   async return(value?: unknown): Promise<IteratorResult<T>> {

@@ -49,6 +49,10 @@ class Paced implements ReadyIterator<CompletionEvent> {
     return result && this.#sliced(result);
   }
 
+  wait(): Promise<void> | undefined {
+    return this.#waiting ? undefined : this.#source.wait?.();
+  }
+
   async next(): Promise<IteratorResult<CompletionEvent>> {
     const value = this.#waiting?.shift();
     if (!value) return this.#sliced(await this.#source.next());

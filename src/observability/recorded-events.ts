@@ -161,6 +161,10 @@ export class RecordedEvents implements AsyncIterable<CompletionEvent>, ReadyIter
     }
   }
 
+  wait(): Promise<void> | undefined {
+    return this.#ending ? undefined : this.#source.wait?.();
+  }
+
   async return(value?: unknown): Promise<IteratorResult<CompletionEvent, undefined>> {
     try {
       await this.#source.return?.(value);

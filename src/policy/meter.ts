@@ -112,6 +112,10 @@ class AnswerMeter implements Meter, AsyncIterable<CompletionEvent>, ReadyIterato
     return result;
   }
 
+  wait(): Promise<void> | undefined {
+    return this.#mayCut ? undefined : this.#iterator?.wait?.();
+  }
+
   async return(value?: unknown): Promise<IteratorResult<CompletionEvent>> {
     this.close();
     await this.#iterator?.return?.(value);

@@ -90,6 +90,11 @@ class AnswerEvents implements ReadyIterator<CompletionEvent>, AsyncIterable<Comp
     }
   }
 
+  wait(): Promise<void> | undefined {
+    const delivery = this.#delivery;
+    return this.#recovery || this.#broken || delivery.closed ? undefined : delivery.current.call.wait();
+  }
+
   async return(): Promise<IteratorResult<CompletionEvent>> {
     this.#delivery.close();
     await this.#recovery?.return(undefined);

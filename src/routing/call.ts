@@ -22,6 +22,8 @@ export interface Call {
   next(): Promise<IteratorResult<CompletionEvent>>;
   /** The same where nobody has to wait for it. */
   ready(): IteratorResult<CompletionEvent, undefined> | undefined;
+  /** Resolves when `ready` is worth asking again; undefined: ask `next`. */
+  wait(): Promise<void> | undefined;
   /** The call broke: tells the target's state, and gives the error in our words. */
   fail(error: unknown): GatewayError;
   /** The answer is complete. */
@@ -146,6 +148,10 @@ class TargetCall implements Call {
     if (held) return { done: false, value: held };
     if (this.#ended || !this.#iterator) return { done: true, value: undefined };
     return this.#there(this.#iterator);
+  }
+
+  wait(): Promise<void> | undefined {
+    return this.#ended || !this.#iterator ? undefined : this.#watch.wait(this.#iterator);
   }
 
   #nextHeld(): CompletionEvent | undefined {

@@ -64,7 +64,18 @@ export class CallWatch {
 
   /** The same for what is there already. */
   ready<T>(iterator: ReadyIterator<T>): IteratorResult<T, undefined> | undefined {
-    return this.#aborter.signal.aborted ? undefined : iterator.ready?.();
+    if (this.#aborter.signal.aborted) return undefined;
+    const result = iterator.ready?.();
+    if (result) this.#waitingSinceMs = -1;
+    return result;
+  }
+
+  /** The wait of a source that can tell of it; what brings no item does not count as a sign of life. */
+  wait(iterator: ReadyIterator<unknown>): Promise<void> | undefined {
+    if (this.#aborter.signal.aborted) return undefined;
+    const waiting = iterator.wait?.();
+    if (waiting && this.#waitingSinceMs < 0) this.#waitingSinceMs = this.#clock.now();
+    return waiting;
   }
 
   /** The target tells how far it is with the prompt: the wait for the first token begins anew. */

@@ -1,5 +1,5 @@
 import { GatewayError } from '../core/errors.ts';
-import { concatBytes } from '../core/streams.ts';
+import { concatBytes, type ReadyIterator } from '../core/streams.ts';
 import type { TransportBody } from '../core/transport.ts';
 import { answerTooLarge } from './errors.ts';
 
@@ -20,7 +20,7 @@ export interface BodySource {
  * nobody pulled are handed over as one, so that a busy reader pays once for many. Nothing is ever dropped but after
  * `return`.
  */
-export class PulledBody implements AsyncIterableIterator<Uint8Array>, TransportBody {
+export class PulledBody implements ReadyIterator<Uint8Array>, TransportBody {
   readonly #source: BodySource;
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
@@ -29,6 +29,9 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array>, TransportB
   #abandoned = false;
   #error: Error | undefined;
   #waiting: { resolve: (result: IteratorResult<Uint8Array>) => void; reject: (error: Error) => void } | undefined;
+  /** What `wait` gave, and how to resolve it. */
+  #news: Promise<void> | undefined;
+  #tell: (() => void) | undefined;
   #gathering: { resolve: (bytes: Uint8Array) => void; reject: (error: Error) => void; maxBytes: number } | undefined;
 
   constructor(source: BodySource) {
@@ -55,6 +58,8 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array>, TransportB
     } else if (this.#waiting) {
       // One read of the socket may bring a hundred chunks, each told by its own call: they go on together, after it.
       if (this.#queue.length === 1) queueMicrotask(this.#deliver);
+    } else if (this.#news) {
+      this.#wake(); // whoever waits looks when this turn is over
     } else if (this.#queuedBytes > highWaterBytes && !this.#paused) {
       this.#paused = true;
       this.#source.pause();
@@ -85,6 +90,7 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array>, TransportB
     this.#deliver(); // what came with the end
     this.#waiting?.resolve({ value: undefined, done: true });
     this.#waiting = undefined;
+    this.#wake();
   }
 
   fail(error: Error): void {
@@ -101,24 +107,46 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array>, TransportB
       this.#waiting = undefined;
     } else if (!this.#abandoned) {
       this.#error = error;
+      this.#wake();
     }
   }
 
-  next(): Promise<IteratorResult<Uint8Array>> {
+  #wake(): void {
+    const tell = this.#tell;
+    this.#news = undefined;
+    this.#tell = undefined;
+    tell?.();
+  }
+
+  ready(): IteratorResult<Uint8Array, undefined> | undefined {
     if (this.#queue.length > 0) {
       const value = this.#take();
       if (this.#paused) {
         this.#paused = false;
         this.#source.resume();
       }
-      return Promise.resolve({ value, done: false });
+      return { value, done: false };
     }
+    if (this.#error || !(this.#ended || this.#abandoned)) return undefined;
+    return { value: undefined, done: true };
+  }
+
+  wait(): Promise<void> | undefined {
+    if (this.#queue.length > 0 || this.#ended || this.#abandoned) return undefined;
+    this.#news ??= new Promise((resolve) => {
+      this.#tell = resolve;
+    });
+    return this.#news;
+  }
+
+  next(): Promise<IteratorResult<Uint8Array>> {
+    const there = this.ready();
+    if (there) return Promise.resolve(there);
     if (this.#error) {
       const error = this.#error;
       this.#error = undefined;
       return Promise.reject(error);
     }
-    if (this.#ended || this.#abandoned) return Promise.resolve({ value: undefined, done: true });
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
     });
@@ -145,6 +173,7 @@ export class PulledBody implements AsyncIterableIterator<Uint8Array>, TransportB
     this.#queue = [];
     this.#queuedBytes = 0;
     this.#error = undefined;
+    this.#wake();
     if (!this.#ended) {
       if (this.#paused) this.#source.resume();
       setTimeout(() => {

@@ -23,9 +23,10 @@ interface Source extends AsyncIterable<Item> {
   closed: number;
 }
 
-/** Items of which some are there already (`ready`) and others have to be waited for; may break at its end. */
-function sourceOf(items: readonly Item[], there: readonly boolean[], breaks: boolean): Source {
+/** Items of which some are there already (`ready`), others come in time (`wait`) or on request only; may break at its end. */
+function sourceOf(items: readonly Item[], there: readonly (boolean | 'in time')[], breaks: boolean): Source {
   let at = 0;
+  let come = -1;
   const source: Source = {
     closed: 0,
     [Symbol.asyncIterator](): ReadyIterator<Item> {
@@ -37,7 +38,16 @@ function sourceOf(items: readonly Item[], there: readonly boolean[], breaks: boo
       };
       return {
         next: async () => take(),
-        ready: () => (there[at % there.length] && (at < items.length || !breaks) ? take() : undefined),
+        ready() {
+          const isThere = there[at % there.length] === true || come === at;
+          return isThere && (at < items.length || !breaks) ? take() : undefined;
+        },
+        wait() {
+          if (there[at % there.length] !== 'in time' || come === at) return undefined;
+          return Promise.resolve().then(() => {
+            come = at;
+          });
+        },
         return: async () => {
           source.closed++;
           return { done: true, value: undefined };
@@ -77,8 +87,9 @@ function quiet(stream: AsyncIterable<number>): AsyncIterable<number> {
     }
   };
   const next = () => iterator.next();
+  const wait = () => iterator.wait?.();
   const close = async () => (await iterator.return?.()) ?? { done: true as const, value: undefined };
-  return { [Symbol.asyncIterator]: () => ({ next, ready, return: close }) };
+  return { [Symbol.asyncIterator]: () => ({ next, ready, wait, return: close }) };
 }
 
 const readAll = async (stream: AsyncIterable<number>, most: number, each: boolean) => {
@@ -103,7 +114,7 @@ test('a stream through a step gives what a generator would, whatever is there al
   await fc.assert(
     fc.asyncProperty(
       items,
-      fc.array(fc.boolean(), { minLength: 1, maxLength: 5 }),
+      fc.array(fc.constantFrom(true, false, 'in time' as const), { minLength: 1, maxLength: 5 }),
       fc.boolean(),
       fc.integer({ min: 1, max: 30 }),
       fc.boolean(),
