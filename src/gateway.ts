@@ -39,11 +39,14 @@ export interface WholeCall<T> {
   readonly tokens?: number;
   /** Undefined where the target is not able to. */
   use(target: Target, options: CallOptions): Promise<T> | undefined;
+  /** What is answered where no target is able to; absent: that is an error. */
+  otherwise?(): T;
   /** Tokens that it did cost. Absent: none. */
   spent?(value: T): number;
 }
 
 export interface WholeAnswer<T> {
+  /** Empty where no target had to be asked. */
   readonly target: string;
   readonly value: T;
   /** `x-ratelimit-…`, as for a stream. */
@@ -105,12 +108,15 @@ export function createGateway({
           }
         }),
       ),
-    call: ({ model, use, tokens = 0, spent = () => 0 }, context) =>
+    call: ({ model, use, otherwise, tokens = 0, spent = () => 0 }, context) =>
       record.call(model, context, async () => {
         const route = routing.find(model);
         const admitted = await policy.admitTokens(tokens, route, context);
         try {
-          const answer = await routing.call(route, context, use);
+          const answer = await routing.call(route, context, use).catch((error: unknown) => {
+            if (otherwise && toGatewayError(error).kind === 'unsupported') return { target: '', value: otherwise() };
+            throw error;
+          });
           const usage = { promptTokens: spent(answer.value), completionTokens: 0 };
           admitted.settle(usage.promptTokens, answer.target);
           return { ...answer, usage, headers: admitted.headers };

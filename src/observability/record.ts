@@ -156,7 +156,7 @@ export function createRecorder(
         throw error;
       }
       const record = recordOf(recorded, clock, succeeded);
-      record.target = answer.target;
+      record.target = answer.target || undefined;
       record.usage = answer.usage;
       record.costUsd = answer.usage && priceOf?.(answer.target, answer.usage);
       await desk.emit(record, []);

@@ -301,3 +301,10 @@ test('count_tokens counts with the target where it can', async () => {
   const response = await post(appWith(provider), '/v1/messages/count_tokens', { ...hello, max_tokens: undefined });
   expect(await response.json()).toEqual({ input_tokens: 42 });
 });
+
+test('count_tokens estimates where the target can not count, and is on record as answered', async () => {
+  const app = appWith(scripted([]));
+  const response = await post(app, '/v1/messages/count_tokens', { ...hello, max_tokens: undefined });
+  expect(await response.json()).toEqual({ input_tokens: expect.any(Number) });
+  expect(app.records).toMatchObject([{ outcome: 'ok', target: undefined }]);
+});

@@ -133,18 +133,16 @@ export async function countPromptTokens(
   request: ChatRequest,
   context: RequestContext,
 ): Promise<number> {
-  try {
-    const { value } = await deps.gateway.call(
-      {
-        model: request.model,
-        use: ({ provider, model }, options) => provider.countTokens?.({ ...request, model }, options),
+  const { value } = await deps.gateway.call(
+    {
+      model: request.model,
+      use: ({ provider, model }, options) => provider.countTokens?.({ ...request, model }, options),
+      otherwise: () => {
+        const texts = request.messages.map((message) => textOf(message.content));
+        return estimate([...texts, JSON.stringify(request.tools)]) + 4 * request.messages.length;
       },
-      context,
-    );
-    return value;
-  } catch (error) {
-    if (!(error instanceof GatewayError && error.kind === 'unsupported')) throw error;
-    const texts = request.messages.map((message) => textOf(message.content));
-    return estimate([...texts, JSON.stringify(request.tools)]) + 4 * request.messages.length;
-  }
+    },
+    context,
+  );
+  return value;
 }
