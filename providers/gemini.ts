@@ -5,9 +5,8 @@ import { type CallOptions, type Capabilities, noCapabilities, type Provider } fr
 import type { ChatRequest } from '../src/core/request.ts';
 import { decodeSse } from '../src/wire/sse.ts';
 import { createGenerateDecoder } from './gemini/answer.ts';
-import { encodeGenerateRequest } from './gemini/request.ts';
+import { encodeGenerateRequest, ignoredByGenerate } from './gemini/request.ts';
 import { contentKind } from './shared/content-kind.ts';
-import { ignoredBy } from './shared/ignored.ts';
 import { otherFields } from './shared/other-fields.ts';
 import { parseEvent } from './shared/pass-through.ts';
 import { parseAnswer, readText } from './shared/read-body.ts';
@@ -31,8 +30,6 @@ export const geminiCapabilities: Capabilities = {
   reasoning: true,
   embeddings: true,
 };
-
-const carried: ReadonlySet<string> = new Set(['top_k']);
 
 export interface GeminiOptions {
   readonly name: string;
@@ -63,7 +60,7 @@ export function gemini(options: GeminiOptions): Provider {
       assertSupported(request, capabilities, name);
       yield* memory.watch(generate(memory.restore(request, options.tenant), options), options.tenant);
     },
-    ignores: (request) => ignoredBy(request, capabilities, carried),
+    ignores: (request) => ignoredByGenerate(request, capabilities),
     async countTokens(request, options) {
       const { contents, systemInstruction, tools } = encodeGenerateRequest(request);
       const asked = { contents, systemInstruction, tools };

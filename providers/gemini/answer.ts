@@ -54,7 +54,8 @@ export function createGenerateDecoder() {
       const delta = out[at];
       if (delta?.type === 'text-delta') out[at] = { ...delta, logprobs };
     }
-    for (const source of objectsOf(objectOf(raw['citationMetadata'])['citationSources'])) {
+    const { citationSources, citations } = objectOf(raw['citationMetadata']); // the latter on Vertex AI
+    for (const source of objectsOf(citationSources ?? citations)) {
       if (typeof source['uri'] !== 'string') continue;
       const cited = { url: source['uri'], start_index: source['startIndex'] ?? 0, end_index: source['endIndex'] ?? 0 };
       out.push({ type: 'annotation', choice, annotation: { type: 'url_citation', url_citation: cited } });
@@ -109,7 +110,12 @@ function finishOf(
     case 'MAX_TOKENS':
       return { reason: 'length' };
     case 'MALFORMED_FUNCTION_CALL':
+    case 'MALFORMED_RESPONSE':
+    case 'MISSING_THOUGHT_SIGNATURE':
     case 'UNEXPECTED_TOOL_CALL':
+    case 'TOO_MANY_TOOL_CALLS':
+    case 'NO_IMAGE':
+    case 'IMAGE_OTHER':
     case 'OTHER':
     case 'FINISH_REASON_UNSPECIFIED':
       throw new GatewayError('upstream_failed', `The upstream broke its answer off (${reason}).`);

@@ -1,5 +1,6 @@
 import { GatewayError } from '../../src/core/errors.ts';
 import type { Json, JsonObject } from '../../src/core/json.ts';
+import type { Capabilities } from '../../src/core/provider.ts';
 import { type ChatRequest, type Message, type Part, textOf } from '../../src/core/request.ts';
 import { withTextResults } from '../../src/core/tool-results.ts';
 import {
@@ -11,6 +12,7 @@ import {
   splitSystem,
   thinkingBudget,
 } from '../shared/content.ts';
+import { ignoredBy, thinkingField } from '../shared/ignored.ts';
 
 /** Lets a call of another model's turn through where its signature is not known (ai.google.dev/gemini-api/docs/thought-signatures). */
 const noSignature = 'skip_thought_signature_validator';
@@ -26,12 +28,22 @@ export function encodeGenerateRequest(request: ChatRequest): JsonObject {
     ...(system.length > 0 ? { systemInstruction: { parts: system.map(encodePart) } } : {}),
     ...encodeTools(request),
     generationConfig: encodeConfig(request),
+    ...(tiers.includes(request.serviceTier ?? '') ? { serviceTier: request.serviceTier ?? '' } : {}),
   };
 }
 
+const tiers: readonly string[] = ['flex', 'priority'];
+
+/** What the body above says nothing of, in words for the client. */
+export function ignoredByGenerate(request: ChatRequest, able: Capabilities): readonly string[] {
+  const carried = tiers.includes(request.serviceTier ?? '') ? ['top_k', 'service_tier'] : ['top_k'];
+  const ignored = ignoredBy(request, able, new Set(carried));
+  const stillThinks = thinkingBudget(request) === 0 && thinksByLevel(request);
+  return stillThinks ? [...ignored, `field '${thinkingField(request)}'`] : ignored;
+}
+
 function encodeConfig(request: ChatRequest): JsonObject {
-  const { sampling, responseFormat: format, logprobs, reasoning } = request;
-  const budget = thinkingBudget(request);
+  const { sampling, responseFormat: format, logprobs } = request;
   const fields: Readonly<Record<string, Json | undefined>> = {
     temperature: sampling.temperature,
     topP: sampling.topP,
@@ -46,12 +58,30 @@ function encodeConfig(request: ChatRequest): JsonObject {
     responseJsonSchema: format.type === 'json-schema' ? format.schema : undefined,
     responseLogprobs: logprobs ? true : undefined,
     logprobs: logprobs && logprobs.top > 0 ? logprobs.top : undefined,
-    thinkingConfig:
-      budget === undefined
-        ? undefined
-        : { thinkingBudget: budget, includeThoughts: budget !== 0 && (reasoning?.summary ?? 'auto') !== 'none' },
+    thinkingConfig: encodeThinking(request),
   };
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+/** From Gemini 3 on an effort is a level, and a number of tokens only what older clients say (https://ai.google.dev/gemini-api/docs/thinking). */
+function encodeThinking(request: ChatRequest): JsonObject | undefined {
+  const { model, reasoning } = request;
+  const budget = thinkingBudget(request);
+  if (budget === undefined) return undefined;
+  const includeThoughts = budget !== 0 && (reasoning?.summary ?? 'auto') !== 'none';
+  if (!thinksByLevel(request)) return { thinkingBudget: budget, includeThoughts };
+  const effort = budget === 0 ? 'none' : reasoning?.effort;
+  return { ...(effort === undefined ? {} : { thinkingLevel: levelOf(effort, model) }), includeThoughts };
+}
+
+const thinksByLevel = ({ model, reasoning }: ChatRequest): boolean =>
+  !reasoning?.budgetTokens && /gemini-(?:[3-9]|\d\d)/.test(model);
+
+/** The nearest one that the model has: none at all is not to be had, and some lack the lowest or the middle. */
+function levelOf(effort: string, model: string): string {
+  if (effort === 'none' || effort === 'minimal') return /gemini-3(?:\.[0-7])?-flash/.test(model) ? 'MINIMAL' : 'LOW';
+  if (effort === 'low') return 'LOW';
+  return effort === 'medium' && !model.includes('gemini-3-pro') ? 'MEDIUM' : 'HIGH';
 }
 
 function encodeTools(request: ChatRequest): JsonObject {

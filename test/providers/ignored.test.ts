@@ -79,7 +79,14 @@ const table: { type: string; format: WireFormat; asked: object; model?: string; 
     type: 'gemini',
     format: openaiChat,
     asked: { messages, ...samplers, ...hints },
-    ignored: fields('min_p', 'repeat_penalty', 'prediction', 'service_tier', 'verbosity'),
+    ignored: fields('min_p', 'repeat_penalty', 'prediction', 'verbosity'),
+  },
+  {
+    type: 'gemini',
+    model: 'gemini-3-pro',
+    format: openaiChat,
+    asked: { messages, reasoning_effort: 'none', service_tier: 'scale' },
+    ignored: fields('service_tier', 'reasoning_effort'),
   },
   {
     type: 'cohere',
