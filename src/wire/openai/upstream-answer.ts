@@ -197,11 +197,17 @@ export function decodeFinishReason(reason: string, called: boolean): FinishReaso
   switch (reason) {
     case 'length':
     case 'max_tokens':
+    case 'model_length': // Mistral: the context is full
+    case 'model_context_window_exceeded': // Z.ai
       return 'length';
     case 'content_filter':
+    case 'sensitive': // Z.ai
       return 'content-filter';
     case 'error':
-      throw new GatewayError('upstream_failed', 'The upstream reported an error as the finish reason.');
+    case 'abort': // vLLM, SGLang
+    case 'insufficient_system_resource': // DeepSeek
+    case 'network_error': // Z.ai
+      throw new GatewayError('upstream_failed', `The upstream broke its answer off (${reason}).`);
     default: // stop, tool_calls, function_call, eos, end_turn …
       return called ? 'tool-calls' : 'stop';
   }
@@ -270,7 +276,8 @@ export function decodeUsage(chunk: JsonObject): Usage | undefined {
     completionTokens: completionTokens ?? 0,
   };
   // Field by field, not by spreads: this is in every answer's way, and each of those makes a slow object.
-  const cached = count(prompt?.['cached_tokens']) ?? count(raw['prompt_cache_hit_tokens']);
+  const cached =
+    count(prompt?.['cached_tokens']) ?? count(raw['prompt_cache_hit_tokens']) ?? count(raw['cached_tokens']); // the last is Moonshot's
   const written = count(prompt?.['cache_write_tokens']);
   const reasoning = count(completion?.['reasoning_tokens']);
   const accepted = count(completion?.['accepted_prediction_tokens']);
@@ -278,6 +285,10 @@ export function decodeUsage(chunk: JsonObject): Usage | undefined {
   if (cached !== undefined) usage.cachedTokens = cached;
   if (written !== undefined) usage.cacheWriteTokens = written;
   if (reasoning !== undefined) usage.reasoningTokens = reasoning;
+  // xAI counts thinking beside the answer, not in it, as its total tells.
+  if (reasoning && raw['total_tokens'] === usage.promptTokens + usage.completionTokens + reasoning) {
+    usage.completionTokens += reasoning;
+  }
   if (accepted !== undefined) usage.acceptedPredictionTokens = accepted;
   if (rejected !== undefined) usage.rejectedPredictionTokens = rejected;
   return usage;

@@ -319,6 +319,43 @@ test.each([
 });
 
 test.each([
+  { reason: 'model_length', as: 'length' }, // https://docs.mistral.ai/api/
+  { reason: 'sensitive', as: 'content-filter' }, // https://docs.z.ai/api-reference/llm/chat-completion
+])('finish_reason $reason means $as', ({ reason, as }) => {
+  expect(read(delta({ content: 'x' }), delta({}, reason)).choices[0]?.finishReason).toBe(as);
+});
+
+test.each([
+  {
+    name: 'thinking beside the answer', // https://docs.x.ai/docs/key-information/consumption-and-rate-limits
+    usage: {
+      prompt_tokens: 32,
+      completion_tokens: 9,
+      total_tokens: 135,
+      completion_tokens_details: { reasoning_tokens: 94 },
+    },
+    read: { promptTokens: 32, completionTokens: 103, reasoningTokens: 94 },
+  },
+  {
+    name: 'thinking in the answer',
+    usage: {
+      prompt_tokens: 32,
+      completion_tokens: 103,
+      total_tokens: 135,
+      completion_tokens_details: { reasoning_tokens: 94 },
+    },
+    read: { promptTokens: 32, completionTokens: 103, reasoningTokens: 94 },
+  },
+  {
+    name: 'cached tokens at its top', // https://platform.moonshot.ai/docs/api/chat
+    usage: { prompt_tokens: 32, completion_tokens: 9, cached_tokens: 20 },
+    read: { promptTokens: 32, completionTokens: 9, cachedTokens: 20 },
+  },
+])('usage with $name', ({ usage, read: as }) => {
+  expect(read({ ...end, usage }).usage).toEqual(as);
+});
+
+test.each([
   { name: 'an answer without a finish', chunks: [delta({ content: 'x' })], kind: 'upstream_failed' },
   { name: 'nothing at all', chunks: [], kind: 'upstream_failed' },
   {
@@ -337,7 +374,11 @@ test.each([
     chunks: [{ error: { message: 'long', type: 'exceed_context_size_error', code: 400 } }],
     kind: 'context_length_exceeded',
   },
-  { name: 'finish_reason error', chunks: [delta({}, 'error')], kind: 'upstream_failed' },
+  ...['error', 'abort', 'insufficient_system_resource', 'network_error'].map((reason) => ({
+    name: `finish_reason ${reason}`,
+    chunks: [delta({}, reason)],
+    kind: 'upstream_failed',
+  })),
 ])('$name is an error', ({ chunks, kind }) => {
   expect(() => read(...chunks)).toThrow(expect.objectContaining({ kind }));
 });
