@@ -46,8 +46,10 @@ export function answerChain(
     const onMatch = (rule: Rule) => tally.note(rule.filter, actionOf(rule), 'output', rule.label);
     const { choices, jsonText, dialect } = options; // each by name: this is made for every request
     stages.push((events, again) => filterEvents(events, rules, { choices, jsonText, dialect, onMatch, again }));
-    if (rules.rejoins)
-      stages.push((events) => filterEvents(events, blockingTwin(rules), { ...options, filtered: true }));
+    if (rules.rejoins) {
+      const twin = { choices, jsonText, dialect, filtered: true, readBefore: true };
+      stages.push((events) => filterEvents(events, blockingTwin(rules), twin));
+    }
   }
   const patterns = stages.length;
   for (const filter of active) {

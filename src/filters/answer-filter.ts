@@ -18,6 +18,8 @@ export interface AnswerOptions {
   readonly dialect: Dialect;
   /** What comes in went through a filter of ours. */
   readonly filtered?: boolean;
+  /** It went through these very rules: bytes that they let out hold nothing for them. */
+  readonly readBefore?: boolean;
   readonly onMatch?: (rule: Rule) => void;
 }
 
@@ -85,6 +87,11 @@ export class AnswerFilter implements Step<CompletionEvent, CompletionEvent> {
 
   /** What bytes say goes through the rules; they go out themselves where that leaves all of it as it was. */
   #pushBytes(event: Wire, out: CompletionEvent[]): boolean {
+    if (this.#options.readBefore) {
+      this.#passed = true;
+      out.push(event);
+      return false;
+    }
     if (!event.says) {
       throw new GatewayError('internal', 'An answer that must be filtered came as bytes; it was not sent.');
     }

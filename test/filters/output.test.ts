@@ -98,12 +98,22 @@ test('the preset of secrets knows the keys that this gateway makes', async () =>
   expect(choice?.text).toBe('Use [tidegate-key] here.');
 });
 
-test('text that a removal joins to a new match is not sent', async () => {
-  const { choice } = await filtersOf({
+test('text that a removal joins to a new match is not sent, also where the answer came as bytes', async () => {
+  const { answer } = filtersOf({
     words: { kind: 'patterns', phrases: ['ab'], action: 'replace', replacement: '' },
-  }).answer([...said('x a', 'ab', 'b y'), finish]);
-  expect(choice?.text).toBe('x ');
-  expect(choice?.finishReason).toBe('content-filter');
+  });
+  const wire = (...texts: string[]): CompletionEvent => ({
+    ...{ type: 'wire', bytes: new TextEncoder().encode(texts.join('')) },
+    says: [...said(...texts), finish],
+  });
+  for (const items of [[...said('x a', 'ab', 'b y'), finish], [wire('x aabb y')]]) {
+    const { choice, seen } = await answer(items);
+    expect(choice?.text).toBe('x ');
+    expect(choice?.finishReason).toBe('content-filter');
+    expect(seen.filter(({ type }) => type === 'wire')).toEqual([]);
+  }
+  const clean = wire('x a b y');
+  expect((await answer([clean])).seen).toEqual([clean]);
 });
 
 test('log-probabilities of removed text go with it, the others stay in order', async () => {
