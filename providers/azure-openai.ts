@@ -27,6 +27,7 @@ export function azureOpenAi({ name, upstream, apiVersion, capabilities = azureCa
     capabilities,
     oddities: {
       maxTokensField: 'max_completion_tokens',
+      strict: true,
       paths: {
         chat: deployment('chat/completions'),
         completions: deployment('completions'),

@@ -1,7 +1,7 @@
 import type { CompletionEvent } from '../src/core/event.ts';
 import { isJsonObject, type Json, type JsonObject } from '../src/core/json.ts';
 import type { CallOptions, Capabilities, Provider } from '../src/core/provider.ts';
-import { type ChatRequest, type Dialect, readable, type WireRequest } from '../src/core/request.ts';
+import { type ChatRequest, type Dialect, type Message, readable, type WireRequest } from '../src/core/request.ts';
 import { through } from '../src/core/through.ts';
 import type { TransportResponse } from '../src/core/transport.ts';
 import { mendCompletion } from '../src/wire/openai/mend.ts';
@@ -32,6 +32,10 @@ export interface OpenAiOddities {
   readonly developerAsSystem?: boolean;
   /** `stream_options` is refused, so usage comes only if the server tells it unasked. */
   readonly noStreamOptions?: boolean;
+  /** Where thinking of earlier turns is taken, if not in `reasoning_content`; in another field it is refused. */
+  readonly thoughts?: 'reasoning' | 'parts' | 'nowhere';
+  /** Refuses what OpenAI's own chat has not: samplers and marks of the cache that a client of another API sends stay behind. */
+  readonly strict?: boolean;
   /** How a server is told to continue an answer: a flag on the message, on the request, or by its being the last message. */
   readonly prefill?: 'prefix' | 'continue_final_message' | 'last-message';
   /** JSON schemas are emulated through a tool that must be called. */
@@ -67,9 +71,10 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
 
   /** Fields that a client's body must not have to go as it is. */
   const changed = [...Object.keys(oddities.rename ?? {}), ...(oddities.omit ?? [])];
-  const fits = ({ body }: WireRequest) =>
+  const fits = ({ body }: WireRequest, messages: ChatRequest['messages']) =>
     (oddities.prefill === 'continue_final_message' || body['continue_final_message'] !== true) &&
-    changed.every((name) => body[name] === undefined);
+    changed.every((name) => body[name] === undefined) &&
+    !(oddities.thoughts && messages.some(saysThoughts));
 
   async function passThrough(
     request: ChatRequest,
@@ -126,16 +131,18 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
         const byTool = oddities.jsonSchemaByTool && format.type === 'json-schema';
         const path = wire && capabilities.dialects.includes(wire.dialect) ? pathOf[wire.dialect] : undefined;
         const told = !wire?.mustSay || wire.dialect !== 'openai-responses';
-        const passes = wire && path !== undefined && !byTool && told && fits(wire);
+        const passes = wire && path !== undefined && !byTool && told && fits(wire, request.messages);
         assertSupported(passes ? request : readable(request), capabilities, name);
         if (passes) return passThrough(request, wire, path, options);
         if (!byTool) return translate(request, options);
         return readJsonTool(lazyEvents(() => translate(withJsonTool(request), options)));
       }),
-    ignores: (request) => ignoredByChat(request, capabilities, oddities.omit),
+    ignores: (request) => ignoredByChat(request, capabilities, oddities),
     ...wholeCalls(upstream, paths, capabilities),
   };
 }
+
+const saysThoughts = (message: Message): boolean => message.role === 'assistant' && message.reasoning !== undefined;
 
 const passWhole = ([start, ...rest]: readonly CompletionEvent[], bytes: Uint8Array): CompletionEvent[] => [
   ...(start ? [start] : []),

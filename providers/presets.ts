@@ -53,7 +53,7 @@ export const presets = {
     baseUrl: 'https://api.openai.com/v1',
     keyVariable: 'OPENAI_API_KEY',
     adds: { dialects: ['openai-chat', 'openai-completions', 'openai-responses'], audio: true },
-    oddities: { maxTokensField: 'max_completion_tokens' },
+    oddities: { maxTokensField: 'max_completion_tokens', strict: true },
     source: 'https://platform.openai.com/docs/api-reference/chat',
   },
   'openai-compatible': {
@@ -121,7 +121,7 @@ export const presets = {
     keyVariable: 'GROQ_API_KEY',
     lacks: ['logprobs', 'logitBias', 'choices', 'completions', 'embeddings'],
     adds: chatOnly,
-    oddities: { maxTokensField: 'max_completion_tokens' },
+    oddities: { maxTokensField: 'max_completion_tokens', thoughts: 'reasoning', strict: true },
     source: 'https://console.groq.com/docs/openai',
   },
   together: {
@@ -149,6 +149,8 @@ export const presets = {
       noStreamOptions: true,
       developerAsSystem: true,
       rename: { seed: 'random_seed' },
+      thoughts: 'parts',
+      strict: true,
       omit: ['user', 'prompt_cache_key', 'service_tier', 'safety_identifier', 'store', 'max_completion_tokens'],
     },
     source: 'https://docs.mistral.ai/api/',
@@ -183,7 +185,7 @@ export const presets = {
     baseUrl: 'https://api.cerebras.ai/v1',
     keyVariable: 'CEREBRAS_API_KEY',
     lacks: ['choices', 'logitBias', 'penalties', 'images', 'embeddings'],
-    oddities: { maxTokensField: 'max_completion_tokens' },
+    oddities: { maxTokensField: 'max_completion_tokens', thoughts: 'nowhere', strict: true },
     source: 'https://inference-docs.cerebras.ai/resources/openai',
   },
   nim: {

@@ -4,15 +4,21 @@ import { responsesFields } from '../../src/wire/openai/upstream-request.ts';
 import { ignoredBy } from '../shared/ignored.ts';
 
 /** The vocabulary is OpenAI's own, and what else a chat says goes on as it is; other dialects have fields of their own. */
-const modelled = ['top_k', 'min_p', 'repeat_penalty', 'seed', 'prediction', 'service_tier', 'name', 'detail', 'strict'];
+const modelled = ['seed', 'prediction', 'service_tier', 'name', 'detail', 'strict'];
+const othersSamplers = ['top_k', 'min_p', 'repeat_penalty'];
 
-/** What a request loses on its way into OpenAI's chat, for a server that is not told `omit`. */
-export function ignoredByChat(request: ChatRequest, able: Capabilities, omit: readonly string[] = []): string[] {
+/** What a request loses on its way into OpenAI's chat, for a server of these oddities. */
+export function ignoredByChat(
+  request: ChatRequest,
+  able: Capabilities,
+  { omit = [], strict = false }: { readonly omit?: readonly string[]; readonly strict?: boolean } = {},
+): string[] {
   const { dialect, extensions, reasoning } = request;
   const own = dialect === 'openai-chat' || dialect === 'openai-completions';
   if (own && omit.length === 0 && able.reasoning) return [];
   const fields = own ? Object.keys(extensions) : dialect === 'openai-responses' ? responsesFields : [];
-  const carried = new Set([...modelled, ...fields].filter((name) => !omit.includes(name)));
+  const samplers = strict && !dialect.startsWith('openai-') ? [] : othersSamplers;
+  const carried = new Set([...modelled, ...samplers, ...fields].filter((name) => !omit.includes(name)));
   // tokens to think, or thinking without a word on how much, are told to nobody but who has the field
   const unsaid =
     reasoning && able.reasoning && !own && reasoning.effort === undefined && reasoning.summary === undefined;

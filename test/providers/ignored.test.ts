@@ -104,7 +104,7 @@ const table: { type: string; format: WireFormat; asked: object; model?: string; 
     type: 'openai',
     format: anthropicMessages,
     asked: claude,
-    ignored: fields('thinking', 'speed', 'context_management', 'cache_control'),
+    ignored: fields('top_k', 'thinking', 'speed', 'context_management', 'cache_control'),
   },
   { type: 'anthropic', format: anthropicMessages, asked: claude, ignored: fields('top_k') },
   {
@@ -116,8 +116,8 @@ const table: { type: string; format: WireFormat; asked: object; model?: string; 
   {
     type: 'openai',
     format: ollamaChat,
-    asked: { messages, think: true, options: { num_ctx: 9 } },
-    ignored: fields('think', 'num_ctx'),
+    asked: { messages, think: true, options: { num_ctx: 9, repeat_penalty: 1.1 } },
+    ignored: fields('repeat_penalty', 'think', 'num_ctx'),
   },
   // Models after Opus 4.6 take no samplers (anthropic-sdk-typescript, MessageCreateParams).
   {
@@ -183,7 +183,7 @@ test('the client is told in a header, and asks on without it where its own body 
   };
   expect(await warned('/v1/messages', claude)).toEqual([
     200,
-    "ignored: field 'thinking', field 'speed', field 'context_management', field 'cache_control'",
+    "ignored: field 'top_k', field 'thinking', field 'speed', field 'context_management', field 'cache_control'",
   ]);
   expect(await warned('/v1/chat/completions', { messages, ...samplers, ...hints, other: 1 })).toEqual([200, null]);
 });

@@ -8,11 +8,17 @@ export interface UpstreamChatOptions {
   readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
   /** Servers that know no `developer` role. */
   readonly developerAsSystem?: boolean;
+  /** Where thinking of earlier turns is taken, if not in `reasoning_content`. */
+  readonly thoughts?: 'reasoning' | 'parts' | 'nowhere';
+  /** Refuses what OpenAI's own chat has not: samplers and marks of the cache that a client of another API sends stay behind. */
+  readonly strict?: boolean;
 }
 
 /** Our request as an OpenAI chat body for an upstream: always a stream with usage, since all inside is a stream. */
-export function encodeChatRequest(request: ChatRequest, options: UpstreamChatOptions = {}): JsonObject {
+export function encodeChatRequest(request: ChatRequest, asked: UpstreamChatOptions = {}): JsonObject {
   const { sampling, reasoning } = request;
+  const strict = asked.strict === true && !request.dialect.startsWith('openai-');
+  const options = { ...asked, strict };
   const field = options.maxTokensField ?? 'max_tokens';
   return {
     ...unmodelled(request),
@@ -20,12 +26,12 @@ export function encodeChatRequest(request: ChatRequest, options: UpstreamChatOpt
     messages: withTextResults(request.messages).map((message) => encodeMessage(message, options)),
     ...optional('temperature', sampling.temperature),
     ...optional('top_p', sampling.topP),
-    ...optional('top_k', sampling.topK),
-    ...optional('min_p', sampling.minP),
+    ...(strict ? {} : optional('top_k', sampling.topK)),
+    ...(strict ? {} : optional('min_p', sampling.minP)),
     ...optional('seed', sampling.seed),
     ...optional('frequency_penalty', sampling.frequencyPenalty),
     ...optional('presence_penalty', sampling.presencePenalty),
-    ...optional('repetition_penalty', sampling.repeatPenalty),
+    ...(strict ? {} : optional('repetition_penalty', sampling.repeatPenalty)),
     ...optional('logit_bias', sampling.logitBias),
     ...optional(field, request.maxTokens),
     ...(request.stop.length > 0 ? { stop: request.stop } : {}),
@@ -129,20 +135,20 @@ function encodeMessage(message: Message, options: UpstreamChatOptions): JsonObje
     case 'developer':
       return {
         role: options.developerAsSystem ? 'system' : message.role,
-        content: encodeContent(message.content),
+        content: encodeContent(message.content, options),
         ...name,
       };
     case 'user':
-      return { role: 'user', content: encodeContent(message.content), ...name };
+      return { role: 'user', content: encodeContent(message.content, options), ...name };
     case 'tool':
-      return { role: 'tool', tool_call_id: message.toolCallId, content: encodeContent(message.content) };
+      return { role: 'tool', tool_call_id: message.toolCallId, content: encodeContent(message.content, options) };
     case 'assistant': {
-      const reasoning = message.reasoning?.map((block) => block.text).join('') ?? '';
       const calls = message.toolCalls;
+      const content = message.content.length === 0 && calls.length > 0 ? null : encodeContent(message.content, options);
       return {
         role: 'assistant',
-        content: message.content.length === 0 && calls.length > 0 ? null : encodeContent(message.content),
-        ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+        content,
+        ...encodeThoughts(message.reasoning?.map((block) => block.text).join('') ?? '', content, options),
         ...optional('refusal', message.refusal),
         ...(calls.length > 0 ? { tool_calls: calls.map(encodeToolCall) } : {}),
         ...name,
@@ -153,17 +159,30 @@ function encodeMessage(message: Message, options: UpstreamChatOptions): JsonObje
   }
 }
 
-/** A plain string where that says it all: every server reads it. */
-function encodeContent(content: readonly Part[]): Json {
-  const plain = content.every((part) => part.type === 'text' && part.cacheControl === undefined);
-  if (plain && content.length <= 1) return content.map((part) => (part.type === 'text' ? part.text : '')).join('');
-  return content.map(encodePart);
+/** Thinking before `content`, as fields that stand in place of it or beside it. */
+function encodeThoughts(text: string, content: Json, { thoughts }: UpstreamChatOptions): JsonObject {
+  if (text === '' || thoughts === 'nowhere') return {};
+  if (thoughts !== 'parts') return { [thoughts ?? 'reasoning_content']: text };
+  const parts = typeof content !== 'string' ? content : content === '' ? [] : [{ type: 'text', text: content }];
+  const thinking = { type: 'thinking', thinking: [{ type: 'text', text }] };
+  return { content: [thinking, ...(Array.isArray(parts) ? parts : [])] };
 }
 
-function encodePart(part: Part): JsonObject {
+/** A plain string where that says it all: every server reads it. */
+function encodeContent(content: readonly Part[], options: UpstreamChatOptions): Json {
+  const plain = content.every((part) => part.type === 'text' && (part.cacheControl === undefined || options.strict));
+  if (plain && content.length <= 1) return content.map((part) => (part.type === 'text' ? part.text : '')).join('');
+  return content.map((part) => encodePart(part, options));
+}
+
+function encodePart(part: Part, { strict }: UpstreamChatOptions): JsonObject {
   switch (part.type) {
     case 'text':
-      return { type: 'text', text: part.text, ...optional('cache_control', part.cacheControl) };
+      return {
+        type: 'text',
+        text: part.text,
+        ...(strict ? {} : optional('cache_control', part.cacheControl)),
+      };
     case 'image':
       return { type: 'image_url', image_url: { url: part.url, ...optional('detail', part.detail) } };
     case 'audio':

@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createProvider, providerConfigSchema } from '../../providers/registry.ts';
+import type { JsonObject } from '../../src/core/json.ts';
+import { anthropicMessages } from '../../src/wire/anthropic/format.ts';
+import { openaiChat } from '../../src/wire/openai/format.ts';
+import { type FaultyUpstream, faultyUpstream, json } from '../faulty-upstream.ts';
+import { hear, transport } from './support.ts';
+
+let upstream: FaultyUpstream;
+beforeAll(async () => {
+  upstream = await faultyUpstream(json({}));
+});
+afterAll(() => upstream.close());
+
+const answer = {
+  ...{ id: 'c', object: 'chat.completion', created: 1, model: 'm' },
+  choices: [{ index: 0, message: { role: 'assistant', content: 'up' }, finish_reason: 'stop' }],
+};
+const marked = (text: string) => ({ type: 'text', text, cache_control: { type: 'ephemeral' } });
+
+/** As coding agents ask: marks of the cache everywhere, and thinking of earlier turns. */
+const asAnthropic = {
+  ...{ model: 'm', max_tokens: 9, top_k: 5, system: [marked('Be brief.')] },
+  tools: [{ name: 'look', input_schema: { type: 'object' }, cache_control: { type: 'ephemeral' } }],
+  messages: [
+    { role: 'user', content: [marked('Look.')] },
+    {
+      role: 'assistant',
+      content: [
+        { type: 'thinking', thinking: 'I will.', signature: 's' },
+        { type: 'tool_use', id: 'a', name: 'look', input: {} },
+      ],
+    },
+    { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'a', content: [marked('A cat.')] }] },
+  ],
+};
+const chatTurn = { role: 'assistant', content: 'A cat.', reasoning_content: 'I will.' };
+const asChat = {
+  model: 'm',
+  messages: [{ role: 'user', content: 'Look.' }, chatTurn, { role: 'user', content: 'And?' }],
+};
+
+async function sent(type: string, format: typeof openaiChat, body: JsonObject): Promise<Record<string, unknown>> {
+  upstream.answer(json(answer));
+  const config = providerConfigSchema().parse({ type, baseUrl: upstream.baseUrl, apiKey: 'k' });
+  await hear(createProvider('p', config, { transport }), format.decode(body, { headers: {} }));
+  return upstream.requests.at(-1)?.json ?? {};
+}
+
+const thinking = { type: 'thinking', thinking: [{ type: 'text', text: 'I will.' }] };
+
+// Groq: "property 'reasoning_content' is unsupported" (https://github.com/janhq/jan/issues/8136); its own field is
+// `reasoning` (https://console.groq.com/docs/api-reference). Cerebras: https://github.com/Kilo-Org/kilocode/issues/10375.
+// Mistral: "Extra inputs are not permitted" (https://github.com/BerriAI/litellm/issues/30835); chunks in the content
+// (https://docs.mistral.ai/capabilities/reasoning/).
+test.each([
+  { type: 'groq', call: { content: null, reasoning: 'I will.' }, said: { content: 'A cat.', reasoning: 'I will.' } },
+  { type: 'cerebras', call: { content: null }, said: { content: 'A cat.' } },
+  {
+    type: 'mistral',
+    call: { content: [thinking] },
+    said: { content: [thinking, { type: 'text', text: 'A cat.' }] },
+  },
+])(
+  '$type gets no field that it refuses: neither marks of the cache nor thinking where it takes none',
+  async ({ type, call, said }) => {
+    const fromAnthropic = await sent(type, anthropicMessages, asAnthropic);
+    const { tool_calls: _, ...turn } = (fromAnthropic['messages'] as Record<string, unknown>[])[2] ?? {};
+    expect(turn).toEqual({ role: 'assistant', ...call });
+    expect(JSON.stringify(fromAnthropic)).not.toMatch(/cache_control|top_k|reasoning_content/);
+    expect((await sent(type, openaiChat, asChat))['messages']).toMatchObject([{}, { role: 'assistant', ...said }, {}]);
+  },
+);
+
+test.each([
+  { type: 'openai', marks: false },
+  { type: 'azure-openai', marks: false },
+  { type: 'openrouter', marks: true },
+])('marks of the cache in a request of the Messages API reach $type: $marks', async ({ type, marks }) => {
+  const body = await sent(type, anthropicMessages, asAnthropic);
+  expect(JSON.stringify(body).includes('cache_control')).toBe(marks);
+  expect('top_k' in body).toBe(marks);
+});
+
+test('a client of the same API has its own fields sent as they are', async () => {
+  const messages = [{ role: 'user', content: [marked('Look.')] }, chatTurn, { role: 'user', content: 'And?' }];
+  const body = { model: 'm', messages, top_k: 5 };
+  expect(await sent('openai', openaiChat, body)).toMatchObject(body);
+});
