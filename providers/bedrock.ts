@@ -2,8 +2,7 @@ import type { CompletionEvent } from '../src/core/event.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
 import type { ChatRequest } from '../src/core/request.ts';
 import { createConverseDecoder, decodeEventStream } from './bedrock/answer.ts';
-import { encodeConverse } from './bedrock/request.ts';
-import { ignoredBy } from './shared/ignored.ts';
+import { encodeConverse, ignoredByConverse } from './bedrock/request.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
 import { createReasoningMemory } from './shared/reasoning-memory.ts';
 import { assertSupported } from './shared/supported.ts';
@@ -21,8 +20,6 @@ export const bedrockCapabilities: Capabilities = {
   reasoning: true,
   prefill: true,
 };
-
-const carried: ReadonlySet<string> = new Set(['top_k']);
 
 export interface AwsCredentials {
   readonly accessKeyId: string;
@@ -66,7 +63,7 @@ export function bedrock({ name, upstream, capabilities = bedrockCapabilities }: 
     const path = `/model/${encodeURIComponent(request.model)}/converse-stream`;
     const headers = { accept: 'application/vnd.amazon.eventstream' };
     const response = await upstream.send({ path, headers, body: JSON.stringify(encodeConverse(request)) }, options);
-    const decoder = createConverseDecoder();
+    const decoder = createConverseDecoder(request.stop);
     for await (const event of decodeEventStream(response.body)) yield* decoder.push(event);
     yield* decoder.end();
   }
@@ -80,6 +77,6 @@ export function bedrock({ name, upstream, capabilities = bedrockCapabilities }: 
       const events = memory.watch(converse(asked, options), options.tenant);
       yield* asked.tools.length === request.tools.length ? events : readJsonTool(events);
     },
-    ignores: (request) => ignoredBy(request, capabilities, carried),
+    ignores: (request) => ignoredByConverse(withJsonTool(request), capabilities),
   };
 }

@@ -20,13 +20,13 @@ const minThinkingTokens = 1024;
 
 /** Our request as a Messages body (https://docs.anthropic.com/en/api/messages). */
 export function encodeMessagesRequest(request: ChatRequest): JsonObject {
-  const { user, reasoning } = request;
+  const { user } = request;
   const own = isOwn(request);
   const { thinking: _, ...fields } = own ? request.extensions : {};
   const { system, turns } = splitSystem(request.messages);
   const thinking = thinkingOf(request);
   const maxTokens = request.maxTokens ?? defaultMaxTokens + (thinking ? (thinkingBudget(request) ?? 0) : 0);
-  const effort = own ? reasoning?.effort : thinking && effortOf(request);
+  const effort = effortOf(request);
   return {
     ...fields,
     model: request.model,
@@ -45,7 +45,7 @@ export function encodeMessagesRequest(request: ChatRequest): JsonObject {
 
 const isOwn = ({ dialect }: ChatRequest): boolean => dialect === 'anthropic-messages';
 
-function thinkingOf(request: ChatRequest): JsonObject | undefined {
+export function thinkingOf(request: ChatRequest): JsonObject | undefined {
   const asked = request.extensions['thinking'];
   const written = isOwn(request) && isJsonObject(asked) ? asked : undefined;
   if (isOwn(request) && written?.['type'] !== 'enabled' && written?.['type'] !== 'adaptive') return written;
@@ -65,7 +65,10 @@ function thinkingOf(request: ChatRequest): JsonObject | undefined {
 }
 
 /** How hard to think in words, where tokens are no longer taken. */
-function effortOf({ model, reasoning }: ChatRequest): string | undefined {
+export function effortOf(request: ChatRequest): string | undefined {
+  const { model, reasoning } = request;
+  if (isOwn(request)) return reasoning?.effort;
+  if (!thinkingOf(request)) return undefined;
   const generation = claudeGeneration(model);
   const budget = reasoning?.budgetTokens;
   if (generation < adaptiveSince) return undefined;
@@ -78,7 +81,7 @@ function effortOf({ model, reasoning }: ChatRequest): string | undefined {
 }
 
 /** Thinking allows no sampling of one's own, nor do the newer models; their own client is told so by the upstream itself. */
-const takesSamplers = (request: ChatRequest): boolean =>
+export const takesSamplers = (request: ChatRequest): boolean =>
   !thinkingOf(request) && (isOwn(request) || claudeGeneration(request.model) <= adaptiveSince);
 
 /** From other dialects without what means nothing: many clients always send it, and few models take both kinds at once. */
@@ -99,11 +102,16 @@ const carried = ['top_k'];
 export function ignoredByMessages(request: ChatRequest, able: Capabilities): readonly string[] {
   const fields = isOwn(request) ? ['service_tier', 'strict', ...Object.keys(request.extensions)] : [];
   const ignored = ignoredBy(request, able, new Set([...carried, ...fields]));
+  return [...ignored, ...ignoredByClaude(request)];
+}
+
+/** What these models have no room for, whichever API they are asked by. */
+export function ignoredByClaude(request: ChatRequest): string[] {
   const { temperature = 1, topP = 1, topK = 0 } = request.sampling;
   const samplers = { temperature: temperature !== 1, top_p: topP !== 1, top_k: topK !== 0 };
   const dropped = takesSamplers(request) ? [] : Object.entries(samplers).filter(([, asked]) => asked);
-  if (thinkingBudget(request) && !thinkingOf(request)) ignored.push(`field '${thinkingField(request)}'`);
-  return [...ignored, ...dropped.map(([name]) => `field '${name}'`)];
+  const thoughtless = thinkingBudget(request) && !thinkingOf(request) ? [thinkingField(request)] : [];
+  return [...thoughtless, ...dropped.map(([name]) => name)].map((name) => `field '${name}'`);
 }
 
 function encodeTools(request: ChatRequest): JsonObject {

@@ -63,8 +63,8 @@ function exceptionError(type: string, body: JsonObject): GatewayError {
   return streamError({ code: statuses[type] ?? 500, message: body['message'] });
 }
 
-/** Reads the events of ConverseStream; one per answer. `end` throws when the message never stopped. */
-export function createConverseDecoder() {
+/** Reads the events of ConverseStream, the answer to a request with these stops; one per answer. `end` throws when the message never stopped. */
+export function createConverseDecoder(stop: readonly string[] = []) {
   const tools = new Map<number, { readonly call: number; silent: boolean }>();
   let usage: Usage | undefined;
   let finished = false;
@@ -91,7 +91,9 @@ export function createConverseDecoder() {
         }
         case 'messageStop':
           finished = true;
-          return [{ type: 'finish', choice: 0, ...finishOf(stringOf(body['stopReason']) ?? '') }];
+          return [
+            { type: 'finish', choice: 0, ...finishOf(stringOf(body['stopReason']) ?? ''), ...matched(body, stop) },
+          ];
         case 'metadata':
           usage = usageOf(objectOf(body['usage'])) ?? usage;
           return [];
@@ -121,6 +123,17 @@ function deltaOf(tool: { readonly call: number; silent: boolean } | undefined, d
   if (thought) return [{ type: 'reasoning-delta', choice: 0, text: thought }];
   if (signature) return [{ type: 'reasoning-end', choice: 0, signature }];
   return redacted ? [{ type: 'reasoning-end', choice: 0, redacted }] : [];
+}
+
+/** Which of the stops it was, where the model tells or there was but one. */
+function matched({ stopReason, additionalModelResponseFields }: JsonObject, stop: readonly string[]) {
+  if (stopReason !== 'stop_sequence') return {};
+  const fields = objectOf(additionalModelResponseFields);
+  const stopSequence =
+    stringOf(fields['stop_sequence']) ??
+    stringOf(objectOf(fields['delta'])['stop_sequence']) ??
+    (stop.length === 1 ? stop[0] : undefined);
+  return stopSequence === undefined ? {} : { stopSequence };
 }
 
 function finishOf(reason: string): { readonly reason: FinishReason; readonly detail?: string } {

@@ -101,6 +101,27 @@ const table: { type: string; format: WireFormat; asked: object; model?: string; 
     ignored: fields('min_p', 'repeat_penalty', 'seed', 'strict'),
   },
   {
+    type: 'bedrock',
+    model: 'us.meta.llama4-maverick-17b-instruct-v1:0',
+    format: openaiChat,
+    asked: { messages, reasoning_effort: 'high', top_k: 5, service_tier: 'scale' },
+    ignored: fields('top_k', 'service_tier', 'reasoning_effort'),
+  },
+  {
+    type: 'bedrock',
+    model: 'us.anthropic.claude-opus-4-7',
+    format: openaiChat,
+    asked: { messages, reasoning_effort: 'high', temperature: 0.5, service_tier: 'flex' },
+    ignored: fields('temperature'),
+  },
+  {
+    type: 'bedrock', // JSON is emulated by a call, which leaves no room for thinking
+    model: 'us.anthropic.claude-opus-4-6',
+    format: openaiChat,
+    asked: { messages, reasoning_effort: 'high', response_format: { type: 'json_object' } },
+    ignored: fields('reasoning_effort'),
+  },
+  {
     type: 'openai',
     format: anthropicMessages,
     asked: claude,
