@@ -29,25 +29,39 @@ export interface Operation {
   readonly body?: () => z.ZodType;
   /** A body that works with the default model. */
   readonly example?: JsonObject;
+  /** It may be sent without its body. */
+  readonly bodyless?: true;
   /** The form of a body that is no JSON. */
   readonly form?: JsonObject;
   /** Of a 200; absent: any JSON object. */
   readonly answer?: () => z.ZodType;
   /** What it sends instead of or beside JSON. */
-  readonly stream?: 'text/event-stream' | 'application/x-ndjson' | 'application/octet-stream' | 'text/html';
-  readonly query?: readonly string[];
+  readonly stream?: 'text/event-stream' | 'application/x-ndjson' | 'application/octet-stream' | 'text/html' | '*/*';
+  /** Parameters of the address with their schemas. */
+  readonly query?: Readonly<Record<string, JsonObject>>;
   /** Operations on what this one made, whose `id` is in its answer. */
   readonly links?: readonly string[];
   readonly open?: boolean;
 }
 
-const page = ['after', 'limit', 'order'];
+const text = { type: 'string' };
+const pageOf = (maximum: number) => ({
+  after: text,
+  limit: { type: 'integer', minimum: 1, maximum },
+  order: { enum: ['asc', 'desc'] },
+});
+const page = pageOf(100);
 const model = 'smollm2';
 const messages = [{ role: 'user', content: 'Say hello.' }];
 const loose = () => z.looseObject({});
 
-/** Passed on to an upstream that can. */
-const passedOn = { tag: 'Audio and images', body: modelNameSchema, stream: 'application/octet-stream' } as const;
+/** Passed on to an upstream that can, whose answer is told by its own type. */
+const passedOn = { tag: 'Audio and images', body: modelNameSchema, stream: '*/*' } as const;
+const formWith = (file: string) => ({
+  type: 'object',
+  required: ['model', file],
+  properties: { model: text, [file]: { type: 'string', format: 'binary' } },
+});
 
 /** Every route by method and path; the test holds this table and the routes to each other. */
 export const operations: Readonly<Record<string, Operation>> = {
@@ -64,7 +78,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     summary: 'List stored chats',
     tag: 'Chat',
     answer: () => answers.listOf(loose()),
-    query: [...page, 'model'],
+    query: { ...page, model: text },
   },
   'GET /v1/chat/completions/{id}': { summary: 'Get a stored chat', tag: 'Chat', answer: answers.chatCompletionAnswer },
   'POST /v1/chat/completions/{id}': {
@@ -115,7 +129,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     tag: 'Responses',
     answer: answers.responseAnswerSchema,
     stream: 'text/event-stream',
-    query: ['stream', 'starting_after'],
+    query: { stream: { type: 'boolean' }, starting_after: { type: 'integer' } },
   },
   'DELETE /v1/responses/{id}': { summary: 'Delete a response', tag: 'Responses', answer: answers.deletedAnswer },
   'POST /v1/responses/{id}/cancel': {
@@ -133,6 +147,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     summary: 'Begin a conversation',
     tag: 'Conversations',
     body: createConversationSchema,
+    bodyless: true,
     answer: answers.conversationAnswer,
     links: [
       'GET /v1/conversations/{id}',
@@ -210,7 +225,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     summary: 'List files',
     tag: 'Files',
     answer: () => answers.listOf(answers.fileAnswer()),
-    query: [...page, 'purpose'],
+    query: { ...pageOf(10_000), purpose: text },
   },
   'GET /v1/files/{id}': { summary: 'Get a file’s facts', tag: 'Files', answer: answers.fileAnswer },
   'GET /v1/files/{id}/content': { summary: 'Get a file’s content', tag: 'Files', stream: 'application/octet-stream' },
@@ -280,11 +295,11 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /v1/models/load': { summary: 'Bring a local model into memory', tag: 'Models', body: modelNameSchema },
   'POST /v1/models/unload': { summary: 'Take a local model out of memory', tag: 'Models', body: modelNameSchema },
   'POST /v1/audio/speech': { ...passedOn, summary: 'Speak a text' },
-  'POST /v1/audio/transcriptions': { ...passedOn, summary: 'Write down speech' },
-  'POST /v1/audio/translations': { ...passedOn, summary: 'Write down speech in English' },
+  'POST /v1/audio/transcriptions': { ...passedOn, form: formWith('file'), summary: 'Write down speech' },
+  'POST /v1/audio/translations': { ...passedOn, form: formWith('file'), summary: 'Write down speech in English' },
   'POST /v1/images/generations': { ...passedOn, summary: 'Make images' },
-  'POST /v1/images/edits': { ...passedOn, summary: 'Edit images' },
-  'POST /v1/images/variations': { ...passedOn, summary: 'Vary an image' },
+  'POST /v1/images/edits': { ...passedOn, form: formWith('image'), summary: 'Edit images' },
+  'POST /v1/images/variations': { ...passedOn, form: formWith('image'), summary: 'Vary an image' },
   'POST /infill': {
     summary: 'Fill a gap in code, with pieces of the repository around it, as llama-server does',
     tag: 'Engine',
@@ -312,7 +327,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   'POST /apply-template': {
     summary: 'The prompt text of a chat',
     tag: 'Engine',
-    example: { messages },
+    example: { model, messages },
     body: chatRequestSchema,
     answer: () => z.object({ prompt: z.string() }),
   },

@@ -39,6 +39,36 @@ test('it is OpenAPI 3.1, made of the schemas that parse', async () => {
   expect(Object.values(links as object).every(({ operationId }) => ids.includes(operationId))).toBe(true);
 });
 
+test('it tells what each route takes and answers besides JSON', async () => {
+  const { paths, servers }: Answer = await (await app.request('/openapi.json')).json();
+  expect(servers).toEqual([{ url: '/' }]);
+  const limit = paths['/v1/batches'].get.parameters.find(({ name }: Answer) => name === 'limit');
+  expect(limit.schema).toEqual({ type: 'integer', minimum: 1, maximum: 100 });
+  expect(paths['/v1/streams/{id}'].get.responses['204']).toBeDefined();
+  expect(paths['/v1/conversations'].post.requestBody.required).toBe(false);
+  const { requestBody, responses } = paths['/v1/audio/transcriptions'].post;
+  expect(Object.keys(requestBody.content)).toEqual(['application/json', 'multipart/form-data']);
+  expect(Object.keys(responses['200'].content)).toEqual(['*/*']);
+});
+
+test.each(['/v1/chat/completions', '/v1/messages', '/api/chat'])(
+  'a fault of %s has the form that it tells',
+  async (path) => {
+    const { paths }: Answer = await (await app.request('/openapi.json')).json();
+    const { schema } = paths[path].post.responses['4XX'].content['application/json'];
+    z.fromJSONSchema(schema).parse(await (await post(app, path, {})).json());
+  },
+);
+
+test('an upstream that adds to its answer, or leaves out what may be null, fits the form of a chat completion', async () => {
+  const { paths }: Answer = await (await app.request('/openapi.json')).json();
+  const { schema } = paths['/v1/chat/completions'].post.responses['200'].content['application/json'];
+  const choice = { index: 0, message: { role: 'assistant', content: 'Hi' }, finish_reason: 'stop', stop_reason: null };
+  const usage = { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2, cost: 0.1 };
+  const answer = { id: 'c', object: 'chat.completion', created: 1, model: 'm', choices: [choice], usage };
+  expect(z.fromJSONSchema(schema).safeParse(answer).error).toBeUndefined();
+});
+
 test('its examples are bodies that are answered', async () => {
   const able = appWith(
     {

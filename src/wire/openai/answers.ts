@@ -14,13 +14,14 @@ export const errorAnswer = once(() =>
   }),
 );
 
+// Loose, and without what we always tell: an upstream of the same dialect is answered with in its own words.
 const usage = once(() =>
-  z.object({
+  z.looseObject({
     prompt_tokens: z.int(),
     completion_tokens: z.int(),
     total_tokens: z.int(),
-    prompt_tokens_details: z.looseObject({ cached_tokens: z.int() }),
-    completion_tokens_details: z.looseObject({ reasoning_tokens: z.int() }),
+    prompt_tokens_details: z.looseObject({}).nullish(),
+    completion_tokens_details: z.looseObject({}).nullish(),
   }),
 );
 
@@ -50,15 +51,15 @@ export const chatCompletionAnswer = once(() =>
     created: z.int(),
     model: z.string(),
     choices: z.array(
-      z.object({
+      z.looseObject({
         index: z.int(),
         message: z.looseObject({
           role: z.literal('assistant'),
-          content: z.string().nullable(),
-          refusal: z.string().nullable(),
-          tool_calls: z.array(toolCall()).min(1).optional(),
+          content: z.string().nullish(),
+          refusal: z.string().nullish(),
+          tool_calls: z.array(toolCall()).nullish(),
         }),
-        logprobs: chatLogprobs(),
+        logprobs: chatLogprobs().optional(),
         finish_reason: finishReason(),
       }),
     ),
@@ -73,17 +74,17 @@ export const completionAnswer = once(() =>
     created: z.int(),
     model: z.string(),
     choices: z.array(
-      z.object({
+      z.looseObject({
         text: z.string(),
         index: z.int(),
         logprobs: z
-          .object({
+          .looseObject({
             tokens: z.array(z.string()),
             token_logprobs: z.array(z.number().nullable()),
             top_logprobs: z.array(z.record(z.string(), z.number())).nullable(),
             text_offset: z.array(z.int()),
           })
-          .nullable(),
+          .nullish(),
         finish_reason: finishReason(),
       }),
     ),
