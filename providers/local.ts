@@ -218,6 +218,15 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
     tokenize: ({ model, text, addSpecial = false, parseSpecial = true }, callOptions) =>
       call<readonly number[]>(model, { method: 'tokenize', text, addSpecial, parseSpecial }, callOptions),
     detokenize: ({ model, tokens }, callOptions) => call<string>(model, { method: 'detokenize', tokens }, callOptions),
+    async promptFacts({ model }, { signal }) {
+      const { host, release } = await pool.acquire(model, signal);
+      try {
+        const { contextTokens, slots, chatTemplate, bosText, eosText } = await host.load(signal);
+        return { contextTokens, slots, chatTemplate: templates.get(model)?.() ?? chatTemplate, bosText, eosText };
+      } finally {
+        release();
+      }
+    },
     async embed({ model, inputs, dimensions, extensions }, callOptions) {
       const ignored = otherFields({ model, extensions }, 'local');
       const { vectors, promptTokens } = await call<EmbedResult>(model, { method: 'embed', inputs }, callOptions);

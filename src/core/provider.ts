@@ -28,6 +28,8 @@ export interface Provider {
   ): Promise<string>;
   /** The prompt text that the model's chat template makes of a request. */
   applyTemplate?(request: ChatRequest, options: CallOptions): Promise<string>;
+  /** Loads the model where it has to. */
+  promptFacts?(request: { readonly model: string }, options: CallOptions): Promise<PromptFacts>;
   /** Forwards a body of an endpoint we do not translate (audio, images), unchanged both ways. */
   forward?(request: ForwardRequest, options: CallOptions): Promise<ForwardResponse>;
   /** Models it serves now, for listings; may ask the upstream. */
@@ -45,6 +47,17 @@ export interface CallOptions {
   readonly tenant?: string | undefined;
   /** W3C trace context and request id for the upstream. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
+/** What a client that writes prompts itself has to know of a model. */
+export interface PromptFacts {
+  /** Of one slot. */
+  readonly contextTokens: number;
+  readonly slots: number;
+  /** In Jinja. */
+  readonly chatTemplate?: string | undefined;
+  readonly bosText: string;
+  readonly eosText: string;
 }
 
 /** What a target is able to do. What it can't is refused with a clear 400 or emulated openly, never dropped. */

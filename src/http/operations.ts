@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { JsonObject } from '../core/json.ts';
 import { countTokensSchema, messagesRequestSchema } from '../wire/anthropic/schema.ts';
+import { llamaCompletionSchema } from '../wire/llama/completion.ts';
 import { infillSchema } from '../wire/llama/infill.ts';
 import {
   ollamaChatSchema,
@@ -310,6 +311,14 @@ export const operations: Readonly<Record<string, Operation>> = {
       n_predict: 32,
     },
     body: infillSchema,
+    stream: 'text/event-stream',
+  },
+  'POST /completion': {
+    summary: 'Go on from a text, as llama-server does',
+    tag: 'Engine',
+    example: { prompt: 'Once upon a time', n_predict: 32 },
+    body: llamaCompletionSchema,
+    stream: 'text/event-stream',
   },
   'POST /tokenize': {
     summary: 'Turn text into token ids',
@@ -323,6 +332,23 @@ export const operations: Readonly<Record<string, Operation>> = {
     tag: 'Engine',
     body: detokenizeSchema,
     answer: () => z.object({ content: z.string(), prompt: z.string() }),
+  },
+  'GET /tokenizer_info': {
+    summary: 'A model’s tokenizer, as vLLM tells it',
+    tag: 'Engine',
+    query: { model: text },
+    answer: () =>
+      z.object({
+        model_max_length: z.int(),
+        chat_template: z.string().nullable(),
+        bos_token: z.string().nullable(),
+        eos_token: z.string().nullable(),
+      }),
+  },
+  'GET /props': {
+    summary: 'What a model is served with, as llama-server tells it',
+    tag: 'Engine',
+    query: { model: text },
   },
   'POST /apply-template': {
     summary: 'The prompt text of a chat',

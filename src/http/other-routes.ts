@@ -7,7 +7,7 @@ export { completions } from './routes/completions.ts';
 export * from './routes/conversations.ts';
 export { deleteFile, getFile, getFileContent, listFiles, uploadFile } from './routes/files.ts';
 export { forward } from './routes/forward.ts';
-export { infill } from './routes/infill.ts';
+export { infill, llamaCompletions, props, tokenizerInfo } from './routes/llama.ts';
 export { controlModel } from './routes/model-control.ts';
 export {
   ollamaEmbed,

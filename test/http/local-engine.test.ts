@@ -359,4 +359,45 @@ models:
       body: { error: { message: expect.stringMatching(/cannot fill a gap/) } },
     });
   });
+
+  test('goes on from a text in llama-server’s words, whole and streamed', async () => {
+    const asked = {
+      model: 'tiny',
+      prompt: 'The capital of France is',
+      n_predict: 8,
+      temperature: 0,
+      stop: [],
+      grammar: '',
+    };
+    const { body: plain } = await post('/v1/completions', { prompt: asked.prompt, max_tokens: 8 });
+    const { status, body } = await post('/completion', asked);
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ content: plain.choices[0].text, stop: true, tokens_predicted: 8, stop_type: 'limit' });
+    const streamed = await fetch(`${gateway.url}/completion`, {
+      method: 'POST',
+      body: JSON.stringify({ ...asked, stream: true }),
+    });
+    const parts = (await streamed.text()).split('\n').flatMap((line) => line.match(/^data: (.*)/)?.[1] ?? []);
+    expect(parts.map((part) => JSON.parse(part).content).join('')).toBe(body.content);
+
+    const { tokens } = (await post('/tokenize', { content: asked.prompt })).body;
+    const byTokens = await post('/completion', { ...asked, prompt: tokens, response_fields: ['content'] });
+    expect(byTokens.body).toEqual({ content: body.content });
+    const bound = await post('/completion', { ...asked, grammar: 'root ::= "rivers"' });
+    expect(bound.body.content).toBe('rivers');
+    expect(await post('/completion', { n_predict: 8 })).toMatchObject({
+      status: 400,
+      body: { error: { param: 'prompt' } },
+    });
+  });
+
+  test('tells what prompts are made with: /props as llama-server, /tokenizer_info as vLLM', async () => {
+    const props = await (await fetch(`${gateway.url}/props?model=tiny`)).json();
+    expect(props).toMatchObject({ total_slots: 2, model_alias: 'tiny', eos_token: '<|im_end|>' });
+    expect(props.default_generation_settings.n_ctx).toBe(512);
+    expect(props.chat_template).toContain('[assistant]');
+    const info = await (await fetch(`${gateway.url}/tokenizer_info`)).json(); // the first model
+    expect(info).toMatchObject({ model_max_length: 512, eos_token: '<|im_end|>', chat_template: props.chat_template });
+    expect((await fetch(`${gateway.url}/props?model=nope`)).status).toBe(404);
+  });
 });

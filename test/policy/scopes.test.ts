@@ -139,6 +139,8 @@ describe('a key for one model', () => {
     ['/api/embed', { input: 'hi' }],
     ['/api/embeddings', { prompt: 'hi' }],
     ['/api/show', {}],
+    ['/completion', { prompt: 'hi' }],
+    ['/infill', { input_prefix: 'hi' }],
     ['/tokenize', { content: 'hi' }],
     ['/detokenize', { tokens: [1] }],
     ['/apply-template', { messages }],

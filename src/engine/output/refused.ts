@@ -68,8 +68,8 @@ export function regexOf(format: Json | undefined): string | undefined {
   return syntax === 'regex' && typeof definition === 'string' ? definition : undefined;
 }
 
-/** What editors that fill a gap always send: hints that a fast answer is enough, and a limit that `n_predict` is. */
-const sentByEditors: ReadonlySet<string> = new Set(['samplers', 't_max_predict_ms', 'max_tokens']);
+/** What editors that fill a gap always send: hints that a fast answer is enough. */
+const sentByEditors: ReadonlySet<string> = new Set(['samplers', 't_max_predict_ms']);
 
 function asksNothing(name: string, value: Json): boolean {
   if (name === 'samplers') return isUsualChain(value);

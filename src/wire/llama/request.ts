@@ -1,0 +1,53 @@
+import * as z from 'zod';
+import type { JsonObject } from '../../core/json.ts';
+import type { ChatRequest } from '../../core/request.ts';
+import type { RequestSource } from '../format.ts';
+import { decodeSampling, extensionsOf, priorityOf, stopList } from '../openai/decode.ts';
+import { samplingFields, stopSchema } from '../openai/schema.ts';
+
+/** What llama-server's own routes have in common. */
+export const llamaFields = () => ({
+  model: z.string().min(1),
+  n_predict: z.number().int().min(-1).nullish(),
+  /** The same by OpenAI's name. */
+  max_tokens: z.number().int().min(-1).nullish(),
+  ...samplingFields(),
+  stop: stopSchema().or(z.array(z.string()).max(0)).nullish(),
+  stream: z.boolean().nullish(),
+  response_fields: z.array(z.string()).max(64).nullish(),
+});
+
+const modelled = [
+  'model prompt n_predict max_tokens temperature top_p top_k min_p seed frequency_penalty presence_penalty repetition_penalty',
+  'repeat_penalty logit_bias stop stream response_fields',
+].flatMap((line) => line.split(' '));
+
+/** A raw completion of `prompt`; `own` are the fields of its body that the route has read besides. */
+export function llamaRequest(
+  parsed: z.infer<z.ZodObject<ReturnType<typeof llamaFields>>>,
+  body: JsonObject,
+  source: RequestSource,
+  prompt: NonNullable<ChatRequest['prompt']>,
+  own: readonly string[],
+): ChatRequest {
+  const most = parsed.n_predict ?? parsed.max_tokens ?? -1;
+  return {
+    model: parsed.model,
+    messages: [],
+    prompt,
+    sampling: decodeSampling(parsed),
+    ...(most < 0 ? {} : { maxTokens: most }),
+    stop: stopList(parsed.stop),
+    choices: 1,
+    tools: [],
+    toolChoice: 'none',
+    parallelToolCalls: true,
+    responseFormat: { type: 'text' },
+    continueFinalMessage: false,
+    stream: parsed.stream ?? false,
+    priority: priorityOf(source.headers),
+    dialect: 'openai-completions',
+    extensions: extensionsOf(body, new Set([...modelled, ...own])),
+    answer: { responseFields: parsed.response_fields ?? [] },
+  };
+}
