@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject } from '../../core/json.ts';
+import { isJsonObject, type JsonObject, objectOf } from '../../core/json.ts';
 import type { ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice, Unsayable } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
 import { checkToolChoice, extensionsOf, priorityOf, stopList, wireOf } from '../openai/decode.ts';
@@ -32,6 +32,7 @@ function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource
   const reasoning = decodeReasoning(parsed);
   const cited = findCited(parsed.messages);
   const user = parsed.metadata?.user_id;
+  const said = withoutOurCitations(parsed.messages);
   const betas = source.headers['anthropic-beta'];
   return {
     model: parsed.model,
@@ -59,8 +60,31 @@ function decodeParsed(parsed: MessagesBody, body: unknown, source: RequestSource
     ...(betas === undefined ? {} : { betas }),
     ...(leftOut.size === 0 ? {} : { leftOut: [...leftOut] }),
     ...(cited ? { onlyAsSent: cited } : {}),
-    wire: wireOf('anthropic-messages', body, source),
+    wire:
+      said === parsed.messages
+        ? wireOf('anthropic-messages', body, source)
+        : wireOf('anthropic-messages', { ...objectOf(body), messages: said }, { headers: source.headers }),
   };
+}
+
+/** The citations that we gave for another upstream's answer have no index of Anthropic's own, so it would refuse them. */
+function withoutOurCitations(messages: MessagesBody['messages']): MessagesBody['messages'] {
+  const isOurs = (citation: unknown) => isJsonObject(citation) && citation['encrypted_index'] === '';
+  const ours = messages.filter(
+    ({ role, content }) =>
+      role === 'assistant' &&
+      Array.isArray(content) &&
+      content.some(({ citations }) => Array.isArray(citations) && citations.some(isOurs)),
+  );
+  if (ours.length === 0) return messages;
+  return messages.map((message) => {
+    if (!ours.includes(message) || !Array.isArray(message.content)) return message;
+    const content = message.content.map(({ citations, ...block }) => {
+      const theirs = Array.isArray(citations) ? citations.filter((citation) => !isOurs(citation)) : [];
+      return theirs.length > 0 ? { ...block, citations: theirs } : block;
+    });
+    return { ...message, content };
+  });
 }
 
 /** A document that the answer is to cite: what it says of that has no words but Anthropic's. */

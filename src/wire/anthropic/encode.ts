@@ -1,5 +1,5 @@
 import type { CompletionEvent, FinishReason, Usage } from '../../core/event.ts';
-import { isJson, type Json, parseObject } from '../../core/json.ts';
+import { isJson, isJsonObject, type Json, type JsonObject, objectOf, parseObject } from '../../core/json.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
 import { encodeParts } from '../openai/usage.ts';
@@ -131,7 +131,10 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
       case 'start':
         prompt = { ...prompt, ...event.prompt };
         return '';
-      case 'annotation':
+      case 'annotation': {
+        const citation = open?.type === 'text' ? citationOf(event.annotation) : undefined;
+        return citation ? delta({ type: 'citations_delta', citation }) : '';
+      }
       case 'wire':
         return '';
       default:
@@ -180,6 +183,15 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
     error: (error) => encodeNamedSse('error', JSON.stringify(encodeMessageError(error, answer.requestId))),
   };
   return encoder;
+}
+
+/** A page that an answer names, as the results of Anthropic's own search are named; other kinds have no words here. */
+function citationOf(annotation: unknown): JsonObject | undefined {
+  const { url_citation: cited } = objectOf(annotation);
+  if (!isJsonObject(cited) || typeof cited['url'] !== 'string') return undefined;
+  const { url, title } = cited;
+  const titled = typeof title === 'string' && title !== '' ? title : null;
+  return { type: 'web_search_result_location', url, title: titled, cited_text: '', encrypted_index: '' };
 }
 
 function stopFields(reason: FinishReason, stopSequence: string | undefined, calls: number) {
@@ -234,7 +246,8 @@ export function encodeMessage(collected: Collected, answer: MessageAnswer) {
     );
   }
   const text = (choice?.text ?? '') + (choice?.refusal ?? '');
-  if (text !== '') content.push({ type: 'text', text });
+  const citations = (choice?.annotations ?? []).flatMap((annotation) => citationOf(annotation) ?? []);
+  if (text !== '') content.push({ type: 'text', text, ...(citations.length > 0 ? { citations } : {}) });
   const calls = choice?.toolCalls ?? [];
   for (const call of calls) {
     content.push({ type: 'tool_use', id: call.id, name: call.name, input: inputOf(call.arguments) });

@@ -3,6 +3,7 @@ import { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
 import { indexOf, isJsonObject, type Json, type JsonObject, stringOf } from '../../core/json.ts';
 import { streamError } from '../upstream-error.ts';
+import { sourcesOf } from './sources.ts';
 
 /**
  * Reads an upstream's chat stream, loosely: only what we use, nulls allowed, and repairs what is surely meant (missing
@@ -48,6 +49,7 @@ export function createChatChunkDecoder({
   const choices = new Map<number, Choice>();
   let started = false;
   let usage: Usage | undefined;
+  let sources: readonly JsonObject[] = [];
 
   const callDeltas = (index: number, choice: Choice, delta: JsonObject, out: CompletionEvent[]) => {
     const legacy = maybeObject(delta['function_call']);
@@ -102,6 +104,7 @@ export function createChatChunkDecoder({
     const reason = stringOf(raw['finish_reason']);
     if (reason && !choice.finished) {
       choice.finished = true;
+      for (const annotation of sources) out.push({ type: 'annotation', choice: index, annotation });
       const called = choice.calls.some((call) => call.started) || (partial && toolReasons.has(reason));
       out.push({ type: 'finish', choice: index, reason: decodeFinishReason(reason, called) });
     }
@@ -121,6 +124,7 @@ export function createChatChunkDecoder({
         out.push(startOf(chunk));
       }
       usage = decodeUsage(chunk) ?? usage;
+      sources = sourcesOf(chunk) ?? sources;
       const raw = chunk['choices'];
       if (Array.isArray(raw)) for (const one of raw) if (isJsonObject(one)) choiceDelta(one, out);
       return out;

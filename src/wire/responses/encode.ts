@@ -11,6 +11,7 @@ import {
   type CallItem,
   encodeItem,
   encodePart,
+  flatCitation,
   type Item,
   itemId,
   type MessageItem,
@@ -241,7 +242,8 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
       }
       case 'annotation': {
         const { item, part, out } = openPart('output_text');
-        part.annotations.push(event.annotation);
+        const annotation = flatCitation(event.annotation);
+        part.annotations.push(annotation);
         return (
           out +
           send('response.output_text.annotation.added', {
@@ -249,7 +251,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
             output_index: item.index,
             content_index: item.parts.length - 1,
             annotation_index: part.annotations.length - 1,
-            annotation: event.annotation,
+            annotation,
           })
         );
       }

@@ -1,5 +1,5 @@
 import type { FinishReason } from '../../core/event.ts';
-import type { JsonObject } from '../../core/json.ts';
+import { isJsonObject, type Json, type JsonObject } from '../../core/json.ts';
 import type { encodeLogprobs } from '../openai/encode.ts';
 
 /** How far the end of a part is told: its text is over, or the part with it. */
@@ -109,6 +109,12 @@ export const reasoningPart = (text: string, summarise: boolean): JsonObject => (
 export function encodePart(part: TextPart): object {
   if (part.type === 'refusal') return { type: 'refusal', refusal: part.text };
   return { type: 'output_text', text: part.text, annotations: [...part.annotations], logprobs: [...part.logprobs] };
+}
+
+/** A citation of chat's form in that of Responses, which has no object inside it. */
+export function flatCitation(annotation: Json): Json {
+  if (!isJsonObject(annotation) || !isJsonObject(annotation['url_citation'])) return annotation;
+  return { type: 'url_citation', title: '', start_index: 0, end_index: 0, ...annotation['url_citation'] };
 }
 
 /** What is only there when the answer was cut. */
