@@ -21,6 +21,7 @@ import { type EventSource, lazyEvents } from './shared/lazy-events.ts';
 import { observeChat } from './shared/observe-chat.ts';
 import { passThroughSse } from './shared/pass-through.ts';
 import { parseAnswer, readBytes, readText } from './shared/read-body.ts';
+import { createReasoningMemory } from './shared/reasoning-memory.ts';
 import { assertSupported } from './shared/supported.ts';
 import type { Upstream } from './shared/upstream.ts';
 
@@ -32,8 +33,13 @@ export interface OpenAiOddities {
   readonly developerAsSystem?: boolean;
   /** `stream_options` is refused, so usage comes only if the server tells it unasked. */
   readonly noStreamOptions?: boolean;
-  /** Where thinking of earlier turns is taken, if not in `reasoning_content`; in another field it is refused. */
-  readonly thoughts?: 'reasoning' | 'parts' | 'nowhere';
+  /**
+   * Where thinking of earlier turns is taken, if not in `reasoning_content`; in another field it is refused. `required`:
+   * there, and a turn that calls a tool is refused without it, whatever the client has kept.
+   */
+  readonly thoughts?: 'reasoning' | 'parts' | 'nowhere' | 'required';
+  /** Thinking is switched by `thinking: { type }`; `none` is no effort. */
+  readonly thinkingSwitch?: boolean;
   /** Refuses what OpenAI's own chat has not: samplers and marks of the cache that a client of another API sends stay behind. */
   readonly strict?: boolean;
   /** How a server is told to continue an answer: a flag on the message, on the request, or by its being the last message. */
@@ -71,10 +77,13 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
 
   /** Fields that a client's body must not have to go as it is. */
   const changed = [...Object.keys(oddities.rename ?? {}), ...(oddities.omit ?? [])];
-  const fits = ({ body }: WireRequest, messages: ChatRequest['messages']) =>
+  const memory = oddities.thoughts === 'required' ? createReasoningMemory({ unsigned: true }) : undefined;
+  const fits = ({ body }: WireRequest, { messages, tools }: ChatRequest) =>
     (oddities.prefill === 'continue_final_message' || body['continue_final_message'] !== true) &&
     changed.every((name) => body[name] === undefined) &&
-    !(oddities.thoughts && messages.some(saysThoughts));
+    !(oddities.thinkingSwitch && body['reasoning_effort'] === 'none') &&
+    // thoughts beside calls are remembered, and so have to be read
+    !(memory ? tools.length > 0 || messages.some(calls) : oddities.thoughts && messages.some(saysThoughts));
 
   async function passThrough(
     request: ChatRequest,
@@ -113,13 +122,15 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
     return passWhole(observeCompletion(seen), mended ? encoder.encode(JSON.stringify(mended)) : bytes);
   }
 
-  async function translate(request: ChatRequest, options: CallOptions): Promise<EventSource> {
+  async function translate(asked: ChatRequest, options: CallOptions): Promise<EventSource> {
+    const request = memory ? memory.restore(asked, options.tenant) : asked;
     const { prompt } = request;
     const encoded = prompt ? encodeCompletion(request, prompt) : encodeChatRequest(request, oddities);
     const path = pathFor(prompt ? paths.completions : paths.chat, request.model);
     const body = JSON.stringify(adapt(encoded, oddities));
     const response = await upstream.send({ path, body, headers: { accept: 'text/event-stream' } }, options);
-    return readChat(response, { insideCall: continuesCall(request) });
+    const answer = await readChat(response, { insideCall: continuesCall(request) });
+    return memory ? memory.watch(answer, options.tenant) : answer;
   }
 
   return {
@@ -131,7 +142,7 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
         const byTool = oddities.jsonSchemaByTool && format.type === 'json-schema';
         const path = wire && capabilities.dialects.includes(wire.dialect) ? pathOf[wire.dialect] : undefined;
         const told = !wire?.mustSay || wire.dialect !== 'openai-responses';
-        const passes = wire && path !== undefined && !byTool && told && fits(wire, request.messages);
+        const passes = wire && path !== undefined && !byTool && told && fits(wire, request);
         assertSupported(passes ? request : readable(request), capabilities, name);
         if (passes) return passThrough(request, wire, path, options);
         if (!byTool) return translate(request, options);
@@ -143,6 +154,7 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
 }
 
 const saysThoughts = (message: Message): boolean => message.role === 'assistant' && message.reasoning !== undefined;
+const calls = (message: Message): boolean => message.role === 'assistant' && message.toolCalls.length > 0;
 
 const passWhole = ([start, ...rest]: readonly CompletionEvent[], bytes: Uint8Array): CompletionEvent[] => [
   ...(start ? [start] : []),

@@ -161,7 +161,7 @@ export const presets = {
     keyVariable: 'DEEPSEEK_API_KEY',
     lacks: ['choices', 'seed', 'logitBias', 'images', 'embeddings', 'completions', 'parallelToolCalls'],
     adds: chatOnly,
-    oddities: { developerAsSystem: true, jsonSchemaByTool: true },
+    oddities: { developerAsSystem: true, jsonSchemaByTool: true, thoughts: 'required', thinkingSwitch: true },
     source: 'https://api-docs.deepseek.com/api/create-chat-completion',
   },
   xai: {

@@ -7,11 +7,17 @@ import { ignoredBy } from '../shared/ignored.ts';
 const modelled = ['seed', 'prediction', 'service_tier', 'name', 'detail', 'strict'];
 const othersSamplers = ['top_k', 'min_p', 'repeat_penalty'];
 
+interface Oddities {
+  readonly omit?: readonly string[];
+  readonly strict?: boolean;
+  readonly thinkingSwitch?: boolean;
+}
+
 /** What a request loses on its way into OpenAI's chat, for a server of these oddities. */
 export function ignoredByChat(
   request: ChatRequest,
   able: Capabilities,
-  { omit = [], strict = false }: { readonly omit?: readonly string[]; readonly strict?: boolean } = {},
+  { omit = [], strict = false, thinkingSwitch = false }: Oddities = {},
 ): string[] {
   const { dialect, extensions, reasoning } = request;
   const own = dialect === 'openai-chat' || dialect === 'openai-completions';
@@ -20,7 +26,13 @@ export function ignoredByChat(
   const samplers = strict && !dialect.startsWith('openai-') ? [] : othersSamplers;
   const carried = new Set([...modelled, ...samplers, ...fields].filter((name) => !omit.includes(name)));
   // tokens to think, or thinking without a word on how much, are told to nobody but who has the field
+  const switched = thinkingSwitch && !reasoning?.budgetTokens;
   const unsaid =
-    reasoning && able.reasoning && !own && reasoning.effort === undefined && reasoning.summary === undefined;
+    reasoning &&
+    able.reasoning &&
+    !own &&
+    !switched &&
+    reasoning.effort === undefined &&
+    reasoning.summary === undefined;
   return ignoredBy(request, unsaid ? { ...able, reasoning: false } : able, carried);
 }

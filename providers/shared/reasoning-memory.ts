@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import type { AssistantMessage, ChatRequest, ReasoningBlock } from '../../src/core/request.ts';
+import type { EventSource } from './lazy-events.ts';
 
 const maxEntries = 2000;
 
@@ -11,13 +12,13 @@ const maxEntries = 2000;
  */
 export interface ReasoningMemory {
   /** Watches an answer on its way. */
-  watch(events: AsyncIterable<CompletionEvent>, tenant: string | undefined): AsyncGenerator<CompletionEvent>;
+  watch(events: EventSource, tenant: string | undefined): AsyncGenerator<CompletionEvent>;
   /** The request with remembered reasoning in the assistant turns that came without their own. */
   restore(request: ChatRequest, tenant: string | undefined): ChatRequest;
 }
 
-/** One for each provider that needs it. */
-export function createReasoningMemory(): ReasoningMemory {
+/** One for each provider that needs it; `unsigned`: thoughts are wanted back as they are. */
+export function createReasoningMemory({ unsigned = false } = {}): ReasoningMemory {
   const known = new LRUCache<string, readonly ReasoningBlock[]>({ max: maxEntries });
   const keyOf = (tenant: string | undefined, callId: string) => `${tenant ?? ''}\n${callId}`;
   return {
@@ -32,6 +33,7 @@ export function createReasoningMemory(): ReasoningMemory {
           blocks.push({ text, ...rest });
           text = '';
         } else if (event.type === 'tool-call-start') calls.push(event.id);
+        if (event.type === 'finish' && unsigned && text !== '') blocks.push({ text });
         if (event.type === 'finish' && blocks.length > 0) {
           for (const id of calls) known.set(keyOf(tenant, id), blocks);
         }
@@ -41,9 +43,9 @@ export function createReasoningMemory(): ReasoningMemory {
     restore(request, tenant) {
       if (known.size === 0) return request;
       const restored = (message: AssistantMessage): AssistantMessage => {
-        if (message.toolCalls.length === 0 || message.reasoning?.some((block) => block.signature ?? block.redacted)) {
-          return message;
-        }
+        const isOwn = ({ signature, redacted, text }: ReasoningBlock) =>
+          signature !== undefined || redacted !== undefined || (unsigned && text !== '');
+        if (message.toolCalls.length === 0 || message.reasoning?.some(isOwn)) return message;
         const blocks = message.toolCalls.map(({ id }) => known.get(keyOf(tenant, id))).find(Boolean);
         return blocks ? { ...message, reasoning: blocks } : message;
       };

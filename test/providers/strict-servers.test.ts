@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createProvider, providerConfigSchema } from '../../providers/registry.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import { anthropicMessages } from '../../src/wire/anthropic/format.ts';
 import { openaiChat } from '../../src/wire/openai/format.ts';
 import { type FaultyUpstream, faultyUpstream, json } from '../faulty-upstream.ts';
-import { hear, transport } from './support.ts';
+import { hear, heardOf, never, transport } from './support.ts';
 
 let upstream: FaultyUpstream;
 beforeAll(async () => {
@@ -86,4 +86,64 @@ test('a client of the same API has its own fields sent as they are', async () =>
   const messages = [{ role: 'user', content: [marked('Look.')] }, chatTurn, { role: 'user', content: 'And?' }];
   const body = { model: 'm', messages, top_k: 5 };
   expect(await sent('openai', openaiChat, body)).toMatchObject(body);
+});
+
+// "For turns that do perform tool calls, the reasoning_content must be fully passed back to the API in all subsequent
+// requests" (https://api-docs.deepseek.com/guides/thinking_mode); a blank is taken, an empty text is not
+// (https://github.com/NousResearch/hermes-agent/pull/18263).
+describe('a server that refuses a turn with calls and no thoughts', () => {
+  const call = { id: 'a', type: 'function', function: { name: 'look', arguments: '{}' } };
+  const tools = [{ type: 'function', function: { name: 'look' } }];
+  const turn = { role: 'assistant', content: null, tool_calls: [call] };
+  const loop = (kept: object = {}) => ({
+    ...{ model: 'm', tools },
+    messages: [
+      { role: 'user', content: 'Look.' },
+      { ...turn, ...kept },
+      { role: 'tool', tool_call_id: 'a', content: 'A cat.' },
+    ],
+  });
+  const provider = () => {
+    const config = providerConfigSchema().parse({ type: 'deepseek', baseUrl: upstream.baseUrl, apiKey: 'k' });
+    return createProvider('p', config, { transport });
+  };
+  const ask = async (asked: ReturnType<typeof provider>, body: JsonObject, tenant?: string) => {
+    const request = openaiChat.decode(body, { headers: {} });
+    await heardOf(asked.stream(request, { signal: never, ...(tenant === undefined ? {} : { tenant }) }));
+    return (upstream.requests.at(-1)?.json['messages'] as object[] | undefined)?.[1];
+  };
+
+  test('gets those of the answer back, for a client that has no field for them', async () => {
+    const asked = provider();
+    const message = { ...turn, reasoning_content: 'I will.' };
+    upstream.answer(json({ ...answer, choices: [{ index: 0, message, finish_reason: 'tool_calls' }] }));
+    await ask(asked, { model: 'm', tools, messages: [{ role: 'user', content: 'Look.' }] }, 'one');
+    upstream.answer(json(answer));
+    expect(await ask(asked, loop(), 'one')).toEqual({ ...turn, content: '', reasoning_content: 'I will.' });
+    expect(await ask(asked, loop({ reasoning_content: 'Mine.' }), 'one')).toMatchObject({
+      reasoning_content: 'Mine.',
+    });
+    expect(await ask(asked, loop(), 'two')).toMatchObject({ reasoning_content: ' ' });
+  });
+
+  test('gets a blank where nobody knows them, as after another server of the route', async () => {
+    upstream.answer(json(answer));
+    expect(await ask(provider(), loop())).toEqual({ ...turn, content: '', reasoning_content: ' ' });
+  });
+});
+
+// https://api-docs.deepseek.com/guides/thinking_mode
+test.each([
+  { format: openaiChat, asked: { reasoning_effort: 'none' }, as: { thinking: { type: 'disabled' } } },
+  { format: openaiChat, asked: { reasoning_effort: 'low' }, as: { reasoning_effort: 'low' } },
+  { format: anthropicMessages, asked: { thinking: { type: 'disabled' } }, as: { thinking: { type: 'disabled' } } },
+  {
+    format: anthropicMessages,
+    asked: { thinking: { type: 'adaptive' }, output_config: { effort: 'max' } },
+    as: { thinking: { type: 'enabled' }, reasoning_effort: 'max' },
+  },
+])('thinking is switched where a server has a switch: $asked', async ({ format, asked, as }) => {
+  const body = { model: 'm', max_tokens: 9, messages: [{ role: 'user', content: 'hi' }], ...asked };
+  const { thinking, reasoning_effort } = await sent('deepseek', format, body);
+  expect({ thinking, reasoning_effort }).toEqual({ thinking: undefined, reasoning_effort: undefined, ...as });
 });

@@ -8,8 +8,10 @@ export interface UpstreamChatOptions {
   readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
   /** Servers that know no `developer` role. */
   readonly developerAsSystem?: boolean;
-  /** Where thinking of earlier turns is taken, if not in `reasoning_content`. */
-  readonly thoughts?: 'reasoning' | 'parts' | 'nowhere';
+  /** Where thinking of earlier turns is taken, if not in `reasoning_content`; `required` there by a turn that calls. */
+  readonly thoughts?: 'reasoning' | 'parts' | 'nowhere' | 'required';
+  /** Thinking is switched by `thinking: { type }`; `none` is no effort. */
+  readonly thinkingSwitch?: boolean;
   /** Refuses what OpenAI's own chat has not: samplers and marks of the cache that a client of another API sends stay behind. */
   readonly strict?: boolean;
 }
@@ -41,8 +43,9 @@ export function encodeChatRequest(request: ChatRequest, asked: UpstreamChatOptio
     ...(request.logprobs
       ? { logprobs: true, ...(request.logprobs.top > 0 ? { top_logprobs: request.logprobs.top } : {}) }
       : {}),
-    ...optional('reasoning_effort', reasoning?.effort),
-    ...thinkingOf(request),
+    ...(options.thinkingSwitch
+      ? switchedThinking(request)
+      : { ...optional('reasoning_effort', reasoning?.effort), ...thinkingOf(request) }),
     ...(request.prediction === undefined ? {} : { prediction: { type: 'content', content: request.prediction } }),
     ...optional('prompt_cache_key', request.promptCacheKey),
     ...('safety_identifier' in request.extensions ? {} : optional('user', request.user)),
@@ -57,6 +60,13 @@ export function encodeChatRequest(request: ChatRequest, asked: UpstreamChatOptio
 function thinkingOf({ dialect, reasoning }: ChatRequest): JsonObject {
   if (dialect !== 'openai-chat' || reasoning?.budgetTokens === undefined) return {};
   return { reasoning: { max_tokens: reasoning.budgetTokens } };
+}
+
+function switchedThinking({ reasoning }: ChatRequest): JsonObject {
+  const { effort, enabled, budgetTokens } = reasoning ?? {};
+  if (enabled === false || effort === 'none' || budgetTokens === 0) return { thinking: { type: 'disabled' } };
+  const switched = enabled || budgetTokens !== undefined ? { thinking: { type: 'enabled' } } : {};
+  return { ...switched, ...optional('reasoning_effort', effort) };
 }
 
 /** Fields of responses that chat has too, with the same meaning; `verbosity` stands in its `text` there. */
@@ -144,11 +154,15 @@ function encodeMessage(message: Message, options: UpstreamChatOptions): JsonObje
       return { role: 'tool', tool_call_id: message.toolCallId, content: encodeContent(message.content, options) };
     case 'assistant': {
       const calls = message.toolCalls;
-      const content = message.content.length === 0 && calls.length > 0 ? null : encodeContent(message.content, options);
+      const owed = options.thoughts === 'required' && calls.length > 0;
+      const silent = message.content.length === 0 && calls.length > 0 && !owed;
+      const content = silent ? null : encodeContent(message.content, options);
+      const thoughts = message.reasoning?.map((block) => block.text).join('') ?? '';
       return {
         role: 'assistant',
         content,
-        ...encodeThoughts(message.reasoning?.map((block) => block.text).join('') ?? '', content, options),
+        // where nobody knows them any more a blank is taken, but nothing is not
+        ...encodeThoughts(thoughts === '' && owed ? ' ' : thoughts, content, options),
         ...optional('refusal', message.refusal),
         ...(calls.length > 0 ? { tool_calls: calls.map(encodeToolCall) } : {}),
         ...name,
@@ -162,7 +176,7 @@ function encodeMessage(message: Message, options: UpstreamChatOptions): JsonObje
 /** Thinking before `content`, as fields that stand in place of it or beside it. */
 function encodeThoughts(text: string, content: Json, { thoughts }: UpstreamChatOptions): JsonObject {
   if (text === '' || thoughts === 'nowhere') return {};
-  if (thoughts !== 'parts') return { [thoughts ?? 'reasoning_content']: text };
+  if (thoughts !== 'parts') return { [thoughts === 'reasoning' ? thoughts : 'reasoning_content']: text };
   const parts = typeof content !== 'string' ? content : content === '' ? [] : [{ type: 'text', text: content }];
   const thinking = { type: 'thinking', thinking: [{ type: 'text', text }] };
   return { content: [thinking, ...(Array.isArray(parts) ? parts : [])] };
