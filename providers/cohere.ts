@@ -27,7 +27,10 @@ export const cohereCapabilities: Capabilities = {
   toolChoice: true,
 };
 
+/** Fields of its own chat that a client of OpenAI's may send along. */
+const chatFields = ['documents', 'citation_options', 'safety_mode', 'priority'];
 const carried: ReadonlySet<string> = new Set(['top_k', 'detail', 'strict']);
+const carriedForChat: ReadonlySet<string> = new Set([...carried, ...chatFields]);
 
 export interface CohereOptions {
   readonly name: string;
@@ -53,7 +56,8 @@ export function cohere({ name, upstream, capabilities = cohereCapabilities }: Co
       assertSupported(request, capabilities, name);
       yield* chat(upstream, request, options);
     },
-    ignores: (request) => ignoredBy(request, capabilities, carried),
+    ignores: (request) =>
+      ignoredBy(request, capabilities, request.dialect === 'openai-chat' ? carriedForChat : carried),
     async embed(request, options) {
       const { embedding_types: types, ...others } = request.extensions;
       const isFloat = Array.isArray(types) && types.length === 1 && types[0] === 'float';
@@ -114,15 +118,14 @@ async function* chat(upstream: Upstream, request: ChatRequest, options: CallOpti
 
 function encodeChat(request: ChatRequest): JsonObject {
   const { sampling, responseFormat: format } = request;
-  const { tools, choice } = offered(request);
-  assertFunctions(tools, 'Cohere');
-  if (typeof choice === 'object' && tools.length > 1) {
-    throw new GatewayError('unsupported', 'Cohere can force a call, but not of a named tool among several.', {
-      param: 'tool_choice',
-    });
-  }
+  const { tools: all, choice } = offered(request);
+  assertFunctions(all, 'Cohere');
+  // it can force a call, but of no tool by name: so no other is offered
+  const tools = typeof choice === 'object' ? all.filter(({ name }) => name === choice.name) : all;
+  const own = request.dialect === 'openai-chat' ? chatFields : [];
   const budget = thinkingBudget(request);
   const fields: Readonly<Record<string, Json | undefined>> = {
+    ...Object.fromEntries(own.map((name) => [name, request.extensions[name]])),
     model: request.model,
     messages: withTextResults(request.messages).map(encodeMessage),
     temperature: sampling.temperature,
@@ -176,9 +179,11 @@ function encodeMessage(message: Message): JsonObject {
         type: 'function',
         function: { name, arguments: json },
       }));
+      const plan = message.reasoning?.map((block) => block.text).join('') ?? '';
       return {
         role: 'assistant',
         ...(text === '' ? {} : { content: text }),
+        ...(plan === '' || calls.length === 0 ? {} : { tool_plan: plan }),
         ...(calls.length > 0 ? { tool_calls: calls } : {}),
       };
     }
