@@ -4,6 +4,7 @@ import { getPath } from 'hono/utils/url';
 import { GatewayError } from '../core/errors.ts';
 import { apiRoutes } from './api.ts';
 import { preflightHeaders } from './cors.ts';
+import { withoutDeployment } from './deployment.ts';
 import type { AppDeps, Handler, RouteEntry } from './deps.ts';
 import { type DirectRoutes, directRoutes } from './direct.ts';
 import { endpoint, originsOf } from './endpoint.ts';
@@ -55,15 +56,17 @@ const withAlias = (entry: RouteEntry): readonly RouteEntry[] => {
 
 /**
  * People's base URLs end in a slash, or don't, and in a `/v1` that the client adds too: `//` means `/`, `/v1/v1` is `/v1`.
- * Groq's SDK adds `/openai/v1` to each.
+ * Groq's SDK adds `/openai/v1` to each, Azure's clients `/openai/deployments/NAME`.
  */
 function plainPath(request: Request): string {
   const path = getPath(request);
-  if (path.length < 2 || (!path.includes('//') && !path.endsWith('/') && !prefixed.test(path))) return path;
-  return path
+  const isOdd = path.includes('//') || path.endsWith('/') || prefixed.test(path) || path.startsWith('/openai/');
+  if (path.length < 2 || !isOdd) return path;
+  const plain = path
     .replace(/\/{2,}/g, '/')
     .replace(/(?<=.)\/$/, '')
     .replace(prefixed, '');
+  return withoutDeployment(plain);
 }
 
 const prefixed = /^(?:\/v1|(?:\/v1)?\/openai)(?=\/v1\/)/;

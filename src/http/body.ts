@@ -3,6 +3,7 @@ import { GatewayError } from '../core/errors.ts';
 import { bodyDigestHeader } from '../core/gateway-token.ts';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
 import { concatBytes } from '../core/streams.ts';
+import { deploymentOf } from './deployment.ts';
 import { type AppContext, headersOf, type NodeRequest } from './env.ts';
 
 /** Deeper JSON is refused before it is parsed: nothing a client means is nested like that. */
@@ -19,7 +20,16 @@ const maxFields = 100_000;
 export function readBody(c: AppContext, maxBytes: number): Promise<Uint8Array> {
   const announced = headersOf(c)[bodyDigestHeader];
   const reading = readBytes(c, maxBytes);
-  return announced === undefined ? reading : announcedBody(reading, announced);
+  const body = announced === undefined ? reading : announcedBody(reading, announced);
+  const deployment = deploymentOf(c);
+  return deployment === undefined ? body : body.then((bytes) => bodyFor(deployment, bytes));
+}
+
+/** A JSON body with the model that its path names; a form brings its own. */
+function bodyFor(model: string, bytes: Uint8Array): Uint8Array {
+  if (bytes.length === 0 || bytes[0] === '-'.charCodeAt(0)) return bytes;
+  const body = parseJsonObject(bytes);
+  return body['model'] === model ? bytes : new TextEncoder().encode(JSON.stringify({ ...body, model }));
 }
 
 async function announcedBody(reading: Promise<Uint8Array>, announced: string): Promise<Uint8Array> {

@@ -80,8 +80,20 @@ test.each([
   '/v1//v1/chat/completions/',
   '/openai/v1/chat/completions',
   '/v1/openai/v1/chat/completions',
+  '/openai/chat/completions?api-version=2024-10-21',
 ])('%s is the same address with another slash or prefix', async (path) => {
   expect((await send(text, {}, path)).status).toBe(200);
+});
+
+test.each([
+  { name: 'rules where the body names another', path: 'test', body: { model: 'gpt-4o' }, status: 200 },
+  { name: 'stands in for the body that names none', path: 'test', body: { model: null }, status: 200 },
+  { name: 'may be none of ours', path: 'nope', body: { model: 'test' }, status: 404 },
+])('a deployment in the path, as Azure’s clients write it, $name', async ({ path, body, status }) => {
+  const app = appWith(scripted(['Hello']));
+  const url = `/openai/deployments/${path}/chat/completions?api-version=2024-10-21`;
+  expect((await post(app, url, { ...hello, ...body })).status).toBe(status);
+  expect(app.records).toMatchObject([{ model: path, endpoint: '/v1/chat/completions' }]);
 });
 
 test('a key for one endpoint opens no other by a further slash', async () => {
@@ -92,6 +104,8 @@ test('a key for one endpoint opens no other by a further slash', async () => {
     '/v1//chat/completions/',
     '/v1/v1/chat/completions',
     '/openai/v1/chat/completions',
+    '/openai/deployments/test/chat/completions',
+    '/openai/deployments/embeddings/../test/chat/completions',
     '/chat/completions',
   ]) {
     expect((await post(app, path, hello)).status).toBe(403);
