@@ -1,6 +1,6 @@
 import { GatewayError } from '../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../src/core/event.ts';
-import { type Json, type JsonObject, objectOf, objectsOf } from '../src/core/json.ts';
+import { type Json, type JsonObject, numberOf, objectOf, objectsOf, stringOf } from '../src/core/json.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
 import { type ChatRequest, type Message, textOf } from '../src/core/request.ts';
 import { withTextResults } from '../src/core/tool-results.ts';
@@ -247,7 +247,7 @@ function decodeChat(event: JsonObject, state: ChatState): CompletionEvent[] {
       ];
     }
     case 'citation-start':
-      return [{ type: 'annotation', choice: 0, annotation: { type: 'citation', ...objectOf(message['citations']) } }];
+      return citationsOf(objectOf(message['citations']));
     case 'message-end':
       state.finished = true;
       state.usage = usageOf(objectOf(delta['usage']));
@@ -256,6 +256,27 @@ function decodeChat(event: JsonObject, state: ChatState): CompletionEvent[] {
       if (event['error'] !== undefined || event['type'] === undefined) throw streamError(event);
       return [];
   }
+}
+
+/**
+ * The pages that a piece of the text is from. Documents are there because a client gave them in Cohere's own field, and
+ * are told in Cohere's own form; results of tools, which every answer to some cites, are nothing that a client can read,
+ * and the AI SDK refuses an answer with annotations of other forms than OpenAI's.
+ */
+function citationsOf(citation: JsonObject): CompletionEvent[] {
+  const { type = 'TEXT_CONTENT', start, end, sources } = citation;
+  if (type !== 'TEXT_CONTENT') return []; // of a thought or a plan
+  const place = { start_index: numberOf(start) ?? 0, end_index: numberOf(end) ?? 0 };
+  const annotations: JsonObject[] = [];
+  let hasGiven = false;
+  for (const source of objectsOf(sources)) {
+    const { url, title } = objectOf(source['document'] ?? source['tool_output']);
+    if (typeof url === 'string') {
+      annotations.push({ type: 'url_citation', url_citation: { url, title: stringOf(title) ?? '', ...place } });
+    } else hasGiven ||= source['type'] === 'document';
+  }
+  if (hasGiven) annotations.push({ type: 'citation', ...citation });
+  return annotations.map((annotation) => ({ type: 'annotation', choice: 0, annotation }));
 }
 
 function finishOf(reason: string): { readonly reason: FinishReason; readonly detail?: string } {

@@ -56,8 +56,10 @@ export function createGenerateDecoder() {
     }
     const { citationSources, citations } = objectOf(raw['citationMetadata']); // the latter on Vertex AI
     for (const source of objectsOf(citationSources ?? citations)) {
-      if (typeof source['uri'] !== 'string') continue;
-      const cited = { url: source['uri'], start_index: source['startIndex'] ?? 0, end_index: source['endIndex'] ?? 0 };
+      const { uri: url, title, startIndex = 0, endIndex = 0 } = source;
+      if (typeof url !== 'string') continue;
+      // without a title the AI SDK takes no chunk
+      const cited = { url, title: stringOf(title) ?? '', start_index: startIndex, end_index: endIndex };
       out.push({ type: 'annotation', choice, annotation: { type: 'url_citation', url_citation: cited } });
     }
     const reason = stringOf(raw['finishReason']);
