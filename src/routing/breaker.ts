@@ -25,7 +25,8 @@ export interface Breaker {
   /** May a call go now? Half-open lets one through, whose outcome must be reported by one of the three below. */
   take(now: number): boolean;
   success(now: number): void;
-  failure(now: number): void;
+  /** With `sinceMs`, when the call began: calls that end together, as those of a process do, fail as one. */
+  failure(now: number, sinceMs?: number): void;
   /** The call ended without saying anything of the target: the client left, or asked for something impossible. */
   neutral(): void;
   /** Monotonic milliseconds from which a call may be tried; 0 when closed. */
@@ -33,6 +34,8 @@ export interface Breaker {
 }
 
 const slots = 10;
+/** Calls that were under way when one failed, and fail within so long after it, tell nothing new. */
+const togetherMs = 100;
 
 /** A circuit breaker; pure but for its own counters, time is given by the caller. */
 export function createBreaker(limits: BreakerLimits = defaultBreaker): Breaker {
@@ -43,6 +46,8 @@ export function createBreaker(limits: BreakerLimits = defaultBreaker): Breaker {
   let inARow = 0;
   let openUntilMs: number | undefined;
   let probing = false;
+  /** When the last failure came that was counted. */
+  let failedMs = Number.NEGATIVE_INFINITY;
 
   const roll = (now: number) => {
     const current = Math.floor(now / slotMs);
@@ -80,15 +85,17 @@ export function createBreaker(limits: BreakerLimits = defaultBreaker): Breaker {
       }
       calls[at] = (calls[at] ?? 0) + 1;
     },
-    failure(now) {
-      const at = roll(now);
-      calls[at] = (calls[at] ?? 0) + 1;
-      failures[at] = (failures[at] ?? 0) + 1;
-      inARow += 1;
+    failure(now, sinceMs = now) {
       if (openUntilMs !== undefined) {
         if (probing) open(now);
         return;
       }
+      if (sinceMs < failedMs && now - failedMs < togetherMs) return;
+      failedMs = now;
+      const at = roll(now);
+      calls[at] = (calls[at] ?? 0) + 1;
+      failures[at] = (failures[at] ?? 0) + 1;
+      inARow += 1;
       const total = sum(calls);
       if (inARow >= limits.consecutive || (total >= limits.minCalls && sum(failures) / total >= limits.failureShare)) {
         open(now);

@@ -190,7 +190,7 @@ class TargetCall implements Call {
   fail(error: unknown): GatewayError {
     const failure = toGatewayError(error);
     const { state, clock } = this.#order;
-    if (this.#settle()) blame(state, failure, this.ttftMs !== undefined, clock.now());
+    if (this.#settle()) blame(state, failure, this.ttftMs !== undefined, clock.now(), this.startedMs);
     return failure;
   }
 
@@ -229,12 +229,13 @@ class TargetCall implements Call {
 }
 
 /** What a failure says of the target. A client's own mistake or leave says nothing; a 429 asks for a pause, no more. */
-export function blame(state: TargetState, failure: GatewayError, begun: boolean, now: number): void {
+export function blame(state: TargetState, failure: GatewayError, begun: boolean, now: number, sinceMs = now): void {
   if (failure.kind === 'upstream_rate_limited') {
     state.coolUntilMs = Math.max(state.coolUntilMs, now + coolMs(failure.retryAfterMs));
     if (!begun) state.breaker.neutral();
   } else if (failure.blame === 'upstream' || failure.kind === 'internal') {
-    state.breaker.failure(now);
+    // An engine that ends takes all its calls with it, where servers fail each call for itself.
+    state.breaker.failure(now, failure.kind === 'engine_failed' ? sinceMs : now);
     if (failure.kind === 'timeout') state.latency.observe(timeoutPenaltyMs, now);
   } else if (!begun) state.breaker.neutral();
 }

@@ -134,7 +134,8 @@ export class Opening {
     const delayMs = retryDelayMs(failure.retryAfterMs, backoff, rules.retry.longestWaitMs);
     if (delayMs === undefined) return false;
     const state = states.of(target);
-    if (!state.retries.withdraw()) {
+    // An engine of ours that ended took all its calls with it, and has bounds of its own: none of them is left behind.
+    if (failure.kind !== 'engine_failed' && !state.retries.withdraw()) {
       this.decide('retry', 'refused', `${target}: budget is spent`);
       return false;
     }

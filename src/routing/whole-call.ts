@@ -21,7 +21,8 @@ export async function callOnce<T>(
 ): Promise<{ value: T } | undefined> {
   const deadline = withDeadline(context.signal, limitsOf(timeouts, target).firstTokenMs, target.name);
   try {
-    if (!state.breaker.take(clock.now())) {
+    const startedMs = clock.now();
+    if (!state.breaker.take(startedMs)) {
       throw new GatewayError('unavailable', `${target.name} is out of service.`);
     }
     const pending = use(target, {
@@ -40,7 +41,7 @@ export async function callOnce<T>(
       return { value };
     } catch (error) {
       const failure = deadline.signal.aborted ? abortError(deadline.signal) : toGatewayError(error);
-      blame(state, failure, false, clock.now());
+      blame(state, failure, false, clock.now(), startedMs);
       throw failure;
     } finally {
       state.inFlight -= 1;

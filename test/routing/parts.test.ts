@@ -31,6 +31,22 @@ describe('the breaker', () => {
     expect(breaker.take(10_011)).toBe(true);
   });
 
+  test('takes calls that end together for one failure, and each that begins after it for another', () => {
+    const breaker = createBreaker();
+    for (let i = 0; i < 50; i++) breaker.failure(1000 + i, 500 + i);
+    expect(breaker.state(1050)).toBe('closed');
+    for (let i = 0; i < 3; i++) breaker.failure(1052 + 2 * i, 1051 + 2 * i);
+    expect(breaker.state(1056)).toBe('closed');
+    breaker.failure(1058, 1057);
+    expect(breaker.state(1058)).toBe('open');
+  });
+
+  test('counts calls under way that hang each for itself', () => {
+    const breaker = createBreaker();
+    for (let i = 0; i < 5; i++) breaker.failure(30_000 + i * 200, i * 200);
+    expect(breaker.state(30_800)).toBe('open');
+  });
+
   test.each([
     { name: 'half of twenty within ten seconds opens it', failures: 10, successes: 10, spreadMs: 400, state: 'open' },
     { name: 'half of eighteen does not', failures: 9, successes: 9, spreadMs: 400, state: 'closed' },

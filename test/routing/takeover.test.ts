@@ -12,18 +12,12 @@ const whole = 'The moon pulls the water, so the tide comes in twice a day.'.matc
 const able = { prefill: true, tools: true };
 
 /** A model that knows one answer and goes on from wherever the request's last message stops. */
-function knows(answer: readonly string[], name = 'b') {
-  return upstream(
-    name,
-    [
-      (request) => {
-        const begun = begunIn(request)?.content ?? [];
-        const rest = answer.join('').slice(textOf(begun).length);
-        return [text(rest), finish(), usage(20, 3)];
-      },
-    ],
-    able,
-  );
+const knows = (answer: readonly string[], name = 'b') => upstream(name, [(request) => goingOn(answer, request)], able);
+
+function goingOn(answer: readonly string[], request: ChatRequest): Step[] {
+  const begun = begunIn(request)?.content ?? [];
+  const rest = answer.join('').slice(textOf(begun).length);
+  return [text(rest), finish(), usage(20, 3)];
 }
 
 const begunIn = (request: ChatRequest): AssistantMessage | undefined => {
@@ -55,6 +49,21 @@ test.each(whole.map((_, k) => ({ k })))('goes on from exactly the text of $k del
     ],
   });
   expect(run.decisions?.()).toContainEqual(expect.objectContaining({ name: 'takeover', action: 'b/m' }));
+});
+
+test('an engine that ends under many answers loses none of them, and goes on serving', async () => {
+  const lost = new GatewayError('engine_failed', 'The engine ended.');
+  const beginnings = Array.from({ length: 40 }, (_, i): Step[] => [
+    ...(i < 20 ? [text(whole[0] ?? '')] : []), // the others still waited for a slot
+    { waitMs: 100 },
+    lost,
+  ]);
+  const a = upstream('a', [...beginnings, (request) => goingOn(whole, request)], able);
+  const routing = routingOf([a]);
+  const answers = await Promise.all(beginnings.map(async () => drink(await send(routing))));
+  expect(answers.map(({ events, error }) => error ?? textsOf(events))).toEqual(answers.map(() => whole.join('')));
+  const next = await Promise.all([1, 2, 3].map(async () => drink(await send(routing))));
+  expect(next.map(({ events }) => textsOf(events))).toEqual(next.map(() => whole.join('')));
 });
 
 test.each<{ name: string; script: Step[]; request?: Partial<ChatRequest>; targets?: 'unable'; takeover?: object }>([
