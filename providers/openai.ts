@@ -37,7 +37,9 @@ export interface OpenAiOddities {
    * Where thinking of earlier turns is taken, if not in `reasoning_content`; in another field it is refused. `required`:
    * there, and a turn that calls a tool is refused without it, whatever the client has kept.
    */
-  readonly thoughts?: 'reasoning' | 'parts' | 'nowhere' | 'required';
+  readonly thoughts?: 'reasoning' | 'details' | 'parts' | 'nowhere' | 'required';
+  /** Its own field for a wish to think that is no effort, as clients of other APIs have it. */
+  readonly thinkingField?: 'reasoning' | 'chat_template_kwargs';
   /** Thinking is switched by `thinking: { type }`; `none` is no effort. */
   readonly thinkingSwitch?: boolean;
   /** Refuses what OpenAI's own chat has not: samplers and marks of the cache that a client of another API sends stay behind. */
@@ -77,13 +79,16 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
 
   /** Fields that a client's body must not have to go as it is. */
   const changed = [...Object.keys(oddities.rename ?? {}), ...(oddities.omit ?? [])];
-  const memory = oddities.thoughts === 'required' ? createReasoningMemory({ unsigned: true }) : undefined;
+  const { thoughts } = oddities;
+  const required = thoughts === 'required';
+  const memory = required || thoughts === 'details' ? createReasoningMemory({ unsigned: required }) : undefined;
+  const elsewhere = thoughts !== undefined && thoughts !== 'details';
   const fits = ({ body }: WireRequest, { messages, tools }: ChatRequest) =>
     (oddities.prefill === 'continue_final_message' || body['continue_final_message'] !== true) &&
     changed.every((name) => body[name] === undefined) &&
     !(oddities.thinkingSwitch && body['reasoning_effort'] === 'none') &&
     // thoughts beside calls are remembered, and so have to be read
-    !(memory ? tools.length > 0 || messages.some(calls) : oddities.thoughts && messages.some(saysThoughts));
+    !(required ? tools.length > 0 || messages.some(calls) : elsewhere && messages.some(saysThoughts));
 
   async function passThrough(
     request: ChatRequest,

@@ -64,21 +64,34 @@ export const presets = {
     title: 'vLLM',
     baseUrl: 'http://127.0.0.1:8000/v1',
     adds: { prefill: true, dialects: ['openai-chat', 'openai-completions', 'openai-responses'] },
-    oddities: { prefill: 'continue_final_message', paths: { rerank: '/rerank' } },
+    oddities: {
+      prefill: 'continue_final_message',
+      thinkingField: 'chat_template_kwargs',
+      paths: { rerank: '/rerank' },
+    },
     source: 'https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html',
   },
   sglang: {
     title: 'SGLang',
     baseUrl: 'http://127.0.0.1:30000/v1',
     adds: { prefill: true },
-    oddities: { prefill: 'continue_final_message', paths: { rerank: '/rerank' } },
+    oddities: {
+      prefill: 'continue_final_message',
+      thinkingField: 'chat_template_kwargs',
+      paths: { rerank: '/rerank' },
+    },
     source: 'https://docs.sglang.ai/basic_usage/openai_api_completions.html',
   },
   'llama-server': {
     title: 'llama-server (llama.cpp)',
     baseUrl: 'http://127.0.0.1:8080/v1',
     adds: { grammar: true, prefill: true },
-    oddities: { prefill: 'last-message', developerAsSystem: true, paths: { rerank: '/rerank' } },
+    oddities: {
+      prefill: 'last-message',
+      thinkingField: 'chat_template_kwargs',
+      developerAsSystem: true,
+      paths: { rerank: '/rerank' },
+    },
     source: 'https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md',
   },
   ollama: {
@@ -177,7 +190,7 @@ export const presets = {
     keyVariable: 'OPENROUTER_API_KEY',
     lacks: ['choices', 'embeddings'],
     adds: { prefill: true },
-    oddities: { prefill: 'last-message' },
+    oddities: { prefill: 'last-message', thoughts: 'details', thinkingField: 'reasoning' },
     source: 'https://openrouter.ai/docs/api-reference/parameters',
   },
   cerebras: {

@@ -11,13 +11,14 @@ interface Oddities {
   readonly omit?: readonly string[];
   readonly strict?: boolean;
   readonly thinkingSwitch?: boolean;
+  readonly thinkingField?: string;
 }
 
 /** What a request loses on its way into OpenAI's chat, for a server of these oddities. */
 export function ignoredByChat(
   request: ChatRequest,
   able: Capabilities,
-  { omit = [], strict = false, thinkingSwitch = false }: Oddities = {},
+  { omit = [], strict = false, thinkingSwitch = false, thinkingField }: Oddities = {},
 ): string[] {
   const { dialect, extensions, reasoning } = request;
   const own = dialect === 'openai-chat' || dialect === 'openai-completions';
@@ -26,7 +27,8 @@ export function ignoredByChat(
   const samplers = strict && !dialect.startsWith('openai-') ? [] : othersSamplers;
   const carried = new Set([...modelled, ...samplers, ...fields].filter((name) => !omit.includes(name)));
   // tokens to think, or thinking without a word on how much, are told to nobody but who has the field
-  const switched = thinkingSwitch && !reasoning?.budgetTokens;
+  const counts = thinkingField === 'reasoning';
+  const switched = counts || ((thinkingSwitch || thinkingField !== undefined) && !reasoning?.budgetTokens);
   const unsaid =
     reasoning &&
     able.reasoning &&

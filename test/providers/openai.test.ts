@@ -423,8 +423,8 @@ describe('keys and addresses of callers', () => {
   });
 });
 
-test('an address of thirty thousand slashes costs no time', async () => {
-  const url = `https://a.example/${'/'.repeat(30_000)}v1`;
+test('an address of a hundred thousand slashes costs no time', async () => {
+  const url = `https://a.example/${'/'.repeat(100_000)}v1`;
   const headers = { 'x-tidegate-upstream-key': 'mine', 'x-tidegate-upstream-url': url };
   const asked = provider({ callerHosts: ['a.example'] }).stream(chatRequest(hi), {
     signal: AbortSignal.abort(),
@@ -432,7 +432,7 @@ test('an address of thirty thousand slashes costs no time', async () => {
   });
   const startedMs = performance.now();
   await expect(asked[Symbol.asyncIterator]().next()).rejects.toThrow();
-  expect(performance.now() - startedMs).toBeLessThan(300); // it was a second
+  expect(performance.now() - startedMs).toBeLessThan(3000); // it was ten seconds and more
 });
 
 test('replicas are providers of their own', () => {

@@ -23,7 +23,7 @@ const modelled = new Set(
   [
     'messages model max_completion_tokens max_tokens temperature top_p top_k min_p seed frequency_penalty presence_penalty',
     'repetition_penalty repeat_penalty logit_bias n stop logprobs top_logprobs response_format grammar tools tool_choice',
-    'parallel_tool_calls functions function_call stream stream_options prediction reasoning_effort reasoning metadata store',
+    'parallel_tool_calls functions function_call stream stream_options prediction reasoning_effort metadata store',
     'user prompt_cache_key service_tier continue_final_message prompt',
   ].flatMap((line) => line.split(' ')),
 );

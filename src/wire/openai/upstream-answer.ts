@@ -3,6 +3,7 @@ import { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
 import { indexOf, isJsonObject, type Json, type JsonObject, stringOf } from '../../core/json.ts';
 import { streamError } from '../upstream-error.ts';
+import { decodeReasoningDetails } from './reasoning-details.ts';
 import { sourcesOf } from './sources.ts';
 
 /**
@@ -85,8 +86,10 @@ export function createChatChunkDecoder({
     choices.set(index, choice);
     const delta = maybeObject(raw['delta']) ?? maybeObject(raw['message']) ?? {};
     if (!choice.finished) {
-      const reasoning = reasoningText(delta);
+      const details = decodeReasoningDetails(index, delta['reasoning_details']);
+      const reasoning = details.some(({ type }) => type === 'reasoning-delta') ? '' : reasoningText(delta); // told twice
       if (reasoning !== '') out.push({ type: 'reasoning-delta', choice: index, text: reasoning });
+      out.push(...details);
       const text = contentText(delta['content']) || stringOf(raw['text']) || '';
       const logprobs = decodeLogprobs(maybeObject(raw['logprobs']));
       if (text !== '' || logprobs) {

@@ -2,6 +2,7 @@ import type { Json, JsonObject } from '../../core/json.ts';
 import type { ChatRequest, Message, Part, ResponseFormat, Tool, ToolChoice } from '../../core/request.ts';
 import { withTextResults } from '../../core/tool-results.ts';
 import { encodeToolCall } from './encode.ts';
+import { encodeReasoningDetails } from './reasoning-details.ts';
 
 export interface UpstreamChatOptions {
   /** Old servers know only `max_tokens`, OpenAI's reasoning models only `max_completion_tokens`. */
@@ -9,7 +10,9 @@ export interface UpstreamChatOptions {
   /** Servers that know no `developer` role. */
   readonly developerAsSystem?: boolean;
   /** Where thinking of earlier turns is taken, if not in `reasoning_content`; `required` there by a turn that calls. */
-  readonly thoughts?: 'reasoning' | 'parts' | 'nowhere' | 'required';
+  readonly thoughts?: 'reasoning' | 'details' | 'parts' | 'nowhere' | 'required';
+  /** Its own field for a wish to think that is no effort, as clients of other APIs have it. */
+  readonly thinkingField?: 'reasoning' | 'chat_template_kwargs';
   /** Thinking is switched by `thinking: { type }`; `none` is no effort. */
   readonly thinkingSwitch?: boolean;
   /** Refuses what OpenAI's own chat has not: samplers and marks of the cache that a client of another API sends stay behind. */
@@ -25,7 +28,7 @@ export function encodeChatRequest(request: ChatRequest, asked: UpstreamChatOptio
   return {
     ...unmodelled(request),
     model: request.model,
-    messages: withTextResults(request.messages).map((message) => encodeMessage(message, options)),
+    messages: withTextResults(request.messages).map((message) => encodeMessage(message, options, request.model)),
     ...optional('temperature', sampling.temperature),
     ...optional('top_p', sampling.topP),
     ...(strict ? {} : optional('top_k', sampling.topK)),
@@ -45,7 +48,7 @@ export function encodeChatRequest(request: ChatRequest, asked: UpstreamChatOptio
       : {}),
     ...(options.thinkingSwitch
       ? switchedThinking(request)
-      : { ...optional('reasoning_effort', reasoning?.effort), ...thinkingOf(request) }),
+      : { ...optional('reasoning_effort', reasoning?.effort), ...thinkingOf(request, options) }),
     ...(request.prediction === undefined ? {} : { prediction: { type: 'content', content: request.prediction } }),
     ...optional('prompt_cache_key', request.promptCacheKey),
     ...('safety_identifier' in request.extensions ? {} : optional('user', request.user)),
@@ -56,10 +59,14 @@ export function encodeChatRequest(request: ChatRequest, asked: UpstreamChatOptio
   };
 }
 
-/** The tokens to think, which have no field in OpenAI's own chat, as the client wrote them. */
-function thinkingOf({ dialect, reasoning }: ChatRequest): JsonObject {
-  if (dialect !== 'openai-chat' || reasoning?.budgetTokens === undefined) return {};
-  return { reasoning: { max_tokens: reasoning.budgetTokens } };
+/** The wish to think where it is no effort: the client's own field stands among its extensions. */
+function thinkingOf({ dialect, reasoning }: ChatRequest, { thinkingField }: UpstreamChatOptions): JsonObject {
+  if (!reasoning || dialect === 'openai-chat' || thinkingField === undefined || reasoning.effort !== undefined)
+    return {};
+  const { budgetTokens, enabled = true } = reasoning;
+  const on = enabled && budgetTokens !== 0;
+  if (thinkingField === 'chat_template_kwargs') return { chat_template_kwargs: { enable_thinking: on } };
+  return { reasoning: on && budgetTokens !== undefined ? { max_tokens: budgetTokens } : { enabled: on } };
 }
 
 function switchedThinking({ reasoning }: ChatRequest): JsonObject {
@@ -138,7 +145,7 @@ function encodeResponseFormat(format: ResponseFormat): JsonObject {
   }
 }
 
-function encodeMessage(message: Message, options: UpstreamChatOptions): JsonObject {
+function encodeMessage(message: Message, options: UpstreamChatOptions, model: string): JsonObject {
   const name = 'name' in message ? optional('name', message.name) : {};
   switch (message.role) {
     case 'system':
@@ -163,6 +170,7 @@ function encodeMessage(message: Message, options: UpstreamChatOptions): JsonObje
         content,
         // where nobody knows them any more a blank is taken, but nothing is not
         ...encodeThoughts(thoughts === '' && owed ? ' ' : thoughts, content, options),
+        ...(options.thoughts === 'details' ? encodeReasoningDetails(message.reasoning, model) : {}),
         ...optional('refusal', message.refusal),
         ...(calls.length > 0 ? { tool_calls: calls.map(encodeToolCall) } : {}),
         ...name,
@@ -176,7 +184,8 @@ function encodeMessage(message: Message, options: UpstreamChatOptions): JsonObje
 /** Thinking before `content`, as fields that stand in place of it or beside it. */
 function encodeThoughts(text: string, content: Json, { thoughts }: UpstreamChatOptions): JsonObject {
   if (text === '' || thoughts === 'nowhere') return {};
-  if (thoughts !== 'parts') return { [thoughts === 'reasoning' ? thoughts : 'reasoning_content']: text };
+  if (thoughts !== 'parts')
+    return { [thoughts === 'reasoning' || thoughts === 'details' ? 'reasoning' : 'reasoning_content']: text };
   const parts = typeof content !== 'string' ? content : content === '' ? [] : [{ type: 'text', text: content }];
   const thinking = { type: 'thinking', thinking: [{ type: 'text', text }] };
   return { content: [thinking, ...(Array.isArray(parts) ? parts : [])] };
