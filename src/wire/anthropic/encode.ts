@@ -174,7 +174,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
         begin() +
         close() +
         send('message_delta', {
-          delta: stopFields(finish?.reason ?? 'stop', finish?.stopSequence, calls.length),
+          delta: stopFields(finish, calls.length),
           usage: encodeUsage(counts),
         }) +
         send('message_stop', {})
@@ -194,13 +194,27 @@ function citationOf(annotation: unknown): JsonObject | undefined {
   return { type: 'web_search_result_location', url, title: titled, cited_text: '', encrypted_index: '' };
 }
 
-function stopFields(reason: FinishReason, stopSequence: string | undefined, calls: number) {
+interface Ending {
+  readonly reason: FinishReason;
+  readonly stopSequence?: string | undefined;
+  readonly detail?: string | undefined;
+}
+
+function stopFields({ reason, stopSequence, detail }: Ending = { reason: 'stop' }, calls: number) {
   const matched = reason === 'stop' && stopSequence !== undefined && calls === 0;
+  const stopReason = matched ? 'stop_sequence' : encodeStopReason(reason, calls);
   return {
-    stop_reason: matched ? 'stop_sequence' : encodeStopReason(reason, calls),
+    stop_reason: stopReason,
     stop_sequence: matched ? stopSequence : null,
+    ...(stopReason === 'refusal' && detail !== undefined ? { stop_details: detailsOf(detail) } : {}),
   };
 }
+
+/** Why, as Anthropic tells it: by one of its categories, or in words. */
+const detailsOf = (detail: string) => {
+  const named = /^(?:cyber|bio|frontier_llm|reasoning_extraction|general_harms)$/.test(detail);
+  return { type: 'refusal', category: named ? detail : null, explanation: named ? null : detail };
+};
 
 function encodeStopReason(reason: FinishReason, calls: number): string {
   switch (reason) {
@@ -258,7 +272,7 @@ export function encodeMessage(collected: Collected, answer: MessageAnswer) {
     role: 'assistant',
     model: answer.model,
     content,
-    ...stopFields(choice?.finishReason ?? 'stop', choice?.stopSequence, calls.length),
+    ...stopFields(choice && { ...choice, reason: choice.finishReason ?? 'stop' }, calls.length),
     usage: encodeUsage(collected.usage ?? { promptTokens: 0, completionTokens: 0 }),
   };
 }

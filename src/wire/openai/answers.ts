@@ -109,7 +109,7 @@ export const responseAnswerSchema = once(() =>
     created_at: z.int(),
     status: z.enum(['queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled']),
     error: z.object({ code: z.string(), message: z.string() }).nullable(),
-    incomplete_details: z.object({ reason: z.string() }).nullable(),
+    incomplete_details: z.object({ reason: z.string(), message: z.string().optional() }).nullable(),
     instructions: z.string().nullable(),
     metadata: z.record(z.string(), z.string()),
     model: z.string(),

@@ -59,6 +59,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
   let begun = false;
   let status: Status = given.queued ? 'queued' : 'in_progress';
   let finish: FinishReason | undefined;
+  let why: { readonly message?: string } = {};
   let usage: Usage | undefined;
   let failure: GatewayError | undefined;
   let completedAt: number | null = null;
@@ -74,7 +75,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
       completed_at: completedAt,
       status,
       error: failure ? { code: failureCode(failure), message: failure.message } : null,
-      incomplete_details: status === 'incomplete' ? { reason: incompleteReason(finish) } : null,
+      incomplete_details: status === 'incomplete' ? { reason: incompleteReason(finish), ...why } : null,
       model: answer.model,
       output: items.map((item) => itemNow(item, item.done ? undefined : 'in_progress')),
       usage: usage ? encodeResponseUsage(usage) : null,
@@ -278,7 +279,9 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
         return send(type, { item_id: item.id, output_index: item.index, delta: event.arguments });
       }
       case 'finish':
-        finish = event.reason;
+        // a refusal without words of its own is an answer that was stopped, as in chat
+        finish = event.reason === 'refusal' && !items.some(isRefusal) ? 'content-filter' : event.reason;
+        why = event.detail === undefined ? {} : { message: event.detail };
         return closeAll();
       case 'usage':
         usage = event.usage;
@@ -339,6 +342,8 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
     },
   };
 }
+
+const isRefusal = (item: Item): boolean => item.kind === 'message' && item.parts.some(({ type }) => type === 'refusal');
 
 /** What a Response says of its end is ours to say. */
 function withoutEnd({ object: _, completed_at: __, error: ___, incomplete_details: ____, ...echo }: JsonObject) {
