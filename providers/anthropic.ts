@@ -6,6 +6,7 @@ import { type ChatRequest, textOf, type WireRequest } from '../src/core/request.
 import { decodeSse } from '../src/wire/sse.ts';
 import { createMessagesDecoder, decodeMessage, observeMessages } from './anthropic/answer.ts';
 import { encodeMessagesRequest, ignoredByMessages } from './anthropic/request.ts';
+import { withCallIds } from './shared/call-ids.ts';
 import { contentKind } from './shared/content-kind.ts';
 import { forwardBody } from './shared/forward-body.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
@@ -67,6 +68,9 @@ async function* rejoinSpace(
   }
 }
 
+/** The form of the ids of calls; others are refused. */
+const callIds = /^[\w-]+$/;
+
 /** Anthropic's Messages API (https://docs.anthropic.com/en/api/messages). */
 export function anthropic({ name, upstream, capabilities = anthropicCapabilities }: AnthropicOptions): Provider {
   const memory = createReasoningMemory();
@@ -108,7 +112,8 @@ export function anthropic({ name, upstream, capabilities = anthropicCapabilities
   return {
     name,
     capabilities,
-    async *stream(request, options) {
+    async *stream(asks, options) {
+      const request = withCallIds(asks, callIds);
       assertSupported(request, capabilities, name);
       if (request.wire?.dialect === 'anthropic-messages' && !request.wire.mustSay && !hasUnsignedThoughts(request)) {
         yield* passThrough(request, request.wire, options);
@@ -122,7 +127,8 @@ export function anthropic({ name, upstream, capabilities = anthropicCapabilities
       yield* asked.tools.length === request.tools.length ? events : readJsonTool(events);
     },
     ignores: (request) => ignoredByMessages(withJsonTool(request), capabilities),
-    async countTokens(request, options) {
+    async countTokens(asks, options) {
+      const request = withCallIds(asks, callIds);
       const encoded = encodeMessagesRequest(withJsonTool(request));
       const { stream: _, max_tokens: __, metadata: ___, service_tier: ____, ...body } = encoded;
       const answer = await upstream.json({ path: '/messages/count_tokens', body: JSON.stringify(body) }, options);

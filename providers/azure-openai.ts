@@ -1,6 +1,6 @@
 import type { Capabilities, Provider } from '../src/core/provider.ts';
 import { openai } from './openai.ts';
-import { compatible } from './presets.ts';
+import { compatible, openAiCallIds } from './presets.ts';
 import type { Upstream } from './shared/upstream.ts';
 
 export const azureCapabilities: Capabilities = {
@@ -28,6 +28,7 @@ export function azureOpenAi({ name, upstream, apiVersion, capabilities = azureCa
     oddities: {
       maxTokensField: 'max_completion_tokens',
       strict: true,
+      callIds: openAiCallIds,
       paths: {
         chat: deployment('chat/completions'),
         completions: deployment('completions'),

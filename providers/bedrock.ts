@@ -3,6 +3,7 @@ import { type CallOptions, type Capabilities, noCapabilities, type Provider } fr
 import type { ChatRequest } from '../src/core/request.ts';
 import { createConverseDecoder, decodeEventStream } from './bedrock/answer.ts';
 import { encodeConverse, ignoredByConverse } from './bedrock/request.ts';
+import { withCallIds } from './shared/call-ids.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
 import { createReasoningMemory } from './shared/reasoning-memory.ts';
 import { assertSupported } from './shared/supported.ts';
@@ -71,7 +72,8 @@ export function bedrock({ name, upstream, capabilities = bedrockCapabilities }: 
   return {
     name,
     capabilities,
-    async *stream(request, options) {
+    async *stream(asks, options) {
+      const request = withCallIds(asks, /^[\w-]{1,64}$/);
       assertSupported(request, capabilities, name);
       const asked = withJsonTool(memory.restore(request, options.tenant));
       const events = memory.watch(converse(asked, options), options.tenant);

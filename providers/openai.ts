@@ -14,6 +14,7 @@ import { type OpenAiPaths, openAiPaths, pathFor, wholeCalls } from './openai/end
 import { ignoredByChat } from './openai/ignored.ts';
 import { readChatStream } from './openai/read-stream.ts';
 import { observeResponse, observeResponses } from './openai/responses.ts';
+import { withCallIds } from './shared/call-ids.ts';
 import { contentKind } from './shared/content-kind.ts';
 import { endOfString, forwardBody } from './shared/forward-body.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
@@ -44,6 +45,8 @@ export interface OpenAiOddities {
   readonly thinkingSwitch?: boolean;
   /** Refuses what OpenAI's own chat has not: samplers and marks of the cache that a client of another API sends stay behind. */
   readonly strict?: boolean;
+  /** The form of the ids of calls, where it refuses others. */
+  readonly callIds?: RegExp;
   /** How a server is told to continue an answer: a flag on the message, on the request, or by its being the last message. */
   readonly prefill?: 'prefix' | 'continue_final_message' | 'last-message';
   /** JSON schemas are emulated through a tool that must be called. */
@@ -141,8 +144,9 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
   return {
     name,
     capabilities,
-    stream: (request, options) =>
+    stream: (asked, options) =>
       lazyEvents(() => {
+        const request = oddities.callIds ? withCallIds(asked, oddities.callIds) : asked;
         const { wire, responseFormat: format } = request;
         const byTool = oddities.jsonSchemaByTool && format.type === 'json-schema';
         const path = wire && capabilities.dialects.includes(wire.dialect) ? pathOf[wire.dialect] : undefined;

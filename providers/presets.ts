@@ -45,6 +45,9 @@ export const compatible: Capabilities = {
   local: false,
 };
 
+/** Of OpenAI’s own models, whoever serves them. */
+export const openAiCallIds = /^.{1,40}$/s;
+
 const chatOnly = { dialects: ['openai-chat'] } as const;
 
 export const presets = {
@@ -53,7 +56,7 @@ export const presets = {
     baseUrl: 'https://api.openai.com/v1',
     keyVariable: 'OPENAI_API_KEY',
     adds: { dialects: ['openai-chat', 'openai-completions', 'openai-responses'], audio: true },
-    oddities: { maxTokensField: 'max_completion_tokens', strict: true },
+    oddities: { maxTokensField: 'max_completion_tokens', strict: true, callIds: openAiCallIds },
     source: 'https://platform.openai.com/docs/api-reference/chat',
   },
   'openai-compatible': {
@@ -163,6 +166,7 @@ export const presets = {
       developerAsSystem: true,
       rename: { seed: 'random_seed' },
       thoughts: 'parts',
+      callIds: /^[A-Za-z0-9]{9}$/,
       strict: true,
       omit: ['user', 'prompt_cache_key', 'service_tier', 'safety_identifier', 'store', 'max_completion_tokens'],
     },
