@@ -87,6 +87,10 @@ test('a conversation collects its turns', async () => {
   ).toMatchObject({ id });
   expect((await app.request(`/v1/conversations/${id}/items/${items.first_id}`)).status).toBe(404);
   expect(await json(post(app, `/v1/conversations/${id}`, { metadata: null }))).toMatchObject({ metadata: {} });
+  const answers = ['a', [{ type: 'output_text', text: 'a' }]].map((content) => ({ role: 'assistant', content }));
+  const { data } = await json(post(app, `/v1/conversations/${id}/items`, { items: answers }));
+  const part = { type: 'output_text', text: 'a', annotations: [], logprobs: [] };
+  expect(data.map(({ content }: Answer) => content)).toEqual([[part], [part]]);
   expect(await json(post(app, `/v1/conversations/${id}`, { metadata: { topic: 'y' } }))).toMatchObject({
     metadata: { topic: 'y' },
   });

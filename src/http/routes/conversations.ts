@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { nowSeconds, randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
-import type { JsonObject } from '../../core/json.ts';
+import { isJsonObject, type Json, type JsonObject } from '../../core/json.ts';
 import type { ObjectStore, StoredObject } from '../../core/objects.ts';
 import { once } from '../../core/once.ts';
 import type { RequestContext } from '../../core/run.ts';
@@ -48,15 +48,20 @@ export function storedItems(items: readonly JsonObject[]): JsonObject[] {
     const prefix = type === 'message' ? 'msg_' : type === 'reasoning' ? 'rs_' : 'item_';
     const content = one['content'];
     const text = one['role'] === 'assistant' ? 'output_text' : 'input_text';
+    const parts = typeof content === 'string' ? [{ type: text, text: content }] : content;
     return {
       ...one,
       id: typeof one['id'] === 'string' && one['id'] !== '' ? one['id'] : randomId(prefix),
       type,
-      ...(typeof content === 'string' ? { content: [{ type: text, text: content }] } : {}),
+      ...(Array.isArray(parts) ? { content: parts.map(wholePart) } : {}),
       status: one['status'] ?? 'completed',
     };
   });
 }
+
+/** An answer's text with the lists that SDKs read without asking whether they are there. */
+const wholePart = (part: Json): Json =>
+  isJsonObject(part) && part['type'] === 'output_text' ? { annotations: [], logprobs: [], ...part } : part;
 
 /** A conversation of this caller. Throws not_found. */
 export async function loadConversation(
