@@ -75,7 +75,7 @@ describe.skipIf(localModel === null)('LangChain JS with the local model', () => 
     expect(schema.parse(await structured.invoke('Describe Paris.'))).toBeTruthy();
   });
 
-  test('the responses API', async () => {
+  test('an answer over the responses API', async () => {
     const answer = await make({ useResponsesApi: true, maxTokens: 32 }).invoke('Say hello.');
     expect(answer.text.length).toBeGreaterThan(0);
   });

@@ -101,7 +101,7 @@ describe.skipIf(!installed)('ONNX models', () => {
     expect(result?.usage.promptTokens).toBe(3);
   });
 
-  test('classify', async () => {
+  test('flag a text by its labels, whatever score a harmless one has', async () => {
     const result = await provider.moderate?.({ model: 'classifying', inputs: ['one two', 'five'] }, always());
     expect(result?.results.map(({ flagged, categories }) => [flagged, categories['rude']])).toEqual([
       [true, false], // `harmless` is a label too, and its score is high

@@ -139,7 +139,7 @@ describe('embeddings', () => {
   });
 });
 
-test('moderations', async () => {
+test('texts and pictures are moderated at /moderations', async () => {
   upstream.answer(
     json({ model: 'omni', results: [{ flagged: true, categories: { hate: true }, category_scores: { hate: 0.9 } }] }),
   );

@@ -64,7 +64,7 @@ describe('a plain chat is decoded as the schema would have it', () => {
     seed: 7,
     user: 'u',
   };
-  test('field by field', () => {
+  test('field by field it is what the schema makes of it', () => {
     expect(isPlainChat(plain)).toBe(true);
     const other = { ...plain, stop: null }; // the same, in a form that the schema reads
     expect(isPlainChat(other)).toBe(false);
