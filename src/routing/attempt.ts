@@ -159,7 +159,8 @@ export function createRouting(
       const scope = new Scope(context.signal, rules.timeouts.totalMs);
       const leave = drain.enter(scope.abort);
       let shadow: Shadow | undefined;
-      const order = { route: model.name, rules, plan, facts, request, context, signal: scope.signal };
+      const isFiltered = model.filters.length > 0;
+      const order = { route: model.name, rules, plan, facts, request, context, signal: scope.signal, isFiltered };
       const deps: AnswerDeps = {
         clock,
         random,

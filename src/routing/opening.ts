@@ -33,6 +33,8 @@ export interface AnswerOrder {
   readonly context: RequestContext;
   /** Aborts with the client, the total deadline, or a shutdown. */
   readonly signal: AbortSignal;
+  /** Filters read what this route's upstreams say; of attempts nobody does, so their words stay out of the record. */
+  readonly isFiltered: boolean;
 }
 
 export interface Opened {
@@ -166,7 +168,8 @@ export class Opening {
       return { planned, call };
     } catch (error) {
       const failure = toGatewayError(error);
-      const { kind, message, status } = failure;
+      const { kind, status } = failure;
+      const message = this.#order.isFiltered ? `${target.name} failed.` : failure.message;
       const durationMs = clock.now() - startedMs;
       this.attempts.push({ target: target.name, startedMs, durationMs, error: { kind, message, status } });
       this.report(planned, failure);

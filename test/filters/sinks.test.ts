@@ -47,7 +47,9 @@ providers: { up: { type: openai-compatible, baseUrl: "${upstream.baseUrl}" } }
 filters:
   pii: { kind: pii, restore: true }
   words: { kind: patterns, phrases: [forbidden], action: block, on: input }
+  hide: { kind: patterns, phrases: [quoted.planted], action: mask, on: output }
 models:
+  hidden: { targets: [{ provider: up, model: m }], filters: [hide] }
   chat: { targets: [{ provider: up, model: m }], filters: [pii, words], timeouts: { firstTokenMs: 500 }, cache: { ttl: 1m } }
 cache: { response: { ttl: 1m } }
 ledger: { url: "file:${join(folder, 'ledger.db')}", spool: "${join(folder, 'spool')}" }
@@ -108,6 +110,16 @@ const filesIn = (path: string): string =>
     .map((name) => join(path, name))
     .map((name) => (statSync(name).isDirectory() ? filesIn(name) : readFileSync(name, 'latin1')))
     .join('\n');
+
+test('what an upstream quotes in its failure is filtered where each attempt is told too', async () => {
+  upstream.answer(json({ error: { message: 'no quoted.planted@example here' } }, 500));
+  const failed = await ask({ model: 'hidden', messages: [{ role: 'user', content: 'hi' }], user: 'u', metadata: {} });
+  expect(await failed.text()).toContain('no [phrase]@example here');
+  const id = failed.headers.get('x-request-id');
+  const explained = await (await fetch(`${gateway.url}/v1/explanations/${id}`)).text();
+  expect(explained).toContain('"upstream_failed"');
+  expect(explained).not.toMatch(isPlanted);
+});
 
 test('what is planted in a request reaches the answer, and no log, trace, ledger, spool or upstream, whether it succeeds or fails', async () => {
   echo();
