@@ -17,6 +17,7 @@ import {
   providerConfigSchema,
   type UpstreamConfig,
 } from './shared/config.ts';
+import { oneCallAtATime } from './shared/one-call.ts';
 import { entraTokens, signWithToken } from './shared/tokens.ts';
 import { createUpstream, type Sign, signWithKey, type Upstream, type UpstreamOptions } from './shared/upstream.ts';
 import { vertex } from './vertex.ts';
@@ -41,9 +42,9 @@ export function createProviders(name: string, entry: unknown, parts: ProviderPar
     if (parts.onnx) return [parts.onnx(name, config)];
     throw new GatewayError('invalid_request', `providers.${name}: ONNX models run on Node only.`);
   }
-  if (!('replicas' in config) || !config.replicas) return [build(name, config, parts)];
+  if (!('replicas' in config) || !config.replicas) return [oneCallAtATime(build(name, config, parts))];
   const { replicas, ...rest } = config;
-  return replicas.map((baseUrl, index) => build(`${name}#${index + 1}`, { ...rest, baseUrl }, parts));
+  return replicas.map((baseUrl, index) => oneCallAtATime(build(`${name}#${index + 1}`, { ...rest, baseUrl }, parts)));
 }
 
 /** The provider of an entry that has no replicas. Needs no network. Throws `invalid_request`, naming the field. */
