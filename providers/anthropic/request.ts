@@ -179,8 +179,9 @@ function encodeTurn(message: Message): Turn {
   }
 }
 
-/** Only what Anthropic signed can go back; other text would be refused. */
+/** Only what Anthropic signed can go back; other text would be refused, and so would what others signed, by an id. */
 function encodeReasoning(block: ReasoningBlock): JsonObject[] {
+  if (block.id !== undefined) return [];
   if (block.redacted !== undefined) return [{ type: 'redacted_thinking', data: block.redacted }];
   return block.signature === undefined ? [] : [{ type: 'thinking', thinking: block.text, signature: block.signature }];
 }

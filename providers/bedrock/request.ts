@@ -116,7 +116,8 @@ function encodeTurn(message: Message, caches: boolean): Turn {
   }
 }
 
-function encodeReasoning({ text, signature, redacted }: ReasoningBlock): JsonObject[] {
+function encodeReasoning({ text, signature, redacted, id }: ReasoningBlock): JsonObject[] {
+  if (id !== undefined) return []; // another maker's
   if (redacted !== undefined) return [{ reasoningContent: { redactedContent: redacted } }];
   return signature === undefined ? [] : [{ reasoningContent: { reasoningText: { text, signature } } }];
 }

@@ -39,7 +39,6 @@ export function createGenerateDecoder() {
     }
     const text = stringOf(part['text']) ?? '';
     if (text !== '') out.push({ type: part['thought'] === true ? 'reasoning-delta' : 'text-delta', choice, text });
-    if (signature) out.push({ type: 'reasoning-end', choice, signature });
   };
 
   const candidateEvents = (raw: JsonObject, out: CompletionEvent[]) => {

@@ -44,7 +44,7 @@ export function createReasoningMemory({ unsigned = false } = {}): ReasoningMemor
       if (known.size === 0) return request;
       const restored = (message: AssistantMessage): AssistantMessage => {
         const isOwn = ({ signature, redacted, text }: ReasoningBlock) =>
-          signature !== undefined || redacted !== undefined || (unsigned && text !== '');
+          redacted !== undefined || (text !== '' && (signature !== undefined || unsigned));
         if (message.toolCalls.length === 0 || message.reasoning?.some(isOwn)) return message;
         const blocks = message.toolCalls.map(({ id }) => known.get(keyOf(tenant, id))).find(Boolean);
         return blocks ? { ...message, reasoning: blocks } : message;

@@ -1,5 +1,6 @@
 import type { CompletionEvent, FinishReason, Usage } from '../../core/event.ts';
 import { isJson, isJsonObject, type Json, type JsonObject, objectOf, parseObject } from '../../core/json.ts';
+import type { ReasoningBlock } from '../../core/request.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
 import { encodeParts } from '../openai/usage.ts';
@@ -104,7 +105,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
           return start({ type: 'redacted_thinking' }, block) + close();
         }
         if (open?.type !== 'thinking') return '';
-        return delta({ type: 'signature_delta', signature: event.signature ?? '' }) + close();
+        return delta({ type: 'signature_delta', signature: signatureOf(event) }) + close();
       }
       case 'tool-call-start': {
         const call: PendingCall = { id: event.id, name: event.name, text: '', unsent: '', state: 'waiting' };
@@ -185,6 +186,10 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
   return encoder;
 }
 
+/** Another maker's is of a call, not of a thought, and would be refused where this one's own is wanted back. */
+const signatureOf = ({ signature, id }: Pick<ReasoningBlock, 'signature' | 'id'>): string =>
+  id === undefined ? (signature ?? '') : '';
+
 /** A page that an answer names, as the results of Anthropic's own search are named; other kinds have no words here. */
 function citationOf(annotation: unknown): JsonObject | undefined {
   const { url_citation: cited } = objectOf(annotation);
@@ -252,11 +257,11 @@ function encodeUsage(usage: Usage) {
 export function encodeMessage(collected: Collected, answer: MessageAnswer) {
   const choice = collected.choices[0];
   const content: object[] = [];
-  for (const { text, signature, redacted } of choice?.reasoning ?? []) {
+  for (const block of choice?.reasoning ?? []) {
     content.push(
-      redacted === undefined
-        ? { type: 'thinking', thinking: text, signature: signature ?? '' }
-        : { type: 'redacted_thinking', data: redacted },
+      block.redacted === undefined
+        ? { type: 'thinking', thinking: block.text, signature: signatureOf(block) }
+        : { type: 'redacted_thinking', data: block.redacted },
     );
   }
   const text = (choice?.text ?? '') + (choice?.refusal ?? '');

@@ -20,6 +20,7 @@ import {
   type TextPart,
   wasCut,
 } from './output.ts';
+import { seal } from './sealed.ts';
 import { readSentResponse } from './sent.ts';
 
 export interface ResponseAnswer {
@@ -230,8 +231,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
       case 'reasoning-end': {
         if (event.redacted === undefined && event.signature === undefined) return '';
         const { item, out } = openReasoning();
-        const encrypted = event.redacted ?? event.signature;
-        if (encrypted !== undefined) item.encrypted = encrypted;
+        item.encrypted = seal(event);
         return out + closeItem(item);
       }
       case 'refusal-delta': {

@@ -11,6 +11,7 @@ import {
   messageItemSchema,
   reasoningItemSchema,
 } from './schema.ts';
+import { unseal } from './sealed.ts';
 
 /** Input as the client or a stored turn has it: one text, or items. */
 export type Input = string | readonly JsonObject[] | null | undefined;
@@ -104,8 +105,7 @@ function decodeReasoning(item: JsonObject, at: readonly PropertyKey[]): Reasonin
   const parts = content && content.length > 0 ? content : (summary ?? []);
   return {
     text: parts.map((part) => part.text ?? '').join(''),
-    ...(id == null ? {} : { id }),
-    ...(encrypted_content == null ? {} : { redacted: encrypted_content }),
+    ...(encrypted_content == null ? (id == null ? {} : { id }) : unseal(encrypted_content, id ?? undefined)),
   };
 }
 
