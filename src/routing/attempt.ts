@@ -91,8 +91,9 @@ export function createRouting(
   let byName = new Map(models.map((model) => [model.name, model]));
   const drain = createDrain();
 
+  /** Our listings for Ollama's clients name each model with that tag, and some apps list there and ask in another dialect. */
   const find = (model: string): RoutedModel => {
-    const route = byName.get(model);
+    const route = byName.get(model) ?? byName.get(model.replace(/:latest$/, ''));
     if (route) return route;
     const near = nearestNames(model, [...byName.keys()]);
     const hint =

@@ -4,7 +4,7 @@ import { anonymous } from '../../src/core/run.ts';
 import { openPolicy } from '../../src/policy/admit.ts';
 import { appWith } from '../app.ts';
 import { scripted } from '../scripted.ts';
-import { lines, post } from './post.ts';
+import { type Answer, lines, post } from './post.ts';
 
 const hello = { model: 'test:latest', messages: [{ role: 'user', content: 'Hi' }] };
 
@@ -168,4 +168,15 @@ test('an administrator’s pull tells its progress line by line, whoever else ge
   const caller = { policy: openPolicy({ ...anonymous, role: 'caller' as const }) };
   expect(await lines(await pull(caller, { name: 'test:latest' }))).toEqual([{ status: 'success' }]);
   expect((await pull(caller, { model: 'tiny' })).status).toBe(404);
+});
+
+test('a name as it is listed here answers in every dialect', async () => {
+  const app = appWith(scripted(['Hello']));
+  const { models }: Answer = await (await app.request('/api/tags')).json();
+  const asked = { model: models[0].name, messages: [{ role: 'user', content: 'Hi' }], max_tokens: 5 };
+  for (const path of ['/api/chat', '/v1/chat/completions', '/v1/messages']) {
+    expect([path, (await post(app, path, asked)).status]).toEqual([path, 200]);
+  }
+  expect((await app.request(`/v1/models/${models[0].name}`)).status).toBe(200);
+  expect((await post(app, '/v1/chat/completions', { ...asked, model: 'none:latest' })).status).toBe(404);
 });
