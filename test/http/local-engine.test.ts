@@ -361,6 +361,7 @@ models:
   });
 
   test('goes on from a text in llama-server’s words, whole and streamed', async () => {
+    const first = async (content: string) => (await post('/tokenize', { content })).body.tokens[0];
     const asked = {
       model: 'tiny',
       prompt: 'The capital of France is',
@@ -383,6 +384,13 @@ models:
     const { tokens } = (await post('/tokenize', { content: asked.prompt })).body;
     const byTokens = await post('/completion', { ...asked, prompt: tokens, response_fields: ['content'] });
     expect(byTokens.body).toEqual({ content: body.content });
+    const banned = await post('/completion', {
+      ...asked,
+      n_predict: 1,
+      logit_bias: [[await first(body.content), false]],
+    });
+    expect(banned.body.content).not.toBe('');
+    expect(body.content.startsWith(banned.body.content)).toBe(false);
     const bound = await post('/completion', { ...asked, grammar: 'root ::= "rivers"' });
     expect(bound.body.content).toBe('rivers');
     expect(await post('/completion', { n_predict: 8 })).toMatchObject({

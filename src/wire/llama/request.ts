@@ -5,6 +5,12 @@ import type { RequestSource } from '../format.ts';
 import { decodeSampling, extensionsOf, priorityOf, stopList } from '../openai/decode.ts';
 import { samplingFields, stopSchema } from '../openai/schema.ts';
 
+/** Token and bias in turn, with which llama-server's clients say what OpenAI's say in an object; false bans the token. */
+const biasPairs = () =>
+  z
+    .array(z.tuple([z.number().int().min(0), z.union([z.number().min(-100).max(100), z.literal(false)])]))
+    .transform((pairs) => Object.fromEntries(pairs.map(([token, bias]) => [token, bias === false ? -100 : bias])));
+
 /** What llama-server's own routes have in common. */
 export const llamaFields = () => ({
   model: z.string().min(1),
@@ -12,6 +18,7 @@ export const llamaFields = () => ({
   /** The same by OpenAI's name. */
   max_tokens: z.number().int().min(-1).nullish(),
   ...samplingFields(),
+  logit_bias: z.union([samplingFields().logit_bias, biasPairs()]),
   stop: stopSchema().or(z.array(z.string()).max(0)).nullish(),
   stream: z.boolean().nullish(),
   response_fields: z.array(z.string()).max(64).nullish(),
