@@ -1,5 +1,5 @@
 import type { CompletionEvent } from '../src/core/event.ts';
-import { isJsonObject, type Json, type JsonObject } from '../src/core/json.ts';
+import { isJsonObject, type Json, type JsonObject, objectsOf } from '../src/core/json.ts';
 import type { CallOptions, Capabilities, Provider } from '../src/core/provider.ts';
 import { type ChatRequest, type Dialect, type Message, readable, type WireRequest } from '../src/core/request.ts';
 import { through } from '../src/core/through.ts';
@@ -47,6 +47,8 @@ export interface OpenAiOddities {
   readonly strict?: boolean;
   /** The form of the ids of calls, where it refuses others. */
   readonly callIds?: RegExp;
+  /** Results of tools must be followed by an answer: where they are not, a word of one is put in between. */
+  readonly answersTools?: boolean;
   /** How a server is told to continue an answer: a flag on the message, on the request, or by its being the last message. */
   readonly prefill?: 'prefix' | 'continue_final_message' | 'last-message';
   /** JSON schemas are emulated through a tool that must be called. */
@@ -89,6 +91,7 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
   const fits = ({ body }: WireRequest, { messages, tools }: ChatRequest) =>
     (oddities.prefill === 'continue_final_message' || body['continue_final_message'] !== true) &&
     changed.every((name) => body[name] === undefined) &&
+    !(oddities.answersTools && messages.some(isUnanswered)) &&
     !(oddities.thinkingSwitch && body['reasoning_effort'] === 'none') &&
     // thoughts beside calls are remembered, and so have to be read
     !(required ? tools.length > 0 || messages.some(calls) : elsewhere && messages.some(saysThoughts));
@@ -162,6 +165,11 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
   };
 }
 
+interface Turn {
+  readonly role?: unknown;
+}
+const isUnanswered = ({ role }: Turn, at: number, turns: readonly Turn[]): boolean =>
+  turns[at - 1]?.role === 'tool' && role !== 'tool' && role !== 'assistant';
 const saysThoughts = (message: Message): boolean => message.role === 'assistant' && message.reasoning !== undefined;
 const calls = (message: Message): boolean => message.role === 'assistant' && message.toolCalls.length > 0;
 
@@ -208,14 +216,20 @@ function saying(body: unknown, text: string, bytes: Uint8Array): CompletionEvent
   return [start, { type: 'wire', bytes, says }, ...ends, ...usage];
 }
 
+const acknowledged: JsonObject = { role: 'assistant', content: 'I have read the results.' };
+
+const answered = (turns: readonly JsonObject[]): JsonObject[] =>
+  turns.flatMap((turn, at) => (isUnanswered(turn, at, turns) ? [acknowledged, turn] : [turn]));
+
 /** The body as this server wants it. */
 function adapt(body: JsonObject, oddities: OpenAiOddities): JsonObject {
-  const { noStreamOptions, prefill = 'last-message', rename = {}, omit = [] } = oddities;
+  const { noStreamOptions, prefill = 'last-message', rename = {}, omit = [], answersTools } = oddities;
   const adapted: Record<string, Json | undefined> = {};
   for (const [name, value] of Object.entries(body)) {
     if (omit.includes(name) || (noStreamOptions && name === 'stream_options')) continue;
     adapted[rename[name] ?? name] = value;
   }
+  if (answersTools) adapted['messages'] = answered(objectsOf(body['messages']));
   if (body['continue_final_message'] !== true || prefill === 'continue_final_message') return adapted;
   delete adapted['continue_final_message'];
   delete adapted['add_generation_prompt'];

@@ -167,6 +167,7 @@ export const presets = {
       rename: { seed: 'random_seed' },
       thoughts: 'parts',
       callIds: /^[A-Za-z0-9]{9}$/,
+      answersTools: true,
       strict: true,
       omit: ['user', 'prompt_cache_key', 'service_tier', 'safety_identifier', 'store', 'max_completion_tokens'],
     },

@@ -25,7 +25,8 @@ export function splitSystem(messages: readonly Message[]): {
     if (message.role === 'system' || message.role === 'developer') system.push(...message.content);
     else turns.push(message);
   }
-  return { system, turns };
+  // nothing but instructions: they are what is asked, since no such upstream answers to no turn at all
+  return turns.length === 0 ? { system: [], turns: [{ role: 'user', content: system }] } : { system, turns };
 }
 
 /** Merges neighbours of one role, where an upstream wants roles to alternate. */

@@ -42,7 +42,12 @@ const asChat = {
 
 async function sent(type: string, format: typeof openaiChat, body: JsonObject): Promise<Record<string, unknown>> {
   upstream.answer(json(answer));
-  const config = providerConfigSchema().parse({ type, baseUrl: upstream.baseUrl, apiKey: 'k' });
+  const config = providerConfigSchema().parse({
+    type,
+    baseUrl: upstream.baseUrl,
+    apiKey: 'k',
+    ...(type === 'bedrock' && { region: 'r' }),
+  });
   await hear(createProvider('p', config, { transport }), format.decode(body, { headers: {} }));
   return upstream.requests.at(-1)?.json ?? {};
 }
@@ -146,4 +151,34 @@ test.each([
   const body = { model: 'm', max_tokens: 9, messages: [{ role: 'user', content: 'hi' }], ...asked };
   const { thinking, reasoning_effort } = await sent('deepseek', format, body);
   expect({ thinking, reasoning_effort }).toEqual({ thinking: undefined, reasoning_effort: undefined, ...as });
+});
+
+// "Unexpected role 'user' after role 'tool'" (https://github.com/zed-industries/zed/issues/37021)
+test.each([
+  { name: 'coding agents', format: anthropicMessages, body: asAnthropic },
+  { name: 'chat clients', format: openaiChat, body: { model: 'm', messages: [] } },
+])('Mistral gets an answer between the results of tools and what $name say after them', async ({ format, body }) => {
+  const call = { id: 'D681PevKs', type: 'function', function: { name: 'look', arguments: '{}' } };
+  const said =
+    format === openaiChat
+      ? [
+          { role: 'user', content: 'Look.' },
+          { role: 'assistant', content: null, tool_calls: [call] },
+          { role: 'tool', tool_call_id: call.id, content: 'A cat.' },
+          { role: 'user', content: 'And?' },
+        ]
+      : [...asAnthropic.messages, { role: 'user', content: [{ type: 'text', text: 'And?' }] }];
+  const { messages } = await sent('mistral', format, { ...body, messages: said });
+  const roles = (messages as { role: string }[]).map(({ role }) => role);
+  expect(roles.filter((role) => role !== 'system')).toEqual(['user', 'assistant', 'tool', 'assistant', 'user']);
+});
+
+test.each([
+  { type: 'anthropic', turns: { messages: [{ role: 'user', content: [{ type: 'text', text: 'Sing.' }] }] } },
+  { type: 'gemini', turns: { contents: [{ role: 'user', parts: [{ text: 'Sing.' }] }] } },
+  { type: 'bedrock', turns: { messages: [{ role: 'user', content: [{ text: 'Sing.' }] }] } },
+])('a request of nothing but instructions asks them of $type', async ({ type, turns }) => {
+  const body = await sent(type, openaiChat, { model: 'm', messages: [{ role: 'system', content: 'Sing.' }] });
+  expect(body).toMatchObject(turns);
+  expect(body).not.toHaveProperty('system');
 });
