@@ -7,6 +7,7 @@ export const azureCapabilities: Capabilities = {
   ...compatible,
   dialects: ['openai-chat', 'openai-completions'],
   audio: true,
+  customTools: true,
 };
 
 export interface AzureOptions {

@@ -6,7 +6,7 @@ import { type ChatRequest, type Message, textOf } from '../src/core/request.ts';
 import { withTextResults } from '../src/core/tool-results.ts';
 import { decodeSse } from '../src/wire/sse.ts';
 import { streamError } from '../src/wire/upstream-error.ts';
-import { assertFunctions, offered, thinkingBudget } from './shared/content.ts';
+import { offered, thinkingBudget } from './shared/content.ts';
 import { ignoredBy } from './shared/ignored.ts';
 import { otherFields } from './shared/other-fields.ts';
 import { parseEvent } from './shared/pass-through.ts';
@@ -119,7 +119,6 @@ async function* chat(upstream: Upstream, request: ChatRequest, options: CallOpti
 function encodeChat(request: ChatRequest): JsonObject {
   const { sampling, responseFormat: format } = request;
   const { tools: all, choice } = offered(request);
-  assertFunctions(all, 'Cohere');
   // it can force a call, but of no tool by name: so no other is offered
   const tools = typeof choice === 'object' ? all.filter(({ name }) => name === choice.name) : all;
   const own = request.dialect === 'openai-chat' ? chatFields : [];

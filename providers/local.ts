@@ -79,6 +79,7 @@ export const localCapabilities: Capabilities = {
   tools: true,
   toolChoice: true,
   parallelToolCalls: true,
+  customTools: true,
   jsonObject: true,
   jsonSchema: true,
   reasoning: true,

@@ -17,6 +17,7 @@ import {
   providerConfigSchema,
   type UpstreamConfig,
 } from './shared/config.ts';
+import { customToolsAsFunctions } from './shared/custom-tools.ts';
 import { oneCallAtATime } from './shared/one-call.ts';
 import { entraTokens, signWithToken } from './shared/tokens.ts';
 import { createUpstream, type Sign, signWithKey, type Upstream, type UpstreamOptions } from './shared/upstream.ts';
@@ -42,10 +43,13 @@ export function createProviders(name: string, entry: unknown, parts: ProviderPar
     if (parts.onnx) return [parts.onnx(name, config)];
     throw new GatewayError('invalid_request', `providers.${name}: ONNX models run on Node only.`);
   }
-  if (!('replicas' in config) || !config.replicas) return [oneCallAtATime(build(name, config, parts))];
+  if (!('replicas' in config) || !config.replicas) return [emulated(build(name, config, parts))];
   const { replicas, ...rest } = config;
-  return replicas.map((baseUrl, index) => oneCallAtATime(build(`${name}#${index + 1}`, { ...rest, baseUrl }, parts)));
+  return replicas.map((baseUrl, index) => emulated(build(`${name}#${index + 1}`, { ...rest, baseUrl }, parts)));
 }
+
+/** What a server has no word for, and we can do in its place. */
+const emulated = (provider: Provider): Provider => oneCallAtATime(customToolsAsFunctions(provider));
 
 /** The provider of an entry that has no replicas. Needs no network. Throws `invalid_request`, naming the field. */
 export function createProvider(name: string, entry: unknown, parts: ProviderParts): Provider {

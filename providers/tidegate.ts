@@ -22,6 +22,7 @@ export interface TidegateOptions {
 export const tidegateCapabilities = {
   ...compatible,
   grammar: true,
+  customTools: true,
   images: false,
   prefill: true,
   constrainedPrefill: true,

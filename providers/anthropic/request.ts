@@ -2,15 +2,7 @@ import { GatewayError } from '../../src/core/errors.ts';
 import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
 import type { Capabilities } from '../../src/core/provider.ts';
 import { type ChatRequest, type Message, type Part, type ReasoningBlock, textOf } from '../../src/core/request.ts';
-import {
-  alternate,
-  argumentsObject,
-  assertFunctions,
-  offered,
-  parseDataUrl,
-  splitSystem,
-  thinkingBudget,
-} from '../shared/content.ts';
+import { alternate, argumentsObject, offered, parseDataUrl, splitSystem, thinkingBudget } from '../shared/content.ts';
 import { ignoredBy, thinkingField } from '../shared/ignored.ts';
 import { adaptiveSince, claudeGeneration } from './models.ts';
 
@@ -117,7 +109,6 @@ export function ignoredByClaude(request: ChatRequest): string[] {
 function encodeTools(request: ChatRequest): JsonObject {
   const { tools, choice } = offered(request);
   if (tools.length === 0) return {};
-  assertFunctions(tools, 'Anthropic');
   const oneCall = request.parallelToolCalls ? {} : { disable_parallel_tool_use: true };
   const choices = { auto: { type: 'auto', ...oneCall }, required: { type: 'any', ...oneCall }, none: { type: 'none' } };
   return {

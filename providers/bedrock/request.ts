@@ -2,7 +2,7 @@ import { GatewayError } from '../../src/core/errors.ts';
 import { isJsonObject, type Json, type JsonObject } from '../../src/core/json.ts';
 import type { Capabilities } from '../../src/core/provider.ts';
 import { type ChatRequest, type Message, type Part, type ReasoningBlock, textOf } from '../../src/core/request.ts';
-import { alternate, argumentsObject, assertFunctions, offered, parseDataUrl, splitSystem } from '../shared/content.ts';
+import { alternate, argumentsObject, offered, parseDataUrl, splitSystem } from '../shared/content.ts';
 import { ignoredBy } from '../shared/ignored.ts';
 import { cachesPrompts, ignoredByModel, isClaude, modelFields, samplersOf, samplesTopK } from './models.ts';
 
@@ -49,7 +49,6 @@ export function ignoredByConverse(request: ChatRequest, able: Capabilities): str
 function encodeTools(request: ChatRequest): JsonObject {
   const { tools, choice } = offered(request);
   if (tools.length === 0) return {};
-  assertFunctions(tools, 'Bedrock');
   if (choice === 'none') {
     if (!request.messages.some(({ role }) => role === 'tool')) return {};
     throw new GatewayError('unsupported', "Bedrock has no tool_choice 'none' once tools were used.", {

@@ -3,15 +3,7 @@ import type { Json, JsonObject } from '../../src/core/json.ts';
 import type { Capabilities } from '../../src/core/provider.ts';
 import { type ChatRequest, type Message, type Part, textOf } from '../../src/core/request.ts';
 import { withTextResults } from '../../src/core/tool-results.ts';
-import {
-  alternate,
-  argumentsObject,
-  assertFunctions,
-  offered,
-  parseDataUrl,
-  splitSystem,
-  thinkingBudget,
-} from '../shared/content.ts';
+import { alternate, argumentsObject, offered, parseDataUrl, splitSystem, thinkingBudget } from '../shared/content.ts';
 import { ignoredBy, thinkingField } from '../shared/ignored.ts';
 
 /** Lets a call of another model's turn through where its signature is not known (ai.google.dev/gemini-api/docs/thought-signatures). */
@@ -87,7 +79,6 @@ function levelOf(effort: string, model: string): string {
 function encodeTools(request: ChatRequest): JsonObject {
   const { tools, choice } = offered(request);
   if (tools.length === 0) return {};
-  assertFunctions(tools, 'Gemini');
   const modes = { auto: 'AUTO', required: 'ANY', none: 'NONE' } as const;
   return {
     tools: [

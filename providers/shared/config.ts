@@ -23,6 +23,7 @@ const capabilities = once(() =>
       tools: z.boolean().exactOptional(),
       toolChoice: z.boolean().exactOptional(),
       parallelToolCalls: z.boolean().exactOptional(),
+      customTools: z.boolean().exactOptional(),
       jsonObject: z.boolean().exactOptional(),
       jsonSchema: z.boolean().exactOptional(),
       grammar: z.boolean().exactOptional(),

@@ -1,4 +1,3 @@
-import { GatewayError } from '../../src/core/errors.ts';
 import { type JsonObject, parseObject } from '../../src/core/json.ts';
 import type { ChatRequest, Message, Part, Tool, ToolChoice } from '../../src/core/request.ts';
 
@@ -49,13 +48,6 @@ export function offered({ tools, toolChoice }: ChatRequest): {
 } {
   if (typeof toolChoice === 'string' || toolChoice.type === 'named') return { tools, choice: toolChoice };
   return { tools: tools.filter(({ name }) => toolChoice.names.includes(name)), choice: toolChoice.mode };
-}
-
-/** Custom tools take free text, which an upstream with JSON functions alone cannot promise. */
-export function assertFunctions(tools: readonly Tool[], provider: string): void {
-  const at = tools.findIndex(({ kind }) => kind === 'custom');
-  if (at < 0) return;
-  throw new GatewayError('unsupported', `${provider} does not support custom tools.`, { param: `tools[${at}].type` });
 }
 
 /** The tokens to think for an effort, where an upstream wants a number. */

@@ -67,6 +67,8 @@ export interface Capabilities {
   readonly tools: boolean;
   readonly toolChoice: boolean;
   readonly parallelToolCalls: boolean;
+  /** Tools whose input is free text. */
+  readonly customTools: boolean;
   readonly jsonObject: boolean;
   readonly jsonSchema: boolean;
   readonly grammar: boolean;
@@ -96,6 +98,7 @@ export const noCapabilities: Capabilities = {
   tools: false,
   toolChoice: false,
   parallelToolCalls: false,
+  customTools: false,
   jsonObject: false,
   jsonSchema: false,
   grammar: false,
