@@ -1,4 +1,5 @@
 import type { Capabilities, Provider } from '../src/core/provider.ts';
+import type { OpenAiPaths } from './openai/endpoints.ts';
 import { openai } from './openai.ts';
 import { compatible, openAiCallIds } from './presets.ts';
 import type { Upstream } from './shared/upstream.ts';
@@ -20,22 +21,40 @@ export interface AzureOptions {
 
 /** Azure OpenAI: a target's model is the deployment (https://learn.microsoft.com/azure/ai-services/openai/reference). */
 export function azureOpenAi({ name, upstream, apiVersion, capabilities = azureCapabilities }: AzureOptions): Provider {
-  const version = `?api-version=${encodeURIComponent(apiVersion)}`;
-  const deployment = (endpoint: string) => `/openai/deployments/{model}/${endpoint}${version}`;
+  // its API without versions is OpenAI's own, Responses included (https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle)
+  const isUnversioned = apiVersion === 'v1';
+  const dialects: Capabilities['dialects'] = isUnversioned
+    ? [...new Set([...capabilities.dialects, 'openai-responses' as const])]
+    : capabilities.dialects;
   return openai({
     name,
     upstream,
-    capabilities,
+    capabilities: { ...capabilities, dialects },
     oddities: {
       maxTokensField: 'max_completion_tokens',
       strict: true,
       callIds: openAiCallIds,
-      paths: {
-        chat: deployment('chat/completions'),
-        completions: deployment('completions'),
-        embeddings: deployment('embeddings'),
-        models: `/openai/models${version}`,
-      },
+      paths: isUnversioned ? unversioned : versioned(apiVersion),
     },
   });
+}
+
+const unversioned: OpenAiPaths = {
+  chat: '/openai/v1/chat/completions',
+  completions: '/openai/v1/completions',
+  responses: '/openai/v1/responses',
+  embeddings: '/openai/v1/embeddings',
+  moderations: '/openai/v1/moderations',
+  models: '/openai/v1/models',
+};
+
+function versioned(apiVersion: string): Partial<OpenAiPaths> {
+  const version = `?api-version=${encodeURIComponent(apiVersion)}`;
+  const deployment = (endpoint: string) => `/openai/deployments/{model}/${endpoint}${version}`;
+  return {
+    chat: deployment('chat/completions'),
+    completions: deployment('completions'),
+    embeddings: deployment('embeddings'),
+    models: `/openai/models${version}`,
+  };
 }

@@ -109,7 +109,10 @@ const azure = once(() =>
       type: z.literal('azure-openai'),
       ...common(),
       baseUrl: baseUrl().describe('The address of the resource, as in `https://NAME.openai.azure.com`.'),
-      apiVersion: z.string().default('2024-10-21').describe('The version of the API.'),
+      apiVersion: z
+        .string()
+        .default('2024-10-21')
+        .describe('The version of the API; `v1` for the one without versions.'),
       entra: z
         .strictObject({
           tenantId: z.string().min(1),

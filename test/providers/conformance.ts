@@ -13,6 +13,7 @@ import type { ProviderFixture, Scripted } from '../fixtures/providers/fixture.ts
 import { gemini } from '../fixtures/providers/gemini.ts';
 import {
   azure,
+  azureV1,
   deepseek,
   groq,
   llamaServer,
@@ -29,6 +30,7 @@ import type { Heard } from './support.ts';
 const fixtures = [
   openai,
   azure,
+  azureV1,
   anthropic,
   gemini,
   vertex,
