@@ -9,7 +9,7 @@ export const withoutDeployment = (path: string): string => path.replace(azurePat
 export function deploymentOf(c: AppContext): string | undefined {
   const url = c.env?.incoming?.url ?? c.req.url;
   if (!url.includes('/openai/deployments/')) return undefined;
-  const name = /\/openai\/deployments\/([^/?#]+)\//.exec(url)?.[1];
+  const name = /^[^?#]*\/openai\/deployments\/([^/?#]+)\//.exec(url)?.[1];
   try {
     return name && decodeURIComponent(name);
   } catch {

@@ -96,6 +96,12 @@ test.each([
   expect(app.records).toMatchObject([{ model: path, endpoint: '/v1/chat/completions' }]);
 });
 
+test('a deployment that stands in the query names no model', async () => {
+  const app = appWith(scripted(['Hello']));
+  const url = '/v1/chat/completions?from=/openai/deployments/nope/';
+  expect((await post(app, url, { ...hello, model: 'test' })).status).toBe(200);
+});
+
 test('a key for one endpoint opens no other by a further slash', async () => {
   const policy = openPolicy({ ...anonymous, endpoints: ['/v1/embeddings'] });
   const app = appWith(scripted(['Hello']), { policy });
