@@ -64,6 +64,16 @@ test.each([
   expect((await post(app, path, body, { 'last-event-id': 'strm_gone:1' })).status).toBe(404);
 });
 
+test('a stream of another caller is not found, whichever way it is asked for', async () => {
+  const streams = createStreamLogs();
+  const first = await post(appWith(scripted(['a', 'b']), { streams }), '/v1/chat/completions', hello, resumable);
+  const id = first.headers.get('x-tidegate-stream-id');
+  await first.text();
+  const other = appWith(scripted(['mine']), { streams, policy: openPolicy({ ...anonymous, id: 'other' }) });
+  expect((await other.request(`/v1/streams/${id}`)).status).toBe(404);
+  expect((await post(other, '/v1/chat/completions', hello, { 'last-event-id': `${id}:0` })).status).toBe(404);
+});
+
 /** One of several gateways on a store, or the same one before and after a restart. */
 function gatewayOn(store: ObjectStore, steps: readonly Step[], caller = 'anonymous') {
   const { objects, cut } = connection(store);
