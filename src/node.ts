@@ -218,7 +218,8 @@ export async function startGateway(options: StartOptions = {}): Promise<RunningG
     ],
   });
   await batches.resume(); // what the last stop cut short
-  const server = await listen(app, { host, port: options.port ?? config.server.port });
+  const slowReaderMs = () => config.server.slowReader;
+  const server = await listen(app, { host, port: options.port ?? config.server.port, slowReaderMs });
 
   const readAgain = async () => {
     const next = await readConfig(true);

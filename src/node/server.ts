@@ -2,6 +2,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { getRequestListener } from '@hono/node-server';
 import type { Handler } from '../http/deps.ts';
 import { DirectContext, type DirectRoutes } from '../http/direct.ts';
+import { defaultHttpOptions } from '../http/env.ts';
+import { inTurn } from './in-turn.ts';
 import { JoinedResponse } from './joined-response.ts';
 import { type PlainConnections, servePlainly } from './plain/serve.ts';
 
@@ -18,13 +20,20 @@ export interface Served {
   readonly direct: DirectRoutes;
 }
 
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  /** For how long a client may take nothing of its answer. */
+  readonly slowReaderMs?: () => number;
+}
+
 /** Node's 511 fill in a moment of many new clients; the kernel drops the next, and they come again a second later. */
 const waitingConnections = 4096;
 
 /** Serves the app on node:http, with limits against slow and silent clients. */
 export function listen(
   { fetch, direct }: Served,
-  { host, port }: { readonly host: string; readonly port: number },
+  { host, port, slowReaderMs = () => defaultHttpOptions.slowReaderMs }: ListenOptions,
 ): Promise<Listening> {
   const options = {
     headersTimeout: 10_000,
@@ -35,19 +44,28 @@ export function listen(
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
     maxHeaderSize: 32 * 1024,
+    slowReaderMs,
     ServerResponse: JoinedResponse,
   };
   const general = getRequestListener(
     fetch as Parameters<typeof getRequestListener>[0], // bindings are typed by the app
     { overrideGlobalObjects: false, hostname: 'localhost' }, // for HTTP/1.0, whose health checks name no host
   );
-  const server = createServer(options, (incoming, outgoing) => {
-    const { url = '', method = '', headers } = incoming;
-    const handler = headers.host === undefined ? undefined : direct.get(url)?.get(method);
-    if (handler) answerDirectly(handler, url, incoming, outgoing);
-    else void general(incoming, outgoing);
-  });
+  const server = createServer(
+    options,
+    inTurn((incoming, outgoing) => {
+      const { url = '', method = '', headers } = incoming;
+      const handler = headers.host === undefined ? undefined : direct.get(url)?.get(method);
+      if (handler) answerDirectly(handler, url, incoming, outgoing);
+      else void general(incoming, outgoing);
+    }),
+  );
   const plain = servePlainly(server, direct, options);
+  const closeIdle = server.closeIdleConnections.bind(server);
+  // Node takes a connection for idle, here and in its `close`, when its answer was written, also while a client reads it.
+  server.closeIdleConnections = () => {
+    if (!plain.someRead) closeIdle();
+  };
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen({ port, host, backlog: waitingConnections }, () => {

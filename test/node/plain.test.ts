@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PlainHeads } from '../../src/node/plain/head.ts';
@@ -7,33 +7,7 @@ import { type PlainConnections, servePlainly } from '../../src/node/plain/serve.
 import { type Listening, listen } from '../../src/node/server.ts';
 import { appWith } from '../app.ts';
 import { scripted } from '../scripted.ts';
-
-/** What a client that writes bytes itself hears. */
-class RawClient {
-  heard = '';
-  closed = false;
-  readonly socket: Socket;
-
-  constructor(port: number) {
-    this.socket = connect(port, '127.0.0.1').setNoDelay(true).setEncoding('latin1');
-    this.socket.on('error', () => {});
-    this.socket.on('close', () => {
-      this.closed = true;
-    });
-    this.socket.on('data', (text: string) => {
-      this.heard += text;
-    });
-  }
-
-  async hears(what: RegExp, times = 1): Promise<void> {
-    const all = new RegExp(what, 'g');
-    await expect.poll(() => this.heard.match(all)?.length ?? 0, { timeout: 10_000, interval: 5 }).toBe(times);
-  }
-
-  leaves(): Promise<void> {
-    return expect.poll(() => this.closed, { timeout: 10_000, interval: 5 }).toBe(true);
-  }
-}
+import { hello, RawClient, request } from './raw-client.ts';
 
 describe('heads', () => {
   /** What node:http reads in a request; undefined where it refuses it. */
@@ -159,13 +133,6 @@ describe('heads', () => {
 
 /** Of times on a busy machine. */
 const slack = process.env['CI'] ? 5 : 2;
-
-const hello = { model: 'test', messages: [{ role: 'user', content: 'Hi' }] };
-const request = (body: object, more = '') => {
-  const text = JSON.stringify(body);
-  const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\n${more}content-length: ${Buffer.byteLength(text)}`;
-  return Buffer.from(`${head}\r\n\r\n${text}`, 'utf8');
-};
 
 describe('a connection', () => {
   const provider = scripted(['Hé', 60, 'llo 😀']);
@@ -314,6 +281,7 @@ describe('limits', () => {
     plain = servePlainly(server, direct, {
       headersTimeout: 150,
       keepAliveTimeout: 400,
+      slowReaderMs: () => 60_000,
       connectionsCheckingInterval: 50,
     });
     await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Handler } from '../../http/deps.ts';
 import { DirectContext, type DirectRoutes } from '../../http/direct.ts';
+import { limitReader } from '../reader-limit.ts';
 import { type PlainHead, PlainHeads } from './head.ts';
 import { PlainResponse } from './response.ts';
 
@@ -8,10 +9,12 @@ import { PlainResponse } from './response.ts';
 const longestHead = 16 * 1024;
 const longestRequest = 64 * 1024;
 
-/** The limits of node:http that hold here too, in milliseconds. */
+/** In milliseconds; node:http has those without a function too. */
 export interface PlainLimits {
   readonly headersTimeout: number;
   readonly keepAliveTimeout: number;
+  /** For how long a client may take nothing of what is written for it. */
+  readonly slowReaderMs: () => number;
 }
 
 export interface PlainOptions {
@@ -55,6 +58,7 @@ export class PlainConnection {
     data: (piece: Buffer) => this.#received(piece),
     end: () => this.#socket.end(), // a client that stops sending is taken to have left, as by node:http
     error: () => undefined, // `close` follows
+    timeout: () => this.destroy(), // of a client that does not read
     close: () => this.#closed(),
   };
 
@@ -65,7 +69,8 @@ export class PlainConnection {
   }
 
   /** Hangs up on a client that is silent for too long; node:http has limits for requests that don't come to their end. */
-  check({ headersTimeout, keepAliveTimeout }: PlainLimits): void {
+  check({ headersTimeout, keepAliveTimeout, slowReaderMs }: PlainLimits): void {
+    limitReader(this.#socket, slowReaderMs());
     const nowMs = performance.now();
     const forMs = nowMs - this.#sinceMs;
     if (this.#begun) {

@@ -1,9 +1,12 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { DirectRoutes } from '../../http/direct.ts';
+import { limitReader } from '../reader-limit.ts';
 import { PlainConnection, type PlainLimits } from './connection.ts';
 
 export interface PlainConnections {
+  /** Some clients have not read all that node:http has written. */
+  readonly someRead: boolean;
   /** Ends those that rest, and each other one with its answer. */
   close(): void;
   destroy(): void;
@@ -20,11 +23,14 @@ export function servePlainly(
   limits: PlainLimits & { readonly connectionsCheckingInterval: number },
 ): PlainConnections {
   const connections = new Set<PlainConnection>();
+  const handedOver = new Set<Socket>();
   const nodes = server.listeners('connection'); // how node:http takes a socket
   let closing = false;
   const options = {
     direct,
     handOver: (socket: Socket) => {
+      handedOver.add(socket);
+      socket.once('close', () => handedOver.delete(socket));
       for (const take of nodes) take.call(server, socket);
     },
     keepAliveSeconds: () => (closing ? 0 : Math.floor(limits.keepAliveTimeout / 1000)),
@@ -36,10 +42,15 @@ export function servePlainly(
   });
   const check = setInterval(() => {
     for (const connection of connections) connection.check(limits);
+    for (const socket of handedOver) limitReader(socket, limits.slowReaderMs());
   }, limits.connectionsCheckingInterval);
   check.unref();
   server.once('close', () => clearInterval(check));
   return {
+    get someRead() {
+      for (const { writableLength } of handedOver) if (writableLength > 0) return true;
+      return false;
+    },
     close() {
       closing = true;
       for (const connection of connections) connection.close();
