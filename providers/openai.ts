@@ -17,6 +17,7 @@ import { observeResponse, observeResponses } from './openai/responses.ts';
 import { withCallIds } from './shared/call-ids.ts';
 import { contentKind } from './shared/content-kind.ts';
 import { endOfString, forwardBody } from './shared/forward-body.ts';
+import { isNamed } from './shared/ignored.ts';
 import { readJsonTool, withJsonTool } from './shared/json-tool.ts';
 import { type EventSource, lazyEvents } from './shared/lazy-events.ts';
 import { observeChat } from './shared/observe-chat.ts';
@@ -45,6 +46,8 @@ export interface OpenAiOddities {
   readonly thinkingSwitch?: boolean;
   /** Refuses what OpenAI's own chat has not: samplers and marks of the cache that a client of another API sends stay behind. */
   readonly strict?: boolean;
+  /** Refuses messages with a `name`. */
+  readonly nameless?: boolean;
   /** The form of the ids of calls, where it refuses others. */
   readonly callIds?: RegExp;
   /** Results of tools must be followed by an answer: where they are not, a word of one is put in between. */
@@ -91,6 +94,7 @@ export function openai({ name, upstream, capabilities, oddities = {} }: OpenAiOp
   const fits = ({ body }: WireRequest, { messages, tools }: ChatRequest) =>
     (oddities.prefill === 'continue_final_message' || body['continue_final_message'] !== true) &&
     changed.every((name) => body[name] === undefined) &&
+    !(oddities.nameless && messages.some(isNamed)) &&
     !(oddities.answersTools && messages.some(isUnanswered)) &&
     !(oddities.thinkingSwitch && body['reasoning_effort'] === 'none') &&
     // thoughts beside calls are remembered, and so have to be read

@@ -138,7 +138,7 @@ export const presets = {
     keyVariable: 'GROQ_API_KEY',
     lacks: ['logprobs', 'logitBias', 'choices', 'completions', 'embeddings'],
     adds: chatOnly,
-    oddities: { maxTokensField: 'max_completion_tokens', thoughts: 'reasoning', strict: true },
+    oddities: { maxTokensField: 'max_completion_tokens', thoughts: 'reasoning', nameless: true, strict: true },
     source: 'https://console.groq.com/docs/openai',
   },
   together: {
@@ -169,6 +169,7 @@ export const presets = {
       thoughts: 'parts',
       callIds: /^[A-Za-z0-9]{9}$/,
       answersTools: true,
+      nameless: true,
       strict: true,
       omit: ['user', 'prompt_cache_key', 'service_tier', 'safety_identifier', 'store', 'max_completion_tokens'],
     },
@@ -230,7 +231,7 @@ export const presets = {
       'embeddings',
     ],
     adds: chatOnly,
-    oddities: { noStreamOptions: true, developerAsSystem: true },
+    oddities: { noStreamOptions: true, developerAsSystem: true, nameless: true },
     source: 'https://docs.perplexity.ai/api-reference/chat-completions-post',
   },
   huggingface: {

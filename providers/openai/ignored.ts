@@ -10,6 +10,7 @@ const othersSamplers = ['top_k', 'min_p', 'repeat_penalty'];
 interface Oddities {
   readonly omit?: readonly string[];
   readonly strict?: boolean;
+  readonly nameless?: boolean;
   readonly thinkingSwitch?: boolean;
   readonly thinkingField?: string;
 }
@@ -18,9 +19,10 @@ interface Oddities {
 export function ignoredByChat(
   request: ChatRequest,
   able: Capabilities,
-  { omit = [], strict = false, thinkingSwitch = false, thinkingField }: Oddities = {},
+  { omit: omitted = [], strict = false, nameless = false, thinkingSwitch = false, thinkingField }: Oddities = {},
 ): string[] {
   const { dialect, extensions, reasoning } = request;
+  const omit = nameless ? [...omitted, 'name'] : omitted;
   const own = dialect === 'openai-chat' || dialect === 'openai-completions';
   if (own && omit.length === 0 && able.reasoning) return [];
   const fields = own ? Object.keys(extensions) : dialect === 'openai-responses' ? responsesFields : [];

@@ -38,7 +38,7 @@ const thinkingFields: Readonly<Partial<Record<Dialect, string>>> = {
   'ollama-generate': 'think',
 };
 
-const isNamed = (message: Message): boolean => message.role !== 'tool' && message.name !== undefined;
+export const isNamed = (message: Message): boolean => message.role !== 'tool' && message.name !== undefined;
 const hasDetail = ({ content }: Message): boolean =>
   content.some((part) => part.type === 'image' && part.detail !== undefined && part.detail !== 'auto');
 

@@ -182,3 +182,15 @@ test.each([
   expect(body).toMatchObject(turns);
   expect(body).not.toHaveProperty('system');
 });
+
+// https://console.groq.com/docs/openai, https://github.com/microsoft/autogen/issues/2748, https://github.com/BerriAI/litellm/issues/2373
+test.each(['groq', 'mistral', 'perplexity'])(
+  'a name of a message, which %s refuses, is left out and told',
+  async (type) => {
+    const body = { model: 'm', messages: [{ role: 'user', name: 'Ada', content: 'hi' }] };
+    expect((await sent(type, openaiChat, body))['messages']).toEqual([{ role: 'user', content: 'hi' }]);
+    const config = providerConfigSchema().parse({ type, baseUrl: upstream.baseUrl, apiKey: 'k' });
+    const request = openaiChat.decode(body, { headers: {} });
+    expect(createProvider('p', config, { transport }).ignores?.(request)).toEqual(["field 'name'"]);
+  },
+);

@@ -15,6 +15,8 @@ export interface UpstreamChatOptions {
   readonly thinkingField?: 'reasoning' | 'chat_template_kwargs';
   /** Thinking is switched by `thinking: { type }`; `none` is no effort. */
   readonly thinkingSwitch?: boolean;
+  /** Refuses messages with a `name`. */
+  readonly nameless?: boolean;
   /** Refuses what OpenAI's own chat has not: samplers and marks of the cache that a client of another API sends stay behind. */
   readonly strict?: boolean;
 }
@@ -146,7 +148,7 @@ function encodeResponseFormat(format: ResponseFormat): JsonObject {
 }
 
 function encodeMessage(message: Message, options: UpstreamChatOptions, model: string): JsonObject {
-  const name = 'name' in message ? optional('name', message.name) : {};
+  const name = 'name' in message && !options.nameless ? optional('name', message.name) : {};
   switch (message.role) {
     case 'system':
     case 'developer':
