@@ -399,6 +399,15 @@ models:
     });
   });
 
+  test('takes n_predict, the limit by llama.cpp’s name, on OpenAI’s routes too; theirs rules', async () => {
+    const bare = { max_tokens: undefined, n_predict: 3, ignore_eos: true };
+    const used = async (route: string, body: object) => (await post(route, body)).body.usage.completion_tokens;
+    expect(await used('/v1/chat/completions', { messages, ...bare })).toBe(3);
+    expect(await used('/v1/completions', { prompt: 'a', ...bare })).toBe(3);
+    expect(await used('/v1/completions', { prompt: 'a', ...bare, max_tokens: 2 })).toBe(2);
+    expect(await used('/v1/chat/completions', { messages, ...bare, n_predict: -1, max_tokens: 2 })).toBe(2);
+  });
+
   test('tells what prompts are made with: /props as llama-server, /tokenizer_info as vLLM', async () => {
     const props = await (await fetch(`${gateway.url}/props?model=tiny`)).json();
     expect(props).toMatchObject({ total_slots: 2, model_alias: 'tiny', eos_token: '<|im_end|>' });

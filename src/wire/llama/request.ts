@@ -2,8 +2,8 @@ import * as z from 'zod';
 import type { JsonObject } from '../../core/json.ts';
 import type { ChatRequest } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
-import { decodeSampling, extensionsOf, priorityOf, stopList } from '../openai/decode.ts';
-import { samplingFields, stopSchema } from '../openai/schema.ts';
+import { decodeSampling, extensionsOf, limitOf, priorityOf, stopList } from '../openai/decode.ts';
+import { limitSchema, samplingFields, stopSchema } from '../openai/schema.ts';
 
 /** Token and bias in turn, with which llama-server's clients say what OpenAI's say in an object; false bans the token. */
 const biasPairs = () =>
@@ -14,9 +14,9 @@ const biasPairs = () =>
 /** What llama-server's own routes have in common. */
 export const llamaFields = () => ({
   model: z.string().min(1),
-  n_predict: z.number().int().min(-1).nullish(),
+  n_predict: limitSchema(),
   /** The same by OpenAI's name. */
-  max_tokens: z.number().int().min(-1).nullish(),
+  max_tokens: limitSchema(),
   ...samplingFields(),
   logit_bias: z.union([samplingFields().logit_bias, biasPairs()]),
   stop: stopSchema().or(z.array(z.string()).max(0)).nullish(),
@@ -37,13 +37,13 @@ export function llamaRequest(
   prompt: NonNullable<ChatRequest['prompt']>,
   own: readonly string[],
 ): ChatRequest {
-  const most = parsed.n_predict ?? parsed.max_tokens ?? -1;
+  const maxTokens = limitOf(parsed.n_predict ?? parsed.max_tokens);
   return {
     model: parsed.model,
     messages: [],
     prompt,
     sampling: decodeSampling(parsed),
-    ...(most < 0 ? {} : { maxTokens: most }),
+    ...(maxTokens === undefined ? {} : { maxTokens }),
     stop: stopList(parsed.stop),
     choices: 1,
     tools: [],

@@ -8,10 +8,10 @@ import { sumUsage } from '../../core/usage.ts';
 import type { AnswerMeta, RequestSource, StreamEncoder, WireFormat } from '../format.ts';
 import { encodeSse, sseDone, sseHeaders, ssePing } from '../sse.ts';
 import { invalidValue, parseBody } from '../validate.ts';
-import { decodeSampling, extensionsOf, priorityOf, stopList, wireOf } from './decode.ts';
+import { decodeSampling, extensionsOf, limitOf, priorityOf, stopList, wireOf } from './decode.ts';
 import { encodeFinishReason } from './encode.ts';
 import { encodeError } from './errors.ts';
-import { samplingFields, stopSchema, streamOptionsSchema } from './schema.ts';
+import { limitSchema, samplingFields, stopSchema, streamOptionsSchema } from './schema.ts';
 import { encodeUsage } from './usage.ts';
 
 const tokenId = once(() => z.number().int().min(0));
@@ -29,6 +29,7 @@ export const completionRequestSchema = once(() =>
       .nullish(),
     suffix: z.string().nullish(),
     max_tokens: z.number().int().min(0).nullish(),
+    n_predict: limitSchema(),
     ...samplingFields(),
     n: z.number().int().min(1).max(128).nullish(),
     best_of: z.number().int().min(1).max(20).nullish(),
@@ -44,7 +45,7 @@ export const completionRequestSchema = once(() =>
 
 const modelled = new Set(
   [
-    'model prompt suffix max_tokens temperature top_p top_k min_p seed frequency_penalty presence_penalty grammar',
+    'model prompt suffix max_tokens n_predict temperature top_p top_k min_p seed frequency_penalty presence_penalty grammar',
     'repetition_penalty repeat_penalty logit_bias n best_of echo logprobs stop stream stream_options user',
   ].flatMap((line) => line.split(' ')),
 );
@@ -58,7 +59,7 @@ export function decodeCompletionRequests(body: unknown, source: RequestSource = 
   if (bestOf < n) throw badBestOf("'best_of' must not be below 'n'.");
   if (bestOf > n && parsed.stream) throw badBestOf("'best_of' above 'n' can't be streamed.");
   // OpenAI's default of 16 is for plain completions; editors that fill in the middle rely on it too.
-  const maxTokens = parsed.max_tokens ?? 16;
+  const maxTokens = parsed.max_tokens ?? limitOf(parsed.n_predict) ?? 16;
   return prompts.map((text) => ({
     model: parsed.model,
     messages: [],

@@ -21,7 +21,7 @@ import { type ChatBody, chatRequestSchema, type ToolBody } from './schema.ts';
 /** Fields that the vocabulary holds; everything else a client sends travels in `extensions`. */
 const modelled = new Set(
   [
-    'messages model max_completion_tokens max_tokens temperature top_p top_k min_p seed frequency_penalty presence_penalty',
+    'messages model max_completion_tokens max_tokens n_predict temperature top_p top_k min_p seed frequency_penalty presence_penalty',
     'repetition_penalty repeat_penalty logit_bias n stop logprobs top_logprobs response_format grammar tools tool_choice',
     'parallel_tool_calls functions function_call stream stream_options prediction reasoning_effort metadata store',
     'user prompt_cache_key service_tier continue_final_message prompt',
@@ -72,7 +72,7 @@ function requestOf(
     model: chat.model,
     messages: decodeMessages(chat.messages),
     sampling: decodeSampling(chat),
-    maxTokens: chat.max_completion_tokens ?? chat.max_tokens ?? undefined,
+    maxTokens: chat.max_completion_tokens ?? chat.max_tokens ?? limitOf(chat.n_predict),
     stop: stopList(chat.stop),
     choices: chat.n ?? 1,
     tools,
@@ -152,6 +152,10 @@ export function priorityOf(headers: Readonly<Record<string, string>>): Priority 
     "Invalid header 'x-tidegate-priority': use 'interactive', 'normal' or 'batch'.",
   );
 }
+
+/** llama.cpp's `n_predict`: undefined where it is none. */
+export const limitOf = (most: number | null | undefined): number | undefined =>
+  most == null || most < 0 ? undefined : most;
 
 /** `stop` as a list, each text once. */
 export const stopList = (stop: string | readonly string[] | null | undefined): readonly string[] =>

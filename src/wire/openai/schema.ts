@@ -162,6 +162,9 @@ export const samplingFields = once(() => ({
   logit_bias: z.record(z.string().regex(/^\d{1,9}$/, 'keys are token ids'), z.number().min(-100).max(100)).nullish(),
 }));
 
+/** The limit by llama.cpp's name, which its clients send on every route; -1 is none. */
+export const limitSchema = once(() => z.number().int().min(-1).nullish());
+
 export const stopSchema = once(() => z.union([z.string().min(1), z.array(z.string().min(1).max(1024)).max(64)]));
 export const streamOptionsSchema = once(() =>
   z.looseObject({
@@ -183,6 +186,7 @@ export const chatRequestSchema = once(() =>
     model: z.string().min(1),
     max_completion_tokens: z.number().int().min(1).nullish(),
     max_tokens: z.number().int().min(1).nullish(),
+    n_predict: limitSchema(),
     ...samplingFields(),
     n: z.number().int().min(1).max(128).nullish(),
     stop: stopSchema().nullish(),
