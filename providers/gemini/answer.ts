@@ -10,6 +10,7 @@ import {
   objectsOf,
   stringOf,
 } from '../../src/core/json.ts';
+import { imageEvent } from '../../src/wire/openai/images.ts';
 import { streamError } from '../../src/wire/upstream-error.ts';
 
 interface Candidate {
@@ -37,6 +38,9 @@ export function createGenerateDecoder() {
       );
       return;
     }
+    const { mimeType, data } = objectOf(part['inlineData']);
+    if (typeof data === 'string' && String(mimeType).startsWith('image/') && part['thought'] !== true)
+      out.push(imageEvent(choice, `data:${mimeType};base64,${data}`));
     const text = stringOf(part['text']) ?? '';
     if (text !== '') out.push({ type: part['thought'] === true ? 'reasoning-delta' : 'text-delta', choice, text });
   };

@@ -44,7 +44,7 @@ export type CompletionEvent =
       readonly kind: 'function' | 'custom';
     }
   | { readonly type: 'tool-call-delta'; readonly choice: number; readonly index: number; readonly arguments: string }
-  /** Citations and the like, in OpenAI's annotation form. */
+  /** Citations and the like, in OpenAI's annotation form; a picture as `image_url`. */
   | { readonly type: 'annotation'; readonly choice: number; readonly annotation: Json }
   | {
       readonly type: 'finish';

@@ -3,6 +3,7 @@ import { isJson, isJsonObject, type Json, type JsonObject, objectOf, parseObject
 import type { ReasoningBlock } from '../../core/request.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
+import { imageNote, imageNotes, isImage } from '../openai/images.ts';
 import { encodeParts } from '../openai/usage.ts';
 import { encodeNamedSse } from '../sse.ts';
 import { encodeMessageError } from './errors.ts';
@@ -133,6 +134,7 @@ export function createMessageEncoder(answer: MessageAnswer): StreamEncoder {
         prompt = { ...prompt, ...event.prompt };
         return '';
       case 'annotation': {
+        if (isImage(event.annotation)) return handle({ type: 'text-delta', choice: event.choice, text: imageNote });
         const citation = open?.type === 'text' ? citationOf(event.annotation) : undefined;
         return citation ? delta({ type: 'citations_delta', citation }) : '';
       }
@@ -264,7 +266,7 @@ export function encodeMessage(collected: Collected, answer: MessageAnswer) {
         : { type: 'redacted_thinking', data: block.redacted },
     );
   }
-  const text = (choice?.text ?? '') + (choice?.refusal ?? '');
+  const text = (choice?.text ?? '') + imageNotes(choice?.annotations) + (choice?.refusal ?? '');
   const citations = (choice?.annotations ?? []).flatMap((annotation) => citationOf(annotation) ?? []);
   if (text !== '') content.push({ type: 'text', text, ...(citations.length > 0 ? { citations } : {}) });
   const calls = choice?.toolCalls ?? [];

@@ -4,6 +4,7 @@ import type { ToolCall } from '../../core/request.ts';
 import type { Collected } from '../../core/streams.ts';
 import type { AnswerMeta, StreamEncoder } from '../format.ts';
 import { encodeLogprobs } from '../openai/encode.ts';
+import { imageNote, imageNotes, isImage } from '../openai/images.ts';
 import { encodeParts } from '../openai/usage.ts';
 import { encodeOllamaError } from './errors.ts';
 
@@ -43,6 +44,8 @@ export function createOllamaEncoder(shape: Shape, meta: AnswerMeta, now: () => n
           const logprobs = event.type === 'text-delta' && event.logprobs ? { logprobs: event.logprobs } : {};
           return event.text === '' ? '' : line(part(shape, meta, now(), { text: event.text, ...logprobs }));
         }
+        case 'annotation':
+          return isImage(event.annotation) ? line(part(shape, meta, now(), { text: imageNote })) : '';
         case 'reasoning-delta':
           return event.text === '' ? '' : line(part(shape, meta, now(), { thinking: event.text }));
         case 'tool-call-start':
@@ -73,7 +76,7 @@ export function encodeOllama(shape: Shape, collected: Collected, meta: AnswerMet
   const choice = collected.choices[0];
   const thinking = choice?.reasoning.map((block) => block.text).join('') ?? '';
   const piece = {
-    text: (choice?.text ?? '') + (choice?.refusal ?? ''),
+    text: (choice?.text ?? '') + imageNotes(choice?.annotations) + (choice?.refusal ?? ''),
     ...(thinking === '' ? {} : { thinking }),
     ...(choice && choice.toolCalls.length > 0 ? { calls: choice.toolCalls } : {}),
     ...(choice?.logprobs ? { logprobs: choice.logprobs } : {}),

@@ -5,6 +5,7 @@ import type { Collected, CollectedChoice } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
 import { encodeSse, sseDone } from '../sse.ts';
 import { encodeError } from './errors.ts';
+import { isImage } from './images.ts';
 import { encodeUsage } from './usage.ts';
 
 /** What is the same in every chunk of an answer, and how the client wants it. */
@@ -146,7 +147,10 @@ export function createChatEncoder(asked: ChatAnswer): StreamEncoder {
           return role + chunk(event.choice, callDelta(choice, event.index, event.arguments));
         }
         case 'annotation':
-          return open(event.choice).role + chunk(event.choice, { annotations: [event.annotation] });
+          return (
+            open(event.choice).role +
+            chunk(event.choice, { [isImage(event.annotation) ? 'images' : 'annotations']: [event.annotation] })
+          );
         case 'finish': {
           const { choice, role } = open(event.choice);
           if (choice.finished) return role;
@@ -261,7 +265,8 @@ function encodeMessage(choice: CollectedChoice, legacyFunctions = false) {
     content: silent ? null : choice.text,
     refusal: choice.refusal ?? null,
     ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
-    annotations: choice.annotations,
+    annotations: choice.annotations.filter((annotation) => !isImage(annotation)),
+    ...(choice.annotations.some(isImage) ? { images: choice.annotations.filter(isImage) } : {}),
     ...(first && legacyFunctions ? { function_call: { name: first.name, arguments: first.arguments } } : {}),
     ...(first && !legacyFunctions ? { tool_calls: calls.map(encodeToolCall) } : {}),
   };

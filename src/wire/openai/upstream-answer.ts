@@ -3,6 +3,7 @@ import { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
 import { indexOf, isJsonObject, type Json, type JsonObject, stringOf } from '../../core/json.ts';
 import { streamError } from '../upstream-error.ts';
+import { decodeImages } from './images.ts';
 import { decodeReasoningDetails } from './reasoning-details.ts';
 import { sourcesOf } from './sources.ts';
 
@@ -98,6 +99,7 @@ export function createChatChunkDecoder({
       const refusal = stringOf(delta['refusal']);
       if (refusal) out.push({ type: 'refusal-delta', choice: index, text: refusal });
       callDeltas(index, choice, delta, out);
+      if (delta['images']) out.push(...decodeImages(index, delta['images']));
       const annotations = delta['annotations'];
       if (Array.isArray(annotations)) {
         for (const annotation of annotations as readonly Json[])

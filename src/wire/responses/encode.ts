@@ -5,6 +5,7 @@ import type { JsonObject } from '../../core/json.ts';
 import { createTextBound } from '../../core/streams.ts';
 import type { StreamEncoder } from '../format.ts';
 import { encodeLogprobs } from '../openai/encode.ts';
+import { imageNote, isImage } from '../openai/images.ts';
 import { encodeNamedSse } from '../sse.ts';
 import { encodeResponseUsage, errorFields, failureCode, incompleteReason } from './ending.ts';
 import {
@@ -242,6 +243,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
         return out + send('response.refusal.delta', { ...place, delta: event.text });
       }
       case 'annotation': {
+        if (isImage(event.annotation)) return textDelta(imageNote, undefined);
         const { item, part, out } = openPart('output_text');
         const annotation = flatCitation(event.annotation);
         part.annotations.push(annotation);
