@@ -46,8 +46,9 @@ function gateway(options: Partial<IdempotencyOptions> = {}) {
     change: Partial<ChatRequest> = {},
     caller: Caller = anonymous,
     signal = new AbortController().signal,
+    own: Record<string, string> = {},
   ) => {
-    const headers: Record<string, string> = key === undefined ? {} : { 'idempotency-key': key };
+    const headers = { ...own, ...(key !== undefined && { 'idempotency-key': key }) };
     const run = await built.stream(ask(change), contextOf({ headers, caller, signal }));
     const events = await drain(run.events);
     return events.map((event) => (event.type === 'text-delta' ? event.text : '')).join('');
@@ -97,6 +98,14 @@ describe('Idempotency-Key', () => {
     const { send, state } = gateway({ store: { get: gone, set: gone, lock: gone } });
     expect(await Promise.all([send('k'), send('k')])).toEqual(['answer 1', 'answer 1']);
     expect(state.calls).toBe(1);
+  });
+
+  test('the same key with another account at the upstream is a 409: what that one is told is its payer’s', async () => {
+    const { send } = gateway();
+    const paidBy = (key: string) => send('k', {}, anonymous, undefined, { 'x-tidegate-upstream-key': key });
+    expect(await paidBy('sk-1')).toBe('answer 1');
+    expect(await paidBy('sk-1')).toBe('answer 1');
+    await expect(paidBy('sk-2')).rejects.toMatchObject({ status: 409, code: 'idempotency_key_reused' });
   });
 
   test('keys belong to their callers', async () => {

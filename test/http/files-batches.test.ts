@@ -55,7 +55,11 @@ test('a file is kept, listed, read byte for byte and deleted', async () => {
     status: 'processed',
     bytes: new TextEncoder().encode(content).length,
   });
-  expect(await (await sdkOf(app).files.content(file.id)).text()).toBe(content);
+  const sent = await sdkOf(app).files.content(file.id);
+  expect(await sent.text()).toBe(content);
+  // A browser that is led there neither shows nor runs what somebody uploaded.
+  expect(sent.headers.get('content-disposition')).toBe('attachment');
+  expect(sent.headers.get('x-content-type-options')).toBe('nosniff');
   await uploaded(app, 'b', 'batch');
   expect((await sdkOf(app).files.list({ purpose: 'user_data' })).data.map((one) => one.id)).toEqual([file.id]);
   expect(await sdkOf(app).files.delete(file.id)).toEqual({ id: file.id, object: 'file', deleted: true });

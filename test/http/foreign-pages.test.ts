@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { defaultHttpOptions } from '../../src/http/env.ts';
 import { appWith, chat } from '../app.ts';
 import { scripted } from '../scripted.ts';
 
@@ -35,4 +36,11 @@ test.each([
   );
   expect(response.status).toBe(status);
   expect(provider.requests).toHaveLength(status === 200 ? 1 : 0);
+});
+
+test('a host that one list lets in is asked for again where the list is another', async () => {
+  const behind = (hosts: readonly string[]) => appWith(scripted(['a']), { options: { ...defaultHttpOptions, hosts } });
+  const headers = { host: 'tide.example' };
+  expect((await chat(behind(['tide.example']), {}, headers)).status).toBe(200);
+  expect((await chat(behind(['other.example']), {}, headers)).status).toBe(403);
 });

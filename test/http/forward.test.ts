@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { GatewayError } from '../../src/core/errors.ts';
 import type { ForwardRequest } from '../../src/core/provider.ts';
 import { anonymous } from '../../src/core/run.ts';
 import { openPolicy } from '../../src/policy/admit.ts';
@@ -25,6 +26,17 @@ test('speech goes to the target under its own model name and comes back byte for
   expect(new Uint8Array(await response.arrayBuffer())).toEqual(Uint8Array.of(1, 2, 3));
   expect(got.at(-1)).toMatchObject({ path: '/audio/speech', method: 'POST' });
   expect(JSON.parse(new TextDecoder().decode(got.at(-1)?.body))).toEqual({ model: 'm', input: 'Hi', voice: 'alloy' });
+});
+
+test('an answer that breaks off at the upstream breaks off here too, and never ends as if it were whole', async () => {
+  async function* body() {
+    yield Uint8Array.of(1, 2);
+    throw new GatewayError('upstream_failed', 'The upstream broke off.');
+  }
+  const breaking = { ...able, forward: async () => ({ status: 200, headers: {}, body: body() }) };
+  const response = await post(appWith(breaking), '/v1/audio/speech', { model: 'test', input: 'Hi', voice: 'alloy' });
+  expect(response.status).toBe(200);
+  await expect(response.arrayBuffer()).rejects.toThrow();
 });
 
 test('a form keeps its file, with the model’s name exchanged', async () => {

@@ -51,10 +51,23 @@ test.each([
   ['another key', () => sign({}, stranger.privateKey)],
   ['an expired token', () => sign({}, pair.privateKey, '-1m')],
   ['no subject', () => sign({ sub: undefined })],
+  ['no expiry', () => new SignJWT(claims).setProtectedHeader({ alg: 'ES256' }).sign(pair.privateKey)],
   ['no signature at all', async () => unsigned()],
   ['the public key used as a shared secret', symmetric],
 ])('%s is refused with 401', async (_name, token) => {
   await expect(enter(await token())).rejects.toMatchObject({ status: 401 });
+});
+
+test('a signature of an algorithm that is not configured is refused, though the key is the provider’s', async () => {
+  const rsa = await generateKeyPair('PS256');
+  const keys = createLocalJWKSet({ keys: [{ ...(await exportJWK(rsa.publicKey)), alg: 'PS256' }] });
+  const token = await new SignJWT(claims)
+    .setProtectedHeader({ alg: 'PS256' })
+    .setExpirationTime('5m')
+    .sign(rsa.privateKey);
+  const algorithms: JwtOptions['algorithms'] = ['PS256'];
+  expect((await createJwtVerifier({ ...options, algorithms }, keys)(token)).id).toBe('jwt:ada');
+  await expect(createJwtVerifier(options, keys)(token)).rejects.toMatchObject({ status: 401 });
 });
 
 test.each([

@@ -91,6 +91,22 @@ ledger: {}
     expect(data[0]?.cost_usd).toBeLessThanOrEqual(0.052); // the piece that was over the edge had gone out
   });
 
+  test('an answer out of the cache takes nothing from the budget', async () => {
+    const { chat } = await gatewayOf(
+      `${priced}
+models: { demo: { targets: [{ provider: up, model: m }], cache: { ttl: 1m } } }
+budgets: [{ name: purse, per: key, usd: 0.005 }]
+`,
+    );
+    const statuses: number[] = [];
+    for (const user of ['hi', 'hi', 'hi', 'hi', 'ho', 'hu']) {
+      const response = await chat({ max_tokens: 2, messages: [{ role: 'user', content: user }] });
+      await response.text();
+      statuses.push(response.status);
+    }
+    expect(statuses).toEqual([200, 200, 200, 200, 200, 429]); // two tokens of a tenth of a cent, twice
+  });
+
   test('a spent budget leads to the cheaper model, and the answer says who gave it', async () => {
     const { chat } = await gatewayOf(
       `${priced}
