@@ -3,12 +3,13 @@ import type { Socket } from 'node:net';
 
 type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
-/** So many requests of one connection may wait before no more of it is read. */
-const mostWaiting = 16;
+/** So many requests of one connection may wait; whoever sends more gets no answer to any. */
+const mostWaiting = 100;
 
 /**
  * Starts the requests of one connection one after the other. Answers leave in order, so those that a client sends at once
- * would only be work done ahead, without bound. node:http gives a response its socket when those before it have left.
+ * would only be work done ahead, without bound. node:http gives a response its socket when those before it have left. It
+ * reads on meanwhile, whatever pauses the socket, so that only hanging up bounds what waits.
  */
 export function inTurn(serve: Listener): Listener {
   const waiting = new WeakMap<Socket, number>();
@@ -20,11 +21,12 @@ export function inTurn(serve: Listener): Listener {
     const { socket } = incoming;
     const count = (waiting.get(socket) ?? 0) + 1;
     waiting.set(socket, count);
-    if (count >= mostWaiting) socket.pause();
+    if (count > mostWaiting) {
+      socket.destroy();
+      return;
+    }
     outgoing.once('socket', () => {
-      const left = (waiting.get(socket) ?? 1) - 1;
-      waiting.set(socket, left);
-      if (left < mostWaiting) socket.resume();
+      waiting.set(socket, (waiting.get(socket) ?? 1) - 1);
       serve(incoming, outgoing);
     });
   };
