@@ -53,6 +53,18 @@ const oddities = once(() =>
       noStreamOptions: z.boolean().exactOptional(),
       prefill: z.enum(['prefix', 'continue_final_message', 'last-message']).exactOptional(),
       jsonSchemaByTool: z.boolean().exactOptional(),
+      thoughts: z
+        .enum(['reasoning', 'details', 'parts', 'nowhere', 'required'])
+        .describe(
+          'Where thinking of earlier turns goes, if not in `reasoning_content`; `required`: there, and never without it beside calls.',
+        )
+        .exactOptional(),
+      thinkingSwitch: z.boolean().describe('Thinking is switched by `thinking: { type }`.').exactOptional(),
+      nameless: z.boolean().describe('Refuses messages with a `name`.').exactOptional(),
+      strict: z
+        .boolean()
+        .describe('Refuses samplers and marks of the cache that clients of other APIs send.')
+        .exactOptional(),
       rename: z.record(z.string(), z.string()).exactOptional(),
       omit: z.array(z.string()).exactOptional(),
     })

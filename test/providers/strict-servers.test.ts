@@ -131,6 +131,13 @@ describe('a server that refuses a turn with calls and no thoughts', () => {
     expect(await ask(asked, loop(), 'two')).toMatchObject({ reasoning_content: ' ' });
   });
 
+  test('is told of in the configuration too (https://github.com/HKUDS/nanobot/issues/946: Moonshot)', async () => {
+    const entry = { type: 'openai-compatible', baseUrl: upstream.baseUrl, oddities: { thoughts: 'required' } };
+    upstream.answer(json(answer));
+    const asked = createProvider('p', providerConfigSchema().parse(entry), { transport });
+    expect(await ask(asked, loop())).toMatchObject({ reasoning_content: ' ' });
+  });
+
   test('gets a blank where nobody knows them, as after another server of the route', async () => {
     upstream.answer(json(answer));
     expect(await ask(provider(), loop())).toEqual({ ...turn, content: '', reasoning_content: ' ' });
