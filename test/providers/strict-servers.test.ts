@@ -87,6 +87,14 @@ test.each([
   expect('top_k' in body).toBe(marks);
 });
 
+test.each([
+  { type: 'openai', effort: 'high' },
+  { type: 'openrouter', effort: 'max' },
+])('the highest effort of the Messages API is $effort for $type', async ({ type, effort }) => {
+  const body = await sent(type, anthropicMessages, { ...asAnthropic, output_config: { effort: 'max' } });
+  expect(body).toMatchObject({ reasoning_effort: effort });
+});
+
 test('a client of the same API has its own fields sent as they are', async () => {
   const messages = [{ role: 'user', content: [marked('Look.')] }, chatTurn, { role: 'user', content: 'And?' }];
   const body = { model: 'm', messages, top_k: 5 };

@@ -50,7 +50,7 @@ export function encodeChatRequest(request: ChatRequest, asked: UpstreamChatOptio
       : {}),
     ...(options.thinkingSwitch
       ? switchedThinking(request)
-      : { ...optional('reasoning_effort', reasoning?.effort), ...thinkingOf(request, options) }),
+      : { ...optional('reasoning_effort', effortOf(reasoning?.effort, strict)), ...thinkingOf(request, options) }),
     ...(request.prediction === undefined ? {} : { prediction: { type: 'content', content: request.prediction } }),
     ...optional('prompt_cache_key', request.promptCacheKey),
     ...('safety_identifier' in request.extensions ? {} : optional('user', request.user)),
@@ -60,6 +60,10 @@ export function encodeChatRequest(request: ChatRequest, asked: UpstreamChatOptio
     stream_options: { include_usage: true },
   };
 }
+
+/** Efforts above OpenAI's common ones are refused by most models; clients of the Messages API name them. */
+const effortOf = (effort: string | undefined, strict: boolean): string | undefined =>
+  strict && (effort === 'max' || effort === 'xhigh') ? 'high' : effort;
 
 /** The wish to think where it is no effort: the client's own field stands among its extensions. */
 function thinkingOf({ dialect, reasoning }: ChatRequest, { thinkingField }: UpstreamChatOptions): JsonObject {
