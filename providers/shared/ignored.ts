@@ -42,10 +42,11 @@ export const isNamed = (message: Message): boolean => message.role !== 'tool' &&
 const hasDetail = ({ content }: Message): boolean =>
   content.some((part) => part.type === 'image' && part.detail !== undefined && part.detail !== 'auto');
 
-/** Extensions that are also read as part of the vocabulary, or named as left out when the request is decoded. */
+/** Extensions that are also read as part of the vocabulary, named as left out when the request is decoded, or no wish at all. */
 const inOtherWords: ReadonlySet<string> = new Set([
   ...['safety_identifier', 'modalities', 'reasoning', 'thinking', 'service_tier'],
   ...['truncation', 'max_tool_calls'],
+  'client_metadata', // Codex's own, in each of its requests
 ]);
 
 /** Values that ask for what happens anyway. */

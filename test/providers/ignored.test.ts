@@ -131,7 +131,14 @@ const table: { type: string; format: WireFormat; asked: object; model?: string; 
   {
     type: 'openai',
     format: openaiResponses,
-    asked: { input: 'hi', text: { verbosity: 'low' }, max_tool_calls: 2, prompt_cache_retention: '24h', chosen: 1 },
+    asked: {
+      input: 'hi',
+      text: { verbosity: 'low' },
+      max_tool_calls: 2,
+      client_metadata: { a: 'b' },
+      prompt_cache_retention: '24h',
+      chosen: 1,
+    },
     ignored: fields('chosen'),
   },
   {
