@@ -124,7 +124,10 @@ async function askAll(
   const live = cli.stderr.isTTY === true && !flags.json;
   const worker = async () => {
     for (let next = todo.shift(); next && !cli.signal.aborted; next = todo.shift()) {
-      outcomes.push(await askOne(cli, target, connection, next.one, next.round, flags, cost, judge));
+      const { one, round } = next;
+      const answered = await askOne(connection, one, flags, judge, cli.signal);
+      const costUsd = answered.answer && cost(answered.answer);
+      outcomes.push({ target, caseId: one.id, round, ...answered, costUsd });
       if (live) cli.stderr.write(`\r\x1b[2K  ${target}: ${outcomes.length} of ${cases.length * flags.repeat}`);
     }
   };
@@ -134,31 +137,23 @@ async function askAll(
 }
 
 async function askOne(
-  cli: Cli,
-  target: string,
   connection: Connection,
-  { id, prompt, system, messages, params, checks }: EvalCase,
-  round: number,
+  { prompt, system, messages, params, checks }: EvalCase,
   { temperature, maxTokens }: EvalFlags,
-  cost: (answer: Answer) => number | undefined,
   judge: Judge | undefined,
-): Promise<Outcome> {
+  signal: AbortSignal,
+): Promise<Pick<Outcome, 'passed' | 'failed' | 'error' | 'answer'>> {
   const { failedChecks } = await import('./eval/checks.ts');
   const asked = (messages ?? [{ role: 'user', content: prompt }]) as unknown as Turn[]; // the server judges a case's own messages
   const turns: Turn[] = system === undefined ? asked : [{ role: 'system', content: system }, ...asked];
-  const base = { target, caseId: id, round };
+  const options = { temperature, maxTokens, extra: params };
   try {
-    const answer = await streamAnswer(
-      connection,
-      turns,
-      { temperature, maxTokens, extra: params },
-      { signal: cli.signal, show: () => {} },
-    );
+    const answer = await streamAnswer(connection, turns, options, { signal, show: () => {} });
     const failed = await failedChecks(checks, answer, judge);
-    return { ...base, passed: failed.length === 0, failed, error: undefined, answer, costUsd: cost(answer) };
+    return { passed: failed.length === 0, failed, error: undefined, answer };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    return { ...base, passed: false, failed: [], error: message, answer: undefined, costUsd: undefined };
+    return { passed: false, failed: [], error: message, answer: undefined };
   }
 }
 
