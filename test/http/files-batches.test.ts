@@ -43,6 +43,13 @@ const begin = async (app: App, text: string, endpoint: OpenAI.BatchCreateParams[
     metadata: { job: 'a' },
   });
 
+test('lists hold the caller’s own objects only, in memory too', async () => {
+  const objects = memoryObjects();
+  await uploaded(appWith(scripted([]), { objects }), 'mine');
+  const other = appWith(scripted([]), { objects, policy: openPolicy({ ...anonymous, id: 'other' }) });
+  expect((await sdkOf(other).files.list()).data).toEqual([]);
+});
+
 test('a file is kept, listed, read byte for byte and deleted', async () => {
   const app = appWith(scripted([]));
   const content = 'a\r\n--boundary\u0000😀';
