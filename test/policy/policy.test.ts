@@ -198,6 +198,13 @@ describe('budgets', () => {
     expect(run.target).toBe('cheap/m');
   });
 
+  test('a spent budget does not lead to a model that the key may not use', async () => {
+    const { send } = limited({ budgets: [budget({ usd: 0.001, reroute: 'small' })] });
+    const held = { ...ada, models: ['demo'] };
+    await expect(send({ maxTokens: 100 }, held)).rejects.toMatchObject({ status: 429, code: 'insufficient_quota' });
+    expect((await send({ maxTokens: 100 })).target).toBe('cheap/m');
+  });
+
   test('a new period has its own budget, and what the ledger knows counts', async () => {
     const { send, clock } = limited({
       budgets: [budget({ usd: 1 })],
