@@ -248,3 +248,13 @@ test('what stands in strings is no nesting, whatever it looks like, and what sta
     expect(await nested.text(), body).toContain('nested deeper');
   }
 });
+
+test.each([
+  ['my-id.1:2_3', true],
+  ['a b', false],
+  ['<script>', false],
+  ['x'.repeat(129), false],
+])('a request id of the client (%#) is kept only where logs and headers can hold it', async (id, kept) => {
+  const response = await send(text, { 'x-request-id': id });
+  expect(response.headers.get('x-request-id') === id).toBe(kept);
+});
