@@ -95,6 +95,8 @@ const brokenBodies: Readonly<Record<string, string>> = {
   'a size that is none': `${ok}transfer-encoding: chunked\r\n\r\nxyz\r\nok\r\n0\r\n\r\n`,
   'a chunk longer than its size': `${ok}transfer-encoding: chunked\r\n\r\n2\r\noktoo\r\n0\r\n\r\n`,
   'no size at all': `${ok}transfer-encoding: chunked\r\n\r\n\r\nok\r\n0\r\n\r\n`,
+  'a trailer that ends in a line feed alone': `${ok}transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: 1\n\r\n`,
+  'a last line that is a line feed alone': `${ok}transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\n`,
 };
 
 function inPieces(answer: string, size: number) {

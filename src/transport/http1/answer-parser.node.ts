@@ -21,6 +21,7 @@ type Step =
   | 'chunk-lf'
   | 'trailer'
   | 'trailer-text'
+  | 'trailer-lf'
   | 'last-lf'
   | 'over';
 
@@ -164,12 +165,14 @@ export class AnswerParser {
         this.#expect(byte, lf, 'size');
         return;
       case 'trailer':
-        this.#ignore();
-        this.#step = byte === cr ? 'last-lf' : 'trailer-text';
-        return;
       case 'trailer-text':
         this.#ignore();
-        if (byte === lf) this.#step = 'trailer';
+        if (byte === lf) throw notHttp('a line after its chunks');
+        if (byte !== cr) this.#step = 'trailer-text';
+        else this.#step = this.#step === 'trailer' ? 'last-lf' : 'trailer-lf';
+        return;
+      case 'trailer-lf':
+        this.#expect(byte, lf, 'trailer');
         return;
       case 'last-lf':
         this.#expect(byte, lf, 'over');
