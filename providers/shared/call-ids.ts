@@ -19,7 +19,8 @@ export function withCallIds(request: ChatRequest, taken: RegExp): ChatRequest {
   });
   const { wire } = request;
   if (!wire) return { ...request, messages };
-  const body = { ...wire.body, messages: rename(wire.body['messages'] ?? [], nameOf) };
+  const turns = wire.dialect === 'openai-responses' ? 'input' : 'messages';
+  const body = { ...wire.body, [turns]: rename(wire.body[turns] ?? [], nameOf) };
   return { ...request, messages, wire: { ...wire, body, bytes: undefined } };
 }
 
@@ -31,7 +32,7 @@ const idsOf = (message: Message): readonly string[] =>
       : [];
 
 /** Where the formats that pass through have such ids. */
-const fields: ReadonlySet<string> = new Set(['id', 'tool_call_id', 'tool_use_id']);
+const fields: ReadonlySet<string> = new Set(['id', 'call_id', 'tool_call_id', 'tool_use_id']);
 
 function rename(value: Json, nameOf: (id: string) => string): Json {
   if (Array.isArray(value)) return value.map((item: Json) => rename(item, nameOf));

@@ -3,12 +3,13 @@ import { createProvider, providerConfigSchema } from '../../providers/registry.t
 import type { JsonObject } from '../../src/core/json.ts';
 import { anthropicMessages } from '../../src/wire/anthropic/format.ts';
 import { openaiChat } from '../../src/wire/openai/format.ts';
+import { openaiResponses } from '../../src/wire/responses/format.ts';
 import { type FaultyUpstream, faultyUpstream, json } from '../faulty-upstream.ts';
 import { hear, transport } from './support.ts';
 
 let upstream: FaultyUpstream;
 beforeAll(async () => {
-  upstream = await faultyUpstream(json({}));
+  upstream = await faultyUpstream(json({ choices: [{ message: { content: '' } }] }));
 });
 afterAll(() => upstream.close());
 
@@ -33,7 +34,19 @@ const messages = (ids: readonly string[]): JsonObject => ({
     { role: 'user', content: ids.map((id) => ({ type: 'tool_result', tool_use_id: id, content: 'A cat.' })) },
   ],
 });
-const formats = { chat: [openaiChat, chat], messages: [anthropicMessages, messages] } as const;
+const responses = (ids: readonly string[]): JsonObject => ({
+  model: 'm',
+  input: [
+    { role: 'user', content: 'Look.' },
+    ...ids.map((id) => ({ type: 'function_call', call_id: id, name: 'look', arguments: '{}' })),
+    ...ids.map((id) => ({ type: 'function_call_output', call_id: id, output: 'A cat.' })),
+  ],
+});
+const formats = {
+  chat: [openaiChat, chat],
+  messages: [anthropicMessages, messages],
+  responses: [openaiResponses, responses],
+} as const;
 
 /** Ids as they reach the upstream: of the calls, then of their results. */
 async function sent(type: string, form: keyof typeof formats, ids: readonly string[]): Promise<string[]> {
@@ -42,7 +55,8 @@ async function sent(type: string, form: keyof typeof formats, ids: readonly stri
   const config = providerConfigSchema().parse({ type, baseUrl: upstream.baseUrl, apiKey: 'k', ...entry });
   await hear(createProvider('p', config, { transport }), format.decode(body(ids), { headers: {} }));
   const text = upstream.requests.at(-1)?.text ?? '';
-  return [...text.matchAll(/"(?:id|toolUseId|tool_call_id|tool_use_id)":"([^"]*)"/g)].map(([, id]) => id ?? '');
+  expect(Object.keys(JSON.parse(text)).filter((name) => ['messages', 'input'].includes(name))).toHaveLength(1);
+  return [...text.matchAll(/"(?:id|toolUseId|call_id|tool_call_id|tool_use_id)":"([^"]*)"/g)].map(([, id]) => id ?? '');
 }
 
 const kimi = ['functions.look:0', 'functions.look:1'];
@@ -59,6 +73,7 @@ test.each([
   { type: 'mistral', form: 'chat', ids: usual, taken: /^[a-zA-Z0-9]{9}$/ },
   { type: 'mistral', form: 'messages', ids: usual, taken: /^[a-zA-Z0-9]{9}$/ },
   { type: 'openai', form: 'chat', ids: long, taken: /^.{1,40}$/ },
+  { type: 'openai', form: 'responses', ids: long, taken: /^.{1,40}$/ },
   { type: 'azure-openai', form: 'messages', ids: long, taken: /^.{1,40}$/ },
 ] as const)(
   'ids of calls that another upstream gave ($ids.0) are taken by $type, from $form',
@@ -74,6 +89,7 @@ test.each([
 test.each([
   { type: 'anthropic', form: 'messages', ids: usual },
   { type: 'openai', form: 'chat', ids: [...kimi, ...usual] },
+  { type: 'openai', form: 'responses', ids: [...kimi, ...usual] },
   { type: 'mistral', form: 'chat', ids: ['D681PevKs', 'abc123XYZ'] },
   { type: 'groq', form: 'chat', ids: long },
 ] as const)('ids that $type takes stay as they are', async ({ type, form, ids }) => {
