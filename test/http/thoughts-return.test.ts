@@ -89,3 +89,22 @@ test('a client of the Messages API gets no signature of Gemini’s that it would
   fromGemini();
   expect(await (await post(app, '/v1/messages', { ...body, stream: true })).text()).not.toContain('g==');
 });
+
+test('what we packed of another upstream’s answer is not told to a server of Responses, which would refuse it', async () => {
+  const answer = json({ id: 'resp_up', object: 'response', status: 'completed', model: 'm', output: [] });
+  const ofUpstream = { type: 'reasoning', id: 'rs_up', summary: [], encrypted_content: 'gAAAA' };
+  const asked = { role: 'user', content: 'Hi.' };
+  const send = async (input: object[]) => {
+    upstream.answer(answer);
+    await post(appOver(upstream, 'openai'), '/v1/responses', { model: 'test', store: false, input });
+    return upstream.requests.at(-1)?.json['input'];
+  };
+  await loop('anthropic', 'openai', [fromClaude, () => upstream.answer(answer)]);
+  const types = upstream.requests.at(-1)?.json['input'].map(({ type = 'message' }) => type);
+  expect(types).toEqual(['message', 'function_call', 'function_call_output']);
+  const unsigned = { type: 'reasoning', id: 'rs_abc_0', summary: [{ type: 'summary_text', text: 'Hm.' }] };
+  expect(await send([unsigned, ofUpstream, asked])).toEqual([ofUpstream, asked]);
+  const summary = { type: 'compaction', encrypted_content: `tidegate.1.${btoa('It rained.')}` };
+  const told = { type: 'message', role: 'developer', content: 'Summary of the conversation so far:\nIt rained.' };
+  expect(await send([summary, asked])).toEqual([told, asked]);
+});

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from '../../core/json.ts';
+import { type Json, type JsonObject, objectOf } from '../../core/json.ts';
 import type { ChatRequest, Message, ResponseFormat, Tool, ToolChoice } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
 import {
@@ -18,6 +18,7 @@ import {
   type ResponseBody,
   responseRequestSchema,
 } from './schema.ts';
+import { withoutOurs } from './sealed.ts';
 
 const modelled = new Set(
   [
@@ -41,6 +42,7 @@ export function decodeResponseRequest(body: unknown, source: RequestSource = { h
     throw missingParameter('input');
   }
   const messages: Message[] = decodeItems(items, unsaid);
+  const sendable = withoutOurs(items);
   if (parsed.instructions) {
     messages.unshift({ role: 'developer', content: [{ type: 'text', text: parsed.instructions }] });
   }
@@ -93,7 +95,10 @@ export function decodeResponseRequest(body: unknown, source: RequestSource = { h
       namespaces,
       summarise: parsed.reasoning?.summary != null,
     },
-    wire: wireOf('openai-responses', body, source),
+    wire:
+      sendable === items
+        ? wireOf('openai-responses', body, source)
+        : wireOf('openai-responses', { ...objectOf(body), input: sendable }, { headers: source.headers }),
   };
 }
 

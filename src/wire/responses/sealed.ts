@@ -1,5 +1,7 @@
 import { type JsonObject, parseObject, stringOf } from '../../core/json.ts';
 import type { ReasoningBlock } from '../../core/request.ts';
+import { readCompaction } from './compaction.ts';
+import { responseOfItem } from './output.ts';
 
 /** Begins what we put into `encrypted_content`: OpenAI's own is told from it. */
 const mark = 'tidegate:';
@@ -19,4 +21,25 @@ export function unseal(sealed: string, itemId: string | undefined): Proof {
     ...(redacted === undefined ? {} : { redacted }),
     ...(id === undefined ? {} : { id }),
   };
+}
+
+/**
+ * The items for a server of this API, which refuses what it did not pack or name itself: our summaries go in
+ * words, and the thoughts of other upstreams not at all. The same list where nothing in it is ours.
+ */
+export function withoutOurs(items: readonly JsonObject[]): readonly JsonObject[] {
+  if (!items.some((item) => isOurThought(item) || isOurSummary(item))) return items;
+  return items.flatMap((item) => {
+    if (isOurThought(item)) return [];
+    return isOurSummary(item) ? [{ type: 'message', role: 'developer', content: readCompaction(item) ?? '' }] : [item];
+  });
+}
+
+const isOurSummary = (item: JsonObject): boolean => item['type'] === 'compaction' && readCompaction(item) !== undefined;
+
+function isOurThought({ type, id, encrypted_content: packed }: JsonObject): boolean {
+  if (type !== 'reasoning') return false;
+  return typeof packed === 'string'
+    ? packed.startsWith(mark)
+    : typeof id === 'string' && responseOfItem(id) !== undefined;
 }
