@@ -40,6 +40,8 @@ export interface StreamLogsOptions {
   readonly maxLogs?: number;
   /** Characters of one log; a stream beyond is ended with an error. */
   readonly maxLength?: number;
+  /** And of all here: the oldest that have ended leave first, then the one that grows is ended. */
+  readonly maxTotalLength?: number;
   /** How soon what was said is in the store, and how long a silent maker counts as alive. */
   readonly flushMs?: number;
   readonly aliveMs?: number;
@@ -50,10 +52,18 @@ export function createStreamLogs({
   keepMs = 300_000,
   maxLogs = 1000,
   maxLength = 16 * 1024 * 1024,
+  maxTotalLength = 256 * 1024 * 1024,
   flushMs = 300,
   aliveMs = 10_000,
 }: StreamLogsOptions = {}): StreamLogs {
-  const logs = new Map<string, { readonly owner: string; readonly log: StreamLog }>();
+  const logs = new Map<string, { readonly owner: string; readonly log: StreamLog; readonly drop: () => void }>();
+  let totalLength = 0;
+  const makeRoom = () => {
+    for (const { log, drop } of logs.values()) {
+      if (logs.size <= maxLogs && totalLength <= maxTotalLength) return;
+      if (log.state === 'done') drop();
+    }
+  };
 
   const open: StreamLogs['open'] = (id, owner, { abandonMs, keptSeconds = 3600, lastWords = [] } = {}) => {
     const entries: string[] = [];
@@ -62,6 +72,7 @@ export function createStreamLogs({
     const keeper: LogKeeper | undefined =
       objects && createLogKeeper(objects, { id, owner, keptSeconds, lastWords, flushMs, aliveMs, abort });
     let length = 0;
+    let isHere = true;
     let done = false;
     let readers = 0;
     let wake = latch();
@@ -70,6 +81,12 @@ export function createStreamLogs({
     const changed = () => {
       wake.resolve();
       wake = latch();
+    };
+    const drop = () => {
+      if (!isHere) return;
+      isHere = false;
+      totalLength -= length;
+      logs.delete(id);
     };
     const left = () => {
       if (abandonMs === undefined || done || readers > 0) return;
@@ -90,10 +107,12 @@ export function createStreamLogs({
       append(more) {
         for (const entry of more) {
           length += entry.length;
+          if (isHere) totalLength += entry.length;
           entries.push(entry);
         }
         keeper?.append(more);
-        if (length > maxLength) {
+        makeRoom();
+        if (length > maxLength || totalLength > maxTotalLength) {
           controller.abort(new GatewayError('unavailable', 'The stream is too long to be kept for its reader.'));
         }
         changed();
@@ -102,7 +121,7 @@ export function createStreamLogs({
         if (done) return;
         done = true;
         clearTimeout(abandoned);
-        unref(setTimeout(() => logs.delete(id), keepMs));
+        unref(setTimeout(drop, keepMs));
         changed();
         await keeper?.close();
       },
@@ -129,12 +148,9 @@ export function createStreamLogs({
         }
       },
     };
-    logs.set(id, { owner, log });
+    logs.set(id, { owner, log, drop });
     left();
-    for (const [oldest, candidate] of logs) {
-      if (logs.size <= maxLogs) break;
-      if (candidate.log.state === 'done') logs.delete(oldest);
-    }
+    makeRoom();
     return log;
   };
 
@@ -146,7 +162,8 @@ export function createStreamLogs({
       return objects && readKeptLog(objects, id, owner, flushMs);
     },
     async forget(id, owner) {
-      if (logs.get(id)?.owner === owner) logs.delete(id);
+      const here = logs.get(id);
+      if (here?.owner === owner) here.drop();
       if (objects) await forgetLog(objects, id, owner);
     },
     abortAll: (reason) => {
