@@ -1,9 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import type { AssistantMessage, ChatRequest, ReasoningBlock } from '../../src/core/request.ts';
+import { createTextBound } from '../../src/core/streams.ts';
 import type { EventSource } from './lazy-events.ts';
 
 const maxEntries = 2000;
+/** Of all together; the thoughts of one turn are rarely more than 100,000. */
+const maxCharacters = 8 * 1024 * 1024;
 
 /**
  * Signed reasoning by the tool call that followed it. Some upstreams want it back on the next turn, and clients of
@@ -19,16 +22,23 @@ export interface ReasoningMemory {
 
 /** One for each provider that needs it; `unsigned`: thoughts are wanted back as they are. */
 export function createReasoningMemory({ unsigned = false } = {}): ReasoningMemory {
-  const known = new LRUCache<string, readonly ReasoningBlock[]>({ max: maxEntries });
+  const known = new LRUCache<string, readonly ReasoningBlock[]>({
+    max: maxEntries,
+    maxSize: maxCharacters,
+    sizeCalculation: (blocks, key) => blocks.reduce((sum, block) => sum + sizeOf(block), key.length),
+  });
   const keyOf = (tenant: string | undefined, callId: string) => `${tenant ?? ''}\n${callId}`;
   return {
     async *watch(events, tenant) {
       let text = '';
+      const bound = createTextBound();
       const blocks: ReasoningBlock[] = [];
       const calls: string[] = [];
       for await (const event of events) {
-        if (event.type === 'reasoning-delta') text += event.text;
-        else if (event.type === 'reasoning-end') {
+        if (event.type === 'reasoning-delta') {
+          bound(event.text);
+          text += event.text;
+        } else if (event.type === 'reasoning-end') {
           const { type: _, choice: __, ...rest } = event;
           blocks.push({ text, ...rest });
           text = '';
@@ -56,3 +66,6 @@ export function createReasoningMemory({ unsigned = false } = {}): ReasoningMemor
     },
   };
 }
+
+const sizeOf = ({ text, signature = '', redacted = '' }: ReasoningBlock): number =>
+  text.length + signature.length + redacted.length;
