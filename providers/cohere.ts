@@ -2,7 +2,7 @@ import { GatewayError } from '../src/core/errors.ts';
 import type { CompletionEvent, FinishReason, Usage } from '../src/core/event.ts';
 import { type Json, type JsonObject, numberOf, objectOf, objectsOf, stringOf } from '../src/core/json.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
-import { type ChatRequest, type Message, textOf } from '../src/core/request.ts';
+import { type ChatRequest, type Message, type Tool, textOf } from '../src/core/request.ts';
 import { withTextResults } from '../src/core/tool-results.ts';
 import { decodeSse } from '../src/wire/sse.ts';
 import { streamError } from '../src/wire/upstream-error.ts';
@@ -29,8 +29,6 @@ export const cohereCapabilities: Capabilities = {
 
 /** Fields of its own chat that a client of OpenAI's may send along. */
 const chatFields = ['documents', 'citation_options', 'safety_mode', 'priority'];
-const carried: ReadonlySet<string> = new Set(['top_k', 'detail', 'strict']);
-const carriedForChat: ReadonlySet<string> = new Set([...carried, ...chatFields]);
 
 export interface CohereOptions {
   readonly name: string;
@@ -56,8 +54,7 @@ export function cohere({ name, upstream, capabilities = cohereCapabilities }: Co
       assertSupported(request, capabilities, name);
       yield* chat(upstream, request, options);
     },
-    ignores: (request) =>
-      ignoredBy(request, capabilities, request.dialect === 'openai-chat' ? carriedForChat : carried),
+    ignores: (request) => ignoredBy(request, capabilities, carriedOf(request)),
     async embed(request, options) {
       const { embedding_types: types, ...others } = request.extensions;
       const isFloat = Array.isArray(types) && types.length === 1 && types[0] === 'float';
@@ -116,15 +113,28 @@ async function* chat(upstream: Upstream, request: ChatRequest, options: CallOpti
   if (state.usage) yield { type: 'usage', usage: state.usage };
 }
 
+const ownFields = ({ dialect }: ChatRequest): readonly string[] => (dialect === 'openai-chat' ? chatFields : []);
+
+const carriedOf = (request: ChatRequest): ReadonlySet<string> =>
+  new Set(['top_k', 'detail', ...(areStrict(toolsOf(request).tools) ? ['strict'] : []), ...ownFields(request)]);
+
+/** It can force a call, but of no tool by name: so no other is offered. */
+function toolsOf(request: ChatRequest): ReturnType<typeof offered> {
+  const { tools, choice } = offered(request);
+  return { tools: typeof choice === 'object' ? tools.filter(({ name }) => name === choice.name) : tools, choice };
+}
+
+/** All are or none, and one without a required parameter is refused then (https://docs.cohere.com/docs/tool-use-parameter-types). */
+const areStrict = (tools: readonly Tool[]): boolean =>
+  tools.some(({ strict }) => strict) &&
+  tools.every(({ parameters }) => Array.isArray(parameters?.['required']) && parameters['required'].length > 0);
+
 function encodeChat(request: ChatRequest): JsonObject {
   const { sampling, responseFormat: format } = request;
-  const { tools: all, choice } = offered(request);
-  // it can force a call, but of no tool by name: so no other is offered
-  const tools = typeof choice === 'object' ? all.filter(({ name }) => name === choice.name) : all;
-  const own = request.dialect === 'openai-chat' ? chatFields : [];
+  const { tools, choice } = toolsOf(request);
   const budget = thinkingBudget(request);
   const fields: Readonly<Record<string, Json | undefined>> = {
-    ...Object.fromEntries(own.map((name) => [name, request.extensions[name]])),
+    ...Object.fromEntries(ownFields(request).map((name) => [name, request.extensions[name]])),
     model: request.model,
     messages: withTextResults(request.messages).map(encodeMessage),
     temperature: sampling.temperature,
@@ -136,7 +146,7 @@ function encodeChat(request: ChatRequest): JsonObject {
     max_tokens: request.maxTokens,
     stop_sequences: request.stop.length > 0 ? request.stop : undefined,
     tools: tools.length === 0 ? undefined : tools.map(encodeTool),
-    strict_tools: tools.some(({ strict }) => strict) ? true : undefined,
+    strict_tools: areStrict(tools) ? true : undefined,
     tool_choice: tools.length === 0 || choice === 'auto' ? undefined : choice === 'none' ? 'NONE' : 'REQUIRED',
     response_format:
       format.type === 'json-schema'

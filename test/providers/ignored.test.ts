@@ -19,6 +19,8 @@ afterAll(() => upstream.close());
 
 const messages = [{ role: 'user', content: 'hi' }];
 const samplers = { top_k: 5, min_p: 0.1, repetition_penalty: 1.2, seed: 7 };
+const parameters = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
+const strictTool = { type: 'function', function: { name: 'f', strict: true, parameters } };
 const hints = { verbosity: 'low', service_tier: 'flex', prediction: { type: 'content', content: 'hi' } };
 const named = [{ role: 'user', name: 'ann', content: 'hi' }];
 const neutral = {
@@ -91,8 +93,14 @@ const table: { type: string; format: WireFormat; asked: object; model?: string; 
   {
     type: 'cohere',
     format: openaiChat,
-    asked: { messages, ...samplers, tools: [{ type: 'function', function: { name: 'f', strict: true } }] },
+    asked: { messages, ...samplers, tools: [strictTool] },
     ignored: fields('min_p', 'repeat_penalty'),
+  },
+  {
+    type: 'cohere', // refuses to be strict where a tool has no required parameter
+    format: openaiChat,
+    asked: { messages, tools: [strictTool, { type: 'function', function: { name: 'g' } }] },
+    ignored: fields('strict'),
   },
   {
     type: 'bedrock',
