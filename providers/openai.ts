@@ -8,7 +8,7 @@ import { mendCompletion } from '../src/wire/openai/mend.ts';
 import { observeCompletion } from '../src/wire/openai/observe-answer.ts';
 import { readPlainCompletion } from '../src/wire/openai/plain-answer.ts';
 import { type ChatDecoderOptions, createChatChunkDecoder } from '../src/wire/openai/upstream-answer.ts';
-import { encodeChatRequest } from '../src/wire/openai/upstream-request.ts';
+import { encodeChatRequest, type UpstreamChatOptions } from '../src/wire/openai/upstream-request.ts';
 import { chatChunkOf, encodeCompletion } from './openai/completions.ts';
 import { type OpenAiPaths, openAiPaths, pathFor, wholeCalls } from './openai/endpoints.ts';
 import { ignoredByChat } from './openai/ignored.ts';
@@ -28,26 +28,9 @@ import { assertSupported } from './shared/supported.ts';
 import type { Upstream } from './shared/upstream.ts';
 
 /** Where a server departs from OpenAI's own API. */
-export interface OpenAiOddities {
-  /** The field that limits the answer. */
-  readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
-  /** The `developer` role is unknown: sent as `system`. */
-  readonly developerAsSystem?: boolean;
+export interface OpenAiOddities extends UpstreamChatOptions {
   /** `stream_options` is refused, so usage comes only if the server tells it unasked. */
   readonly noStreamOptions?: boolean;
-  /**
-   * Where thinking of earlier turns is taken, if not in `reasoning_content`; in another field it is refused. `required`:
-   * there, and a turn that calls a tool is refused without it, whatever the client has kept.
-   */
-  readonly thoughts?: 'reasoning' | 'details' | 'parts' | 'nowhere' | 'required';
-  /** Its own field for a wish to think that is no effort, as clients of other APIs have it. */
-  readonly thinkingField?: 'reasoning' | 'chat_template_kwargs';
-  /** Thinking is switched by `thinking: { type }`; `none` is no effort. */
-  readonly thinkingSwitch?: boolean;
-  /** Refuses what OpenAI's own chat has not: samplers and marks of the cache that a client of another API sends stay behind. */
-  readonly strict?: boolean;
-  /** Refuses messages with a `name`. */
-  readonly nameless?: boolean;
   /** The form of the ids of calls, where it refuses others. */
   readonly callIds?: RegExp;
   /** Results of tools must be followed by an answer: where they are not, a word of one is put in between. */

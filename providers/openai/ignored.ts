@@ -1,18 +1,14 @@
 import type { Capabilities } from '../../src/core/provider.ts';
 import type { ChatRequest } from '../../src/core/request.ts';
-import { responsesFields } from '../../src/wire/openai/upstream-request.ts';
+import { responsesFields, type UpstreamChatOptions } from '../../src/wire/openai/upstream-request.ts';
 import { ignoredBy } from '../shared/ignored.ts';
 
 /** The vocabulary is OpenAI's own, and what else a chat says goes on as it is; other dialects have fields of their own. */
 const modelled = ['seed', 'prediction', 'service_tier', 'name', 'detail', 'strict'];
 const othersSamplers = ['top_k', 'min_p', 'repeat_penalty'];
 
-interface Oddities {
+interface Oddities extends UpstreamChatOptions {
   readonly omit?: readonly string[];
-  readonly strict?: boolean;
-  readonly nameless?: boolean;
-  readonly thinkingSwitch?: boolean;
-  readonly thinkingField?: string;
 }
 
 /** What a request loses on its way into OpenAI's chat, for a server of these oddities. */

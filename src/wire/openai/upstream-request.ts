@@ -9,7 +9,10 @@ export interface UpstreamChatOptions {
   readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
   /** Servers that know no `developer` role. */
   readonly developerAsSystem?: boolean;
-  /** Where thinking of earlier turns is taken, if not in `reasoning_content`; `required` there by a turn that calls. */
+  /**
+   * Where thinking of earlier turns is taken, if not in `reasoning_content`; in another field it is refused. `required`:
+   * there, and a turn that calls a tool is refused without it, whatever the client has kept.
+   */
   readonly thoughts?: 'reasoning' | 'details' | 'parts' | 'nowhere' | 'required';
   /** Its own field for a wish to think that is no effort, as clients of other APIs have it. */
   readonly thinkingField?: 'reasoning' | 'chat_template_kwargs';
