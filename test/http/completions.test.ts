@@ -33,6 +33,8 @@ test('a text is completed, sixteen tokens unless told otherwise', async () => {
     usage: { total_tokens: 5 },
   });
   expect(provider.requests[0]).toMatchObject({ prompt: { text: 'x', echo: false }, maxTokens: 16, messages: [] });
+  await complete(appWith(provider), { prompt: 'x', n_predict: -1 });
+  expect(provider.requests[1]?.maxTokens).toBeUndefined();
 });
 
 test('several prompts are numbered through, whole and streamed', async () => {

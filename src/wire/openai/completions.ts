@@ -59,7 +59,7 @@ export function decodeCompletionRequests(body: unknown, source: RequestSource = 
   if (bestOf < n) throw badBestOf("'best_of' must not be below 'n'.");
   if (bestOf > n && parsed.stream) throw badBestOf("'best_of' above 'n' can't be streamed.");
   // OpenAI's default of 16 is for plain completions; editors that fill in the middle rely on it too.
-  const maxTokens = parsed.max_tokens ?? limitOf(parsed.n_predict) ?? 16;
+  const maxTokens = parsed.max_tokens ?? (parsed.n_predict == null ? 16 : limitOf(parsed.n_predict));
   return prompts.map((text) => ({
     model: parsed.model,
     messages: [],
