@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 
-/** Sockets whose time runs because of what is written and not yet taken. */
-const waiting = new WeakSet<Socket>();
+/** Sockets whose time runs because of what is written and not yet taken, with that time. */
+const waiting = new WeakMap<Socket, number>();
 
 /** Less is not told from the time between two looks at a socket. */
 const leastMs = 2000;
@@ -12,14 +12,15 @@ const leastMs = 2000;
  */
 export function limitReader(socket: Socket, limitMs: number): void {
   const waits = socket.writableLength > 0;
-  if (waits === waiting.has(socket)) return;
-  // Unlike node:http's own limits, which must not be cleared: what rests between two requests has its limit by then.
-  const ownMs = Math.max(limitMs, leastMs) + 0.5;
+  const givenMs = waiting.get(socket);
+  if (waits === (givenMs !== undefined)) return;
   if (waits) {
-    waiting.add(socket);
+    // Unlike node:http's own limits, which must not be cleared: what rests between two requests has its limit by then.
+    const ownMs = Math.max(limitMs, leastMs) + 0.5;
+    waiting.set(socket, ownMs);
     socket.setTimeout(ownMs);
   } else {
     waiting.delete(socket);
-    if (socket.timeout === ownMs) socket.setTimeout(0);
+    if (socket.timeout === givenMs) socket.setTimeout(0);
   }
 }
