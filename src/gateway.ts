@@ -63,9 +63,14 @@ export function createGateway({
   record,
   idempotency = noIdempotency,
 }: GatewayDeps): Gateway {
+  const named = (asked: ChatRequest): ChatRequest => {
+    const model = routing.nameOf(asked.model);
+    return model === asked.model ? asked : { ...asked, model };
+  };
   return {
-    stream: (asked, context) =>
-      record.stream(asked, context, (timed, revise) =>
+    stream: (given, context) => {
+      const asked = named(given);
+      return record.stream(asked, context, (timed, revise) =>
         idempotency.through(asked, context, async (asked, context) => {
           const wanted = routing.find(asked.model); // throws model_not_found
           const prompting = prompts.render(asked, wanted); // throws invalid_request, naming the variable
@@ -107,9 +112,10 @@ export function createGateway({
             throw error;
           }
         }),
-      ),
+      );
+    },
     call: ({ model, use, otherwise, tokens = 0, spent = () => 0 }, context) =>
-      record.call(model, context, async () => {
+      record.call(routing.nameOf(model), context, async () => {
         const route = routing.find(model);
         const admitted = await policy.admitTokens(tokens, route, context);
         try {

@@ -37,6 +37,8 @@ export interface Target {
 export interface Routing {
   /** Throws model_not_found, with the nearest names. */
   find(model: string): Route;
+  /** The public name that a request means, `model` itself where there is none: what records, limits and books are kept by. */
+  nameOf(model: string): string;
   routes(): readonly Route[];
   /** Calls the route's targets until one answers; throws what the last one threw. The returned run has its first event. */
   attempt(route: Route, request: ChatRequest, context: RequestContext): Promise<Run>;

@@ -92,8 +92,9 @@ export function createRouting(
   const drain = createDrain();
 
   /** Our listings for Ollama's clients name each model with that tag, and some apps list there and ask in another dialect. */
+  const known = (model: string) => byName.get(model) ?? byName.get(model.replace(/:latest$/, ''));
   const find = (model: string): RoutedModel => {
-    const route = byName.get(model) ?? byName.get(model.replace(/:latest$/, ''));
+    const route = known(model);
     if (route) return route;
     const near = nearestNames(model, [...byName.keys()]);
     const hint =
@@ -145,6 +146,7 @@ export function createRouting(
 
   return {
     find,
+    nameOf: (model) => known(model)?.name ?? model,
     routes: () => current,
     states,
     async attempt(route, request, context) {

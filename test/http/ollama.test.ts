@@ -177,6 +177,8 @@ test('a name as it is listed here answers in every dialect', async () => {
   for (const path of ['/api/chat', '/v1/chat/completions', '/v1/messages']) {
     expect([path, (await post(app, path, asked)).status]).toEqual([path, 200]);
   }
+  await post(app, '/v1/embeddings', { model: models[0].name, input: 'a' });
+  expect(app.records.map(({ model }) => model)).toEqual(Array(4).fill('test')); // books and metrics know the route alone
   expect((await app.request(`/v1/models/${models[0].name}`)).status).toBe(200);
   expect((await post(app, '/v1/chat/completions', { ...asked, model: 'none:latest' })).status).toBe(404);
 });
