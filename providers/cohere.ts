@@ -1,12 +1,11 @@
 import { GatewayError } from '../src/core/errors.ts';
-import type { CompletionEvent, FinishReason, Usage } from '../src/core/event.ts';
-import { type Json, type JsonObject, numberOf, objectOf, objectsOf, stringOf } from '../src/core/json.ts';
+import type { CompletionEvent, Usage } from '../src/core/event.ts';
+import { type JsonObject, objectOf, objectsOf } from '../src/core/json.ts';
 import { type CallOptions, type Capabilities, noCapabilities, type Provider } from '../src/core/provider.ts';
-import { type ChatRequest, type Message, type Tool, textOf } from '../src/core/request.ts';
-import { withTextResults } from '../src/core/tool-results.ts';
+import type { ChatRequest } from '../src/core/request.ts';
 import { decodeSse } from '../src/wire/sse.ts';
-import { streamError } from '../src/wire/upstream-error.ts';
-import { offered, thinkingBudget } from './shared/content.ts';
+import { type ChatState, decodeChat } from './cohere/answer.ts';
+import { carriedOf, encodeChat } from './cohere/request.ts';
 import { ignoredBy } from './shared/ignored.ts';
 import { otherFields } from './shared/other-fields.ts';
 import { parseEvent } from './shared/pass-through.ts';
@@ -26,9 +25,6 @@ export const cohereCapabilities: Capabilities = {
   embeddings: true,
   toolChoice: true,
 };
-
-/** Fields of its own chat that a client of OpenAI's may send along. */
-const chatFields = ['documents', 'citation_options', 'safety_mode', 'priority'];
 
 export interface CohereOptions {
   readonly name: string;
@@ -103,7 +99,7 @@ export function cohere({ name, upstream, capabilities = cohereCapabilities }: Co
 
 async function* chat(upstream: Upstream, request: ChatRequest, options: CallOptions): AsyncGenerator<CompletionEvent> {
   const response = await upstream.send({ path: '/chat', body: JSON.stringify(encodeChat(request)) }, options);
-  const state = { calls: new Map<number, number>(), finished: false, usage: undefined as Usage | undefined };
+  const state: ChatState = { calls: new Map(), finished: false, usage: undefined };
   for await (const event of decodeSse(response.body)) {
     if (event.data === '[DONE]') break;
     yield* decodeChat(parseEvent(event), state);
@@ -111,208 +107,6 @@ async function* chat(upstream: Upstream, request: ChatRequest, options: CallOpti
   if (!state.finished)
     throw new GatewayError('upstream_failed', 'The upstream ended its answer without a finish reason.');
   if (state.usage) yield { type: 'usage', usage: state.usage };
-}
-
-const ownFields = ({ dialect }: ChatRequest): readonly string[] => (dialect === 'openai-chat' ? chatFields : []);
-
-const carriedOf = (request: ChatRequest): ReadonlySet<string> =>
-  new Set(['top_k', 'detail', ...(areStrict(toolsOf(request).tools) ? ['strict'] : []), ...ownFields(request)]);
-
-/** It can force a call, but of no tool by name: so no other is offered. */
-function toolsOf(request: ChatRequest): ReturnType<typeof offered> {
-  const { tools, choice } = offered(request);
-  return { tools: typeof choice === 'object' ? tools.filter(({ name }) => name === choice.name) : tools, choice };
-}
-
-/** All are or none, and one without a required parameter is refused then (https://docs.cohere.com/docs/tool-use-parameter-types). */
-const areStrict = (tools: readonly Tool[]): boolean =>
-  tools.some(({ strict }) => strict) &&
-  tools.every(({ parameters }) => Array.isArray(parameters?.['required']) && parameters['required'].length > 0);
-
-function encodeChat(request: ChatRequest): JsonObject {
-  const { sampling, responseFormat: format } = request;
-  const { tools, choice } = toolsOf(request);
-  const budget = thinkingBudget(request);
-  const fields: Readonly<Record<string, Json | undefined>> = {
-    ...Object.fromEntries(ownFields(request).map((name) => [name, request.extensions[name]])),
-    model: request.model,
-    messages: withTextResults(request.messages).map(encodeMessage),
-    temperature: sampling.temperature,
-    p: sampling.topP,
-    k: sampling.topK,
-    seed: sampling.seed,
-    frequency_penalty: sampling.frequencyPenalty,
-    presence_penalty: sampling.presencePenalty,
-    max_tokens: request.maxTokens,
-    stop_sequences: request.stop.length > 0 ? request.stop : undefined,
-    tools: tools.length === 0 ? undefined : tools.map(encodeTool),
-    strict_tools: areStrict(tools) ? true : undefined,
-    tool_choice: tools.length === 0 || choice === 'auto' ? undefined : choice === 'none' ? 'NONE' : 'REQUIRED',
-    response_format:
-      format.type === 'json-schema'
-        ? { type: 'json_object', json_schema: format.schema }
-        : format.type === 'json-object'
-          ? { type: 'json_object' }
-          : undefined,
-    thinking:
-      budget === undefined
-        ? undefined
-        : budget === 0
-          ? { type: 'disabled' }
-          : { type: 'enabled', token_budget: budget },
-    stream: true,
-  };
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
-}
-
-const encodeTool = ({ name, description, parameters }: ChatRequest['tools'][number]): JsonObject => ({
-  type: 'function',
-  function: {
-    name,
-    ...(description === undefined ? {} : { description }),
-    parameters: parameters ?? { type: 'object', properties: {} },
-  },
-});
-
-function encodeMessage(message: Message): JsonObject {
-  switch (message.role) {
-    case 'system':
-    case 'developer':
-      return { role: 'system', content: textOf(message.content) };
-    case 'tool':
-      return { role: 'tool', tool_call_id: message.toolCallId, content: textOf(message.content) };
-    case 'assistant': {
-      const text = textOf(message.content) || (message.refusal ?? '');
-      const calls = message.toolCalls.map(({ id, name, arguments: json }) => ({
-        id,
-        type: 'function',
-        function: { name, arguments: json },
-      }));
-      const plan = message.reasoning?.map((block) => block.text).join('') ?? '';
-      return {
-        role: 'assistant',
-        ...(text === '' ? {} : { content: text }),
-        ...(plan === '' || calls.length === 0 ? {} : { tool_plan: plan }),
-        ...(calls.length > 0 ? { tool_calls: calls } : {}),
-      };
-    }
-    case 'user':
-      return {
-        role: 'user',
-        content: message.content.every((part) => part.type === 'text')
-          ? textOf(message.content)
-          : message.content.map((part) => {
-              if (part.type === 'text') return { type: 'text', text: part.text };
-              if (part.type === 'image') {
-                const { url, detail } = part;
-                return { type: 'image_url', image_url: { url, ...(detail === undefined ? {} : { detail }) } };
-              }
-              throw new GatewayError('unsupported', `Cohere does not support ${part.type} input.`, {
-                param: 'messages',
-              });
-            }),
-      };
-    default:
-      return message satisfies never;
-  }
-}
-
-interface ChatState {
-  readonly calls: Map<number, number>;
-  finished: boolean;
-  usage: Usage | undefined;
-}
-
-function decodeChat(event: JsonObject, state: ChatState): CompletionEvent[] {
-  const delta = objectOf(event['delta']);
-  const message = objectOf(delta['message']);
-  const content = objectOf(message['content']);
-  const index = typeof event['index'] === 'number' ? event['index'] : 0;
-  switch (event['type']) {
-    case 'message-start':
-      return [{ type: 'start', ...(typeof event['id'] === 'string' ? { id: event['id'] } : {}) }];
-    case 'content-delta':
-      if (typeof content['thinking'] === 'string')
-        return [{ type: 'reasoning-delta', choice: 0, text: content['thinking'] }];
-      return typeof content['text'] === 'string' ? [{ type: 'text-delta', choice: 0, text: content['text'] }] : [];
-    case 'tool-plan-delta': // what it means to do with its tools: thinking, by its nature
-      return [{ type: 'reasoning-delta', choice: 0, text: String(message['tool_plan'] ?? '') }];
-    case 'tool-call-start': {
-      const call = objectOf(message['tool_calls']);
-      const target = objectOf(call['function']);
-      const at = state.calls.size;
-      state.calls.set(index, at);
-      const [id, name] = [String(call['id'] ?? `call_${at}`), String(target['name'] ?? '')];
-      const early = typeof target['arguments'] === 'string' ? target['arguments'] : '';
-      return [
-        { type: 'tool-call-start', choice: 0, index: at, id, name, kind: 'function' },
-        ...(early === '' ? [] : [{ type: 'tool-call-delta', choice: 0, index: at, arguments: early } as const]),
-      ];
-    }
-    case 'tool-call-delta': {
-      const piece = objectOf(objectOf(message['tool_calls'])['function'])['arguments'];
-      return [
-        { type: 'tool-call-delta', choice: 0, index: state.calls.get(index) ?? 0, arguments: String(piece ?? '') },
-      ];
-    }
-    case 'citation-start':
-      return citationsOf(objectOf(message['citations']));
-    case 'message-end':
-      state.finished = true;
-      state.usage = usageOf(objectOf(delta['usage']));
-      return [{ type: 'finish', choice: 0, ...finishOf(String(delta['finish_reason'] ?? '')) }];
-    default:
-      if (event['error'] !== undefined || event['type'] === undefined) throw streamError(event);
-      return [];
-  }
-}
-
-/**
- * The pages that a piece of the text is from. Documents are there because a client gave them in Cohere's own field, and
- * are told in Cohere's own form; results of tools, which every answer to some cites, are nothing that a client can read,
- * and the AI SDK refuses an answer with annotations of other forms than OpenAI's.
- */
-function citationsOf(citation: JsonObject): CompletionEvent[] {
-  const { type = 'TEXT_CONTENT', start, end, sources } = citation;
-  if (type !== 'TEXT_CONTENT') return []; // of a thought or a plan
-  const place = { start_index: numberOf(start) ?? 0, end_index: numberOf(end) ?? 0 };
-  const annotations: JsonObject[] = [];
-  let hasGiven = false;
-  for (const source of objectsOf(sources)) {
-    const { url, title } = objectOf(source['document'] ?? source['tool_output']);
-    if (typeof url === 'string') {
-      annotations.push({ type: 'url_citation', url_citation: { url, title: stringOf(title) ?? '', ...place } });
-    } else hasGiven ||= source['type'] === 'document';
-  }
-  if (hasGiven) annotations.push({ type: 'citation', ...citation });
-  return annotations.map((annotation) => ({ type: 'annotation', choice: 0, annotation }));
-}
-
-function finishOf(reason: string): { readonly reason: FinishReason; readonly detail?: string } {
-  switch (reason) {
-    case 'MAX_TOKENS':
-      return { reason: 'length' };
-    case 'TOOL_CALL':
-      return { reason: 'tool-calls' };
-    case 'ERROR':
-    case 'TIMEOUT':
-      throw new GatewayError('upstream_failed', `The upstream broke its answer off (${reason}).`);
-    case 'ERROR_TOXIC':
-      return { reason: 'content-filter' };
-    default: // COMPLETE, STOP_SEQUENCE
-      return { reason: 'stop' };
-  }
-}
-
-function usageOf(usage: JsonObject): Usage | undefined {
-  const { input_tokens: input, output_tokens: output } = objectOf(usage['tokens']);
-  const cached = usage['cached_tokens'];
-  if (typeof input !== 'number') return undefined;
-  return {
-    promptTokens: input,
-    completionTokens: typeof output === 'number' ? output : 0,
-    ...(typeof cached === 'number' ? { cachedTokens: cached } : {}),
-  };
 }
 
 /** What embed and rerank bill; rerank counts searches, which are no tokens. */
