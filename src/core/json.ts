@@ -11,6 +11,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
 
 /** A value of somebody else's answer, in which any field may be missing or of another kind: as what it should be. */
 export const objectOf = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});
+export const maybeObject = (value: unknown): JsonObject | undefined => (isJsonObject(value) ? value : undefined);
 export const objectsOf = (value: unknown): JsonObject[] => (Array.isArray(value) ? value.filter(isJsonObject) : []);
 export const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 export const numberOf = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);

@@ -1,13 +1,7 @@
 import type { CompletionEvent } from '../../core/event.ts';
 import { isJsonObject, type JsonObject } from '../../core/json.ts';
-import {
-  decodeChatCompletion,
-  decodeFinishReason,
-  decodeUsage,
-  malformed,
-  startOf,
-  upstreamErrorIn,
-} from './upstream-answer.ts';
+import { decodeChatCompletion, decodeFinishReason, malformed, startOf, upstreamErrorIn } from './upstream-answer.ts';
+import { decodeUsage } from './usage.ts';
 
 /**
  * What is recorded of a whole chat or text completion that goes on as bytes: its start, finish reasons and usage. The

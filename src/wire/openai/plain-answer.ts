@@ -1,6 +1,7 @@
 import type { CompletionEvent } from '../../core/event.ts';
 import { isJsonObject, type JsonObject } from '../../core/json.ts';
-import { decodeFinishReason, decodeUsage, startOf, upstreamErrorIn } from './upstream-answer.ts';
+import { decodeFinishReason, startOf, upstreamErrorIn } from './upstream-answer.ts';
+import { decodeUsage } from './usage.ts';
 
 /** A whole completion read to the last word: what filters see of it is all that its bytes say. */
 export interface PlainCompletion {

@@ -1,11 +1,12 @@
 import { randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { CompletionEvent, FinishReason, TokenLogprob, Usage } from '../../core/event.ts';
-import { indexOf, isJsonObject, type Json, type JsonObject, stringOf } from '../../core/json.ts';
+import { indexOf, isJsonObject, type Json, type JsonObject, maybeObject, stringOf } from '../../core/json.ts';
 import { streamError } from '../upstream-error.ts';
 import { decodeImages } from './images.ts';
 import { decodeReasoningDetails } from './reasoning-details.ts';
 import { sourcesOf } from './sources.ts';
+import { decodeUsage } from './usage.ts';
 
 /**
  * Reads an upstream's chat stream, loosely: only what we use, nulls allowed, and repairs what is surely meant (missing
@@ -222,7 +223,6 @@ export function decodeFinishReason(reason: string, called: boolean): FinishReaso
   }
 }
 
-const maybeObject = (value: unknown): JsonObject | undefined => (isJsonObject(value) ? value : undefined);
 const argumentText = (value: unknown): string =>
   typeof value === 'string' ? value : isJsonObject(value) ? JSON.stringify(value) : '';
 
@@ -262,45 +262,6 @@ function tokenOf(entry: JsonObject): { token: string; logprob: number; bytes: nu
     logprob: typeof logprob === 'number' ? logprob : -9999,
     bytes: Array.isArray(bytes) ? bytes.filter((byte): byte is number => typeof byte === 'number') : null,
   };
-}
-
-const count = (value: unknown): number | undefined =>
-  typeof value === 'number' && Number.isFinite(value) && value >= 0 ? Math.floor(value) : undefined;
-
-/** Usage wherever servers put it: the chunk, Groq's `x_groq`, a choice (Moonshot). */
-export function decodeUsage(chunk: JsonObject): Usage | undefined {
-  const choices = Array.isArray(chunk['choices']) ? (chunk['choices'] as readonly Json[]) : []; // by isArray
-  const raw =
-    maybeObject(chunk['usage']) ??
-    maybeObject(maybeObject(chunk['x_groq'])?.['usage']) ??
-    maybeObject(maybeObject(choices[0])?.['usage']);
-  if (!raw) return undefined;
-  const promptTokens = count(raw['prompt_tokens']);
-  const completionTokens = count(raw['completion_tokens']);
-  if (promptTokens === undefined && completionTokens === undefined) return undefined;
-  const prompt = maybeObject(raw['prompt_tokens_details']);
-  const completion = maybeObject(raw['completion_tokens_details']);
-  const usage: { -readonly [K in keyof Usage]: Usage[K] } = {
-    promptTokens: promptTokens ?? 0,
-    completionTokens: completionTokens ?? 0,
-  };
-  // Field by field, not by spreads: this is in every answer's way, and each of those makes a slow object.
-  const cached =
-    count(prompt?.['cached_tokens']) ?? count(raw['prompt_cache_hit_tokens']) ?? count(raw['cached_tokens']); // the last is Moonshot's
-  const written = count(prompt?.['cache_write_tokens']);
-  const reasoning = count(completion?.['reasoning_tokens']);
-  const accepted = count(completion?.['accepted_prediction_tokens']);
-  const rejected = count(completion?.['rejected_prediction_tokens']);
-  if (cached !== undefined) usage.cachedTokens = cached;
-  if (written !== undefined) usage.cacheWriteTokens = written;
-  if (reasoning !== undefined) usage.reasoningTokens = reasoning;
-  // xAI counts thinking beside the answer, not in it, as its total tells.
-  if (reasoning && raw['total_tokens'] === usage.promptTokens + usage.completionTokens + reasoning) {
-    usage.completionTokens += reasoning;
-  }
-  if (accepted !== undefined) usage.acceptedPredictionTokens = accepted;
-  if (rejected !== undefined) usage.rejectedPredictionTokens = rejected;
-  return usage;
 }
 
 /** An error object where a completion was due: `{error: {…}}`, `{error: "…"}`, or vLLM's `{object: "error"}`. */
