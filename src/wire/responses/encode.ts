@@ -7,6 +7,7 @@ import type { StreamEncoder } from '../format.ts';
 import { encodeLogprobs } from '../openai/encode.ts';
 import { imageNote, isImage } from '../openai/images.ts';
 import { encodeNamedSse } from '../sse.ts';
+import { createCloser } from './closing.ts';
 import { encodeResponseUsage, errorFields, failureCode, incompleteReason } from './ending.ts';
 import {
   type CallItem,
@@ -17,7 +18,6 @@ import {
   itemId,
   type MessageItem,
   type ReasoningItem,
-  reasoningPart,
   type TextPart,
   wasCut,
 } from './output.ts';
@@ -118,42 +118,7 @@ export function createResponseEncoder(given: ResponseAnswer): ResponseEncoder {
     return send('response.output_item.added', { output_index: item.index, item: itemNow(item, 'in_progress') });
   };
 
-  const closePart = (item: MessageItem): string => {
-    const part = item.parts.at(-1);
-    if (!part || part.closed === 'part') return '';
-    const place = { item_id: item.id, output_index: item.index, content_index: item.parts.length - 1 };
-    const done = part.closed
-      ? ''
-      : part.type === 'refusal'
-        ? send('response.refusal.done', { ...place, refusal: part.text })
-        : send('response.output_text.done', { ...place, text: part.text, logprobs: part.logprobs });
-    part.closed = 'part';
-    return done + send('response.content_part.done', { ...place, part: encodePart(part) });
-  };
-
-  const closeItem = (item: Item): string => {
-    if (item.done) return '';
-    let out = '';
-    const place = { item_id: item.id, output_index: item.index };
-    if (item.kind === 'message') out = closePart(item);
-    else if (item.kind === 'reasoning') out = closeReasoning(item);
-    else if (item.kind === 'function' && !item.closed) {
-      out = send('response.function_call_arguments.done', { ...place, name: item.name, arguments: item.text });
-    } else if (item.kind === 'custom' && !item.closed)
-      out = send('response.custom_tool_call_input.done', { ...place, input: item.text });
-    item.done = true;
-    return out + send('response.output_item.done', { output_index: item.index, item: itemNow(item) });
-  };
-  const closeReasoning = (item: ReasoningItem): string => {
-    if (!item.opened) return '';
-    const { summarise = false } = answer;
-    const at = item.before.length;
-    const place = { item_id: item.id, output_index: item.index, [summarise ? 'summary_index' : 'content_index']: at };
-    const part = reasoningPart(item.text, summarise);
-    const textDone = summarise ? 'response.reasoning_summary_text.done' : 'response.reasoning_text.done';
-    const partDone = summarise ? 'response.reasoning_summary_part.done' : 'response.content_part.done';
-    return (item.closed ? '' : send(textDone, { ...place, text: item.text })) + send(partDone, { ...place, part });
-  };
+  const { closePart, closeItem } = createCloser({ send, itemNow, summarise: given.summarise === true });
   const closeAll = (): string => items.map(closeItem).join('');
   /** Calls may grow side by side; all else is closed before the next item begins. */
   const closeOthers = (): string =>
