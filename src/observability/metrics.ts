@@ -227,6 +227,6 @@ export function operationOf(endpoint: string): string {
   if (endpoint.includes('embed')) return 'embeddings';
   if (endpoint.endsWith('/chat/completions') || endpoint.endsWith('/messages') || endpoint.endsWith('/responses'))
     return 'chat';
-  if (endpoint.endsWith('/completions') || endpoint.endsWith('/generate')) return 'text_completion';
+  if (/\/(?:completions?|infill|generate)$/.test(endpoint)) return 'text_completion';
   return endpoint.endsWith('/chat') ? 'chat' : endpoint.slice(endpoint.lastIndexOf('/') + 1) || 'chat';
 }

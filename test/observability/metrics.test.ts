@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
 import type { EngineStatus, Status } from '../../src/core/status.ts';
 import { prometheusMeter } from '../../src/observability/metrics.node.ts';
-import { createMetrics } from '../../src/observability/metrics.ts';
+import { createMetrics, operationOf } from '../../src/observability/metrics.ts';
 import { ask, contextOf } from '../request.ts';
 import { answerOf, drain, gatewayWith, scripted, steppedClock } from './harness.ts';
 import { promtool } from './promtool.ts';
@@ -135,4 +135,18 @@ test.skipIf(!promtool)('promtool finds nothing to correct', async () => {
     stderr,
   } = spawnSync(promtool ?? '', ['check', 'metrics'], { input: await meter.expose() });
   expect({ code, out: `${stdout}${stderr}` }).toEqual({ code: 0, out: '' });
+});
+
+test.each([
+  ['/v1/chat/completions', 'chat'],
+  ['/chat/completions', 'chat'],
+  ['/v1/messages', 'chat'],
+  ['/api/chat', 'chat'],
+  ['/v1/completions', 'text_completion'],
+  ['/completion', 'text_completion'],
+  ['/infill', 'text_completion'],
+  ['/api/generate', 'text_completion'],
+  ['/api/embed', 'embeddings'],
+])('what is done at %s is %s by the names of OpenTelemetry', (endpoint, operation) => {
+  expect(operationOf(endpoint)).toBe(operation);
 });
