@@ -5,6 +5,7 @@ import { type ChatRequest, readable } from '../../src/core/request.ts';
 import { anthropicMessages } from '../../src/wire/anthropic/format.ts';
 import { ollamaChat } from '../../src/wire/ollama/format.ts';
 import { openaiChat } from '../../src/wire/openai/format.ts';
+import { openaiResponses } from '../../src/wire/responses/format.ts';
 import { done, type FaultyUpstream, faultyUpstream, json, sse } from '../faulty-upstream.ts';
 import { hear, transport } from './support.ts';
 
@@ -137,6 +138,13 @@ test.each([
   const provider = providerOf(type);
   expect((await ask(type, request, provider)).sent).toMatchObject(field);
   expect(provider.ignores?.(request)).toEqual(told);
+});
+
+test.each(['openrouter', 'sglang'])('%s is not told to think by who asks for summaries of thoughts', async (type) => {
+  upstream.answer(json(whole([], null)));
+  const body = { model: 'm', input: 'hi', reasoning: { summary: 'auto' } };
+  const { sent } = await ask(type, openaiResponses.decode(body, { headers: {} }));
+  expect([sent['reasoning'], sent['chat_template_kwargs']]).toEqual([undefined, undefined]);
 });
 
 test('the field of OpenRouter’s own client goes on as it is, also where filters read the request', async () => {

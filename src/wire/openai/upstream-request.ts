@@ -72,8 +72,9 @@ const effortOf = (effort: string | undefined, strict: boolean): string | undefin
 function thinkingOf({ dialect, reasoning }: ChatRequest, { thinkingField }: UpstreamChatOptions): JsonObject {
   if (!reasoning || dialect === 'openai-chat' || thinkingField === undefined || reasoning.effort !== undefined)
     return {};
-  const { budgetTokens, enabled = true } = reasoning;
-  const on = enabled && budgetTokens !== 0;
+  const { budgetTokens, enabled } = reasoning;
+  if (enabled === undefined && budgetTokens === undefined) return {}; // how thoughts are told is no wish for them
+  const on = enabled !== false && budgetTokens !== 0;
   if (thinkingField === 'chat_template_kwargs') return { chat_template_kwargs: { enable_thinking: on } };
   return { reasoning: on && budgetTokens !== undefined ? { max_tokens: budgetTokens } : { enabled: on } };
 }
