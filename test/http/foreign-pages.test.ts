@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { Provider } from '../../src/core/provider.ts';
 import { defaultHttpOptions } from '../../src/http/env.ts';
 import { appWith, chat } from '../app.ts';
 import { scripted } from '../scripted.ts';
@@ -43,4 +44,27 @@ test('a host that one list lets in is asked for again where the list is another'
   const headers = { host: 'tide.example' };
   expect((await chat(behind(['tide.example']), {}, headers)).status).toBe(200);
   expect((await chat(behind(['other.example']), {}, headers)).status).toBe(403);
+});
+
+test.each([
+  { name: 'a frame or picture of another site', headers: { 'sec-fetch-site': 'cross-site' }, status: 403 },
+  {
+    name: 'a page that may call',
+    headers: { 'sec-fetch-site': 'cross-site', origin: 'http://localhost:3000' },
+    status: 200,
+  },
+  { name: 'the address bar', headers: { 'sec-fetch-site': 'none' }, status: 200 },
+  { name: 'an SDK', headers: {}, status: 200 },
+])('$name gets $status where a GET loads a model', async ({ headers, status }) => {
+  const loaded: string[] = [];
+  const promptFacts: Provider['promptFacts'] = async ({ model }) => {
+    loaded.push(model);
+    return { contextTokens: 100, slots: 1, bosText: '', eosText: '' };
+  };
+  const app = appWith({ ...scripted(['a']), promptFacts });
+  for (const path of ['/props', '/tokenizer_info?model=test']) {
+    const asked = { host: '127.0.0.1:8787', ...(headers as Record<string, string>) };
+    expect((await app.request(path, { headers: asked })).status).toBe(status);
+  }
+  expect(loaded).toHaveLength(status === 200 ? 2 : 0);
 });

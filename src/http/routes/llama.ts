@@ -1,3 +1,4 @@
+import { GatewayError } from '../../core/errors.ts';
 import type { PromptFacts } from '../../core/provider.ts';
 import type { WireFormat } from '../../wire/format.ts';
 import { llamaCompletion } from '../../wire/llama/completion.ts';
@@ -24,11 +25,18 @@ export const infill = llamaRoute(llamaInfill);
 /** Goes on from a text. */
 export const llamaCompletions = llamaRoute(llamaCompletion);
 
+/** A picture, frame or link of another site: browsers name no origin for those, and nobody else asked whether it may. */
+const isForeignView = (headers: Readonly<Record<string, string>>): boolean =>
+  headers['sec-fetch-site'] === 'cross-site' && headers['origin'] === undefined;
+
 /** A route that tells of a model (`?model=`, else the first one) what its prompts are made with. */
 const factsRoute =
   (encode: (facts: PromptFacts, name: string) => object) =>
   (deps: HttpDeps): ((c: AppContext) => Promise<Response>) =>
     getRoute(deps, async ({ context, json }, c) => {
+      if (isForeignView(context.headers)) {
+        throw new GatewayError('forbidden', 'Pages of other sites may not have this gateway load a model.');
+      }
       const name = c.req.query('model') ?? firstModel(deps, context);
       const { value } = await deps.gateway.call(
         { model: name, use: ({ provider, model }, options) => provider.promptFacts?.({ model }, options) },
