@@ -13,6 +13,10 @@ const timeouts = new Set([
 const neverConnected =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|ENETDOWN)$|CERT|TLS|SSL/;
 
+/** Codes of this machine, not of the peer: no file descriptor or memory is left for a connection. */
+const noRoomHere = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
+const noRoomRetryMs = 1000;
+
 /**
  * A transport failure as one of our kinds. `phase` tells whether the head of the answer had come: a connection lost
  * before it may be tried again elsewhere, a reset within the body is an answer that failed.
@@ -26,6 +30,12 @@ export function transportError(error: unknown, phase: 'head' | 'body', signal: A
   }
   if (phase === 'body') {
     return new GatewayError('upstream_failed', 'The upstream closed the connection in the middle of its answer.', {
+      cause: error,
+    });
+  }
+  if (noRoomHere.has(code)) {
+    return new GatewayError('overloaded', `The gateway has no room for another connection now (${code}).`, {
+      retryAfterMs: noRoomRetryMs,
       cause: error,
     });
   }
