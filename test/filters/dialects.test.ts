@@ -94,6 +94,18 @@ const cases: Record<
     shows: /thing/,
     decided: /flag output: no verdict \(timeout\), passed/,
   },
+  'a webhook that gives another number of texts than it was asked about': {
+    filter: { kind: 'webhook', url: 'HOOK/miscounts', on: 'output' },
+    says: ['some', 'thing'],
+    hides: /thing|words/,
+    decided: /block output: no verdict \(upstream_failed\)/,
+  },
+  'a webhook whose answer is without end': {
+    filter: { kind: 'webhook', url: 'HOOK/floods', on: 'output', timeoutMs: 20_000 },
+    says: ['some', 'thing'],
+    hides: /thing/,
+    decided: /block output: no verdict \(upstream_failed\)/,
+  },
   'a webhook in the shadow changes nothing': {
     filter: { kind: 'webhook', url: 'HOOK/block', on: 'output', shadow: true },
     says: ['some', 'thing'],
@@ -114,6 +126,8 @@ const appOf = (filter: object) => {
 const answersOfHook = () =>
   hook.answer(({ path }) => {
     if (path === '/stall') return { body: [{ wait: 300 }, '{}'] };
+    if (path === '/floods') return { body: [{ repeat: ' '.repeat(1 << 20) }] };
+    if (path === '/miscounts') return json({ action: 'replace', texts: ['other words', 'and more words'] });
     if (path === '/replace') return json({ action: 'replace', texts: ['other words'] });
     return json({ action: 'block', reason: 'policy' });
   });

@@ -16,15 +16,21 @@ interface Gateway {
   crash(): void;
 }
 
-function gatewayOn(store: ObjectStore, stepsOf: (nth: number) => readonly Step[]): Gateway {
+function gatewayOn(
+  store: ObjectStore,
+  stepsOf: (nth: number) => readonly Step[],
+  gate: Promise<void> = Promise.resolve(),
+): Gateway {
   const { objects, cut } = connection(store);
   const asked: string[] = [];
   const active = createActiveRequests();
   const provider = {
     ...scripted([]),
-    stream: (...args: Parameters<ReturnType<typeof scripted>['stream']>) => {
+    async *stream(...args: Parameters<ReturnType<typeof scripted>['stream']>) {
       asked.push(args[0].user ?? '');
-      return scripted(stepsOf(asked.length)).stream(...args);
+      const { stream } = scripted(stepsOf(asked.length));
+      await gate;
+      yield* stream(...args);
     },
   };
   const plain = appWith(provider, { objects, active });
@@ -98,6 +104,32 @@ test('when the gateway that runs a batch is gone, another goes on: what was answ
   expect(one.asked.slice(0, 5).filter((name) => two.asked.includes(name))).toEqual([]);
   expect(await outputOf(two, done)).toEqual(names);
   await until(async () => (await kept()).items.length === 0);
+});
+
+test('a gateway that slept through its lease changes nothing of what another did in the meantime', async () => {
+  const store = await database();
+  const [awake, left] = [new AbortController(), new AbortController()];
+  const told = ({ signal }: AbortController) =>
+    new Promise<void>((met) => signal.addEventListener('abort', () => met()));
+  const isLeft = told(left);
+  let leases = 0;
+  const sleeping: ObjectStore = {
+    ...store,
+    lease: async (...work) => (leases++ === 0 ? store.lease(...work) : Promise.reject(new Error('asleep'))),
+    release: async (...work) => store.release(...work).then(() => left.abort()),
+  };
+  const one = gatewayOn(sleeping, () => ['late'], told(awake));
+  const two = gatewayOn(store, () => ['in time']);
+  const id = await begin(one, ['a', 'b']);
+  await until(() => one.asked.length === 2);
+  await two.resume();
+  const done = await ended(two, id);
+  awake.abort();
+  await isLeft;
+  expect(await batchOf(two, id)).toEqual(done);
+  const output = await (await two.app.request(`/v1/files/${done.output_file_id}/content`)).text();
+  expect([output.match(/in time/g)?.length, output]).toEqual([2, expect.not.stringContaining('late')]);
+  expect((await store.list('batch-line', 'anonymous', { limit: 9, order: 'asc' })).items).toEqual([]);
 });
 
 test('a batch is cancelled through any gateway, also one that nobody runs any more', async () => {

@@ -173,18 +173,21 @@ describe('a bad request', () => {
 describe('a browser', () => {
   test('on this machine may call, one from elsewhere may not', async () => {
     const app = appWith(scripted(['a']));
-    const preflight = (origin: string) =>
+    const preflight = (origin: string, asked = 'authorization,x-stainless-os') =>
       app.request('/v1/chat/completions', {
         method: 'OPTIONS',
         headers: {
           origin,
           'access-control-request-method': 'POST',
-          'access-control-request-headers': 'authorization,x-stainless-os',
+          'access-control-request-headers': asked,
         },
       });
     const near = await preflight('http://localhost:3000');
     expect(near.headers.get('access-control-allow-headers')).toBe('authorization,x-stainless-os');
     expect(near.headers.get('access-control-allow-origin')).toBe('http://localhost:3000');
+    for (const odd of ['a; b', '"a"', `x-${'a'.repeat(2000)}`]) {
+      expect((await preflight('http://localhost:3000', odd)).headers.get('access-control-allow-headers')).toBeNull();
+    }
     expect((await preflight('https://evil.example')).headers.get('access-control-allow-origin')).toBeNull();
   });
 

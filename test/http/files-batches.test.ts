@@ -277,6 +277,14 @@ test.each([
   expect([response.status, ((await response.json()) as Answer).error.param]).toEqual([status, param]);
 });
 
+test('a file that was uploaded for something else is no batch', async () => {
+  const app = appWith(scripted([]));
+  const { id } = await uploaded(app, line('a'), 'user_data');
+  const asked = { input_file_id: id, endpoint: '/v1/chat/completions', completion_window: '24h' };
+  const response = await post(app, '/v1/batches', asked);
+  expect([response.status, ((await response.json()) as Answer).error.param]).toEqual([400, 'input_file_id']);
+});
+
 test('stored chats can be listed by model and metadata, changed, read with their messages, and deleted', async () => {
   const app = appWith(scripted(['Hello']));
   const client = sdkOf(app);

@@ -115,6 +115,31 @@ describe('a gateway with keys and a ledger', () => {
     await call('DELETE', `/admin/keys/${id}`, root);
     expect((await chat(again.key)).status).toBe(401);
     expect((await chat(rotated.key)).status, 'what overlaps ends with its key').toBe(401);
+    const late = await call('POST', `/admin/keys/${id}/rotate`, root, {});
+    expect([late.status, await late.text()]).toEqual([409, expect.stringContaining('revoked')]);
+    const revokedAt = async () =>
+      ((await (await call('DELETE', `/admin/keys/${id}`, root)).json()) as { revokedAt: number }).revokedAt;
+    const first = await revokedAt();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await revokedAt(), 'revoking twice is no fault, and the day of the first stays').toBe(first);
+  });
+
+  test('no overlap outlives the day on which its key expires', async () => {
+    const expiresAt = Date.now() + 60_000;
+    const { id } = await make({ name: 'brief', expiresAt });
+    await call('POST', `/admin/keys/${id}/rotate`, root, { overlap: '24h' });
+    const { data } = (await (await call('GET', '/admin/keys', root)).json()) as {
+      data: { name: string; expiresAt?: number }[];
+    };
+    const brief = data.filter(({ name }) => name.startsWith('brief'));
+    expect(brief.map((key) => key.expiresAt)).toEqual([expiresAt, expiresAt]);
+  });
+
+  test('who revokes a key ends nothing of another one that has the same name', async () => {
+    const [one, other] = [await make({ name: 'twin' }), await make({ name: 'twin' })];
+    for (const { id } of [one, other]) await call('POST', `/admin/keys/${id}/rotate`, root, { overlap: '1h' });
+    await call('DELETE', `/admin/keys/${one.id}`, root);
+    expect([(await chat(one.key)).status, (await chat(other.key)).status]).toEqual([401, 200]);
   });
 
   test('scopes hold: other models are hidden and refused', async () => {

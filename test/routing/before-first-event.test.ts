@@ -142,6 +142,17 @@ test('the retry budget bounds what a total outage costs: 1,000 requests, at most
   expect(a.requests.length / 1000).toBeLessThanOrEqual(1.2);
 });
 
+test('the fallbacks’ budget bounds what a target that fails without end sends to the next one', async () => {
+  const limits = { consecutive: Infinity, failureShare: 2, minCalls: 20, windowMs: 10_000, openMs: 5000 }; // never opens
+  const { createTargetStates } = await import('../../src/routing/state.ts');
+  const b = upstream('b', [says('b')]);
+  const states = createTargetStates({ breaker: limits, fallbacks: { share: 0.1, burst: 10 } });
+  const routing = routingOf([upstream('a', [[failed]]), b], {}, { states });
+  for (let i = 0; i < 200; i++) await send(routing).catch(() => {});
+  expect(b.requests.length).toBeGreaterThanOrEqual(20);
+  expect(b.requests.length).toBeLessThanOrEqual(10 + 200 * 0.1);
+});
+
 test('a target that lacks the model costs nothing of the fallbacks’ budget, and stays in service', async () => {
   const a = upstream('a', [[new GatewayError('upstream_rejected', 'no such model', { status: 404 })]]);
   const routing = routingOf([a, upstream('b', [says('b')])]);
@@ -201,7 +212,9 @@ test('a client that leaves in the very moment of the first event frees the targe
 test('the total deadline ends everything, fallbacks included', async () => {
   const targets = [upstream('a', [['stall']]), upstream('b', [says('b')])];
   const routing = routingOf(targets, { timeouts: { firstTokenMs: 0, idleMs: 0, totalMs: 30 } });
-  await expect(send(routing)).rejects.toMatchObject({ kind: 'timeout', message: expect.stringContaining('30 ms') });
+  const error = await send(routing).catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({ kind: 'timeout', message: expect.stringContaining('30 ms') });
+  expect((error as GatewayError).attempts.map(({ target }) => target)).toEqual(['a/m']);
   expect(targets[1]?.requests).toHaveLength(0);
 });
 

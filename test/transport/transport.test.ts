@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GatewayError } from '../../src/core/errors.ts';
 import { createFetchTransport } from '../../src/transport/fetch.ts';
+import { assertPublicUrl } from '../../src/transport/guard.ts';
 import { createPooledTransport } from '../../src/transport/pooled.node.ts';
 import { createUndiciTransport } from '../../src/transport/undici.ts';
 import { type FaultyUpstream, faultyUpstream, gzipped, json, split } from '../faulty-upstream.ts';
@@ -214,6 +215,9 @@ describe('a transport for public addresses only', () => {
     'http://[fe80::1]/',
     'http://[fd00:ec2::254]/',
     'http://[64:ff9b::7f00:1]/',
+    'http://[64:ff9b:1::9.9.9.9]/',
+    'http://[2001:0:909:909::1]/',
+    'http://[2001:db8::1]/',
     'http://[2002:7f00:1::]/',
     'http://user:pass@example.com/',
     'file:///etc/passwd',
@@ -225,6 +229,11 @@ describe('a transport for public addresses only', () => {
   ])('refuses %s', async (url) => {
     expect(await kindOf(guarded.send(post(url), { signal: never }))).toMatch(/^(forbidden|invalid_request)$/);
   });
+
+  test.each(['http://9.9.9.9/', 'http://[2620:fe::fe]/', 'http://[::ffff:9.9.9.9]/', 'http://[64:ff9b::9.9.9.9]/'])(
+    'lets %s pass, an IPv6 form of a public address too',
+    (url) => expect(() => assertPublicUrl(url)).not.toThrow(),
+  );
 
   test.each([
     ['a private address', ['127.0.0.1']],
