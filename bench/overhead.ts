@@ -1,8 +1,10 @@
 /**
  * What does the gateway add to an upstream call? Targets run interleaved, round by round, in front of the same mock:
  * direct, a bare node:http relay (the floor), Tidegate as it comes, without metrics and with a filter, and where they are
- * at hand Portkey (TIDEGATE_BENCH_PORTKEY names its start-server.js) and LiteLLM (TIDEGATE_BENCH_LITELLM names the
- * `litellm` of an environment with `litellm[proxy]`). A start is the time from spawn to the first connection.
+ * at hand Portkey (TIDEGATE_BENCH_PORTKEY names its start-server.js; its streams fail unless npm's `overrides` hold
+ * @hono/node-server at 1.12.2), Bifrost (TIDEGATE_BENCH_BIFROST names what `go build` makes of bench/overhead/bifrost)
+ * and LiteLLM (TIDEGATE_BENCH_LITELLM names the `litellm` of an environment with `litellm[proxy]`). A start is the time
+ * from spawn to the first connection.
  * Run: node bench/run.mjs overhead [--rounds 3] [--seconds 1.5] [--only relay,tidegate] [--save]
  */
 import { mkdirSync, writeFileSync } from 'node:fs';

@@ -56,6 +56,11 @@ async function* started(self: string, only: readonly string[]): AsyncGenerator<T
     };
     yield { ...target, headers };
   }
+  const bifrost = process.env['TIDEGATE_BENCH_BIFROST'];
+  if (bifrost && wanted('bifrost')) {
+    const port = await freePort();
+    yield await start('bifrost', bifrost, [String(port), `http://127.0.0.1:${mockPort}`], port, []);
+  }
   const litellm = process.env['TIDEGATE_BENCH_LITELLM'];
   if (litellm && wanted('litellm')) yield await startLitellm(litellm, mockPort);
 }
