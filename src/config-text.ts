@@ -77,7 +77,7 @@ export async function parseConfig(text: string, name: string, secrets: Secrets):
   };
   throw new ConfigError(
     name,
-    result.error.issues.flatMap((issue) => describe(issue, lineOf)),
+    result.error.issues.flatMap((issue) => describe(issue, lineOf, document.getIn(issue.path))),
   );
 }
 
@@ -96,16 +96,37 @@ function readAsValues(document: Document, filled: ReadonlySet<unknown>, issues: 
   return changed;
 }
 
-function describe(issue: z.core.$ZodIssue, lineOf: (path: readonly PropertyKey[]) => string): readonly string[] {
+function describe(
+  issue: z.core.$ZodIssue,
+  lineOf: (path: readonly PropertyKey[]) => string,
+  given: unknown,
+): readonly string[] {
   const field = issue.path.map(String).join('.');
-  if (issue.code !== 'unrecognized_keys') return [`${lineOf(issue.path)}${field || 'the file'}: ${messageOf(issue)}`];
+  if (issue.code !== 'unrecognized_keys') {
+    return [`${lineOf(issue.path)}${field || 'the file'}: ${notAmong(issue, given) ?? messageOf(issue)}`];
+  }
   const known = knownKeys(issue.path);
   return issue.keys.map((key) => {
-    const near = nearestNames(key, known, 1)[0];
-    const few = known.length > 0 && known.length <= 20;
-    const hint = near ? `; did you mean '${near}'?` : few ? `; known are ${known.join(', ')}` : '';
+    const hint = hintOf(key, known, 20);
     return `${lineOf([...issue.path, key])}${[...issue.path.map(String), key].join('.')}: there is no such setting${hint}`;
   });
+}
+
+function hintOf(name: unknown, known: readonly string[], most: number): string {
+  const near = typeof name === 'string' ? nearestNames(name, known, 1)[0] : undefined;
+  const few = known.length > 0 && known.length <= most;
+  return near ? `; did you mean '${near}'?` : few ? `; known are ${known.join(', ')}` : '';
+}
+
+/** Of a word that is none of the few that are known, the one that was meant. The word itself may be a secret gone astray. */
+function notAmong(issue: z.core.$ZodIssue, given: unknown): string | undefined {
+  const ofKind = issue.code === 'invalid_union' && 'options' in issue ? issue.options : undefined;
+  const options = issue.code === 'invalid_value' ? issue.values : (ofKind ?? []);
+  const known = options.filter((option) => typeof option === 'string');
+  if (known.length < 2) return undefined;
+  if (given === undefined) return `it is missing; known are ${known.join(', ')}`;
+  const what = issue.path.at(-1);
+  return `there is no such ${typeof what === 'string' ? what : 'value'}${hintOf(given, known, 50)}`;
 }
 
 /** Of what may be one of several things, what each of them wants: zod says only that none fits. */

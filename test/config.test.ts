@@ -128,6 +128,21 @@ observability: { metrics: { open: "\${OPEN}" } }
       problem: /^line 2: providers\.a\.apikey: .*did you mean 'apiKey'/,
     },
     {
+      name: 'a mistyped kind of provider',
+      text: 'providers:\n  a: { type: opnai, apiKey: x }\n',
+      problem: /^line 2: providers\.a\.type: there is no such type; did you mean 'openai'\?$/,
+    },
+    {
+      name: 'a kind that resembles none',
+      text: 'models:\n  m: { targets: [{ local: x }], strategy: 1 }\n',
+      problem: /^line 2: models\.m\.strategy: there is no such strategy; known are ordered, weighted, /,
+    },
+    {
+      name: 'a provider without its kind',
+      text: 'providers:\n  a: { apiKey: x }\n',
+      problem: /^line 2: providers\.a\.type: it is missing; known are openai, /,
+    },
+    {
       name: 'a name that no provider can have',
       text: 'providers:\n  a b: { type: openai }\n',
       problem: /^line 2: providers\.a b: .*letters, digits/,
