@@ -141,14 +141,19 @@ function checkPort(host: string, port: number): Promise<Finding> {
   const what = 'port';
   return new Promise((resolve) => {
     const probe = createServer();
-    probe.once('error', (error: NodeJS.ErrnoException) => {
+    probe.once('error', async (error: NodeJS.ErrnoException) => {
       const taken = error.code === 'EADDRINUSE';
+      const { addressOf, isGateway } = await import('./connect.ts');
+      if (taken && (await isGateway(addressOf({ host, port })))) {
+        resolve({ what, state: 'ok', found: `a Tidegate serves ${host}:${port} already` });
+        return;
+      }
       resolve({
         what,
         state: 'fail',
         found: taken ? `${host}:${port} is taken by another process` : `${host}:${port} cannot be had (${error.code})`,
         advice: taken
-          ? 'Stop that process (it may be a Tidegate), or choose another: tidegate serve --port 8788'
+          ? 'Stop that process, or choose another port: tidegate serve --port 8788'
           : 'Change server.host or server.port.',
       });
     });

@@ -3,7 +3,7 @@ import type OpenAI from 'openai';
 import type { RunningGateway } from '../node.ts';
 import { type Cli, CliError } from './cli.ts';
 import { parseUrl, publicName } from './flags.ts';
-import { pullMissing, readConfig } from './serve.ts';
+import { pullMissing, readConfig, refuseUnknown } from './serve.ts';
 
 /** An address that answers, with the official client pointed at it. */
 export interface Connection {
@@ -41,8 +41,7 @@ export async function connect(cli: Cli, wanted: string | undefined, flags: Conne
   const url = flags.url ?? cli.env['TIDEGATE_URL'];
   if (url) return await open(cli, baseUrlOf(url), wanted, async () => {});
   const config = await readConfig(cli, flags.config);
-  const host = config.server.host === '0.0.0.0' ? '127.0.0.1' : config.server.host;
-  const running = `http://${host.includes(':') ? `[${host}]` : host}:${config.server.port}/v1`;
+  const running = addressOf(config.server);
   if (await isGateway(running)) {
     const found = await open(cli, running, wanted, async () => {}).catch((error: unknown) => {
       if (error instanceof UnknownModel) return undefined; // perhaps a local file: a gateway of our own can serve it
@@ -66,11 +65,7 @@ async function startOwn(
   const config = await readConfig(cli, flags.config);
   const route = config.models[name ?? Object.keys(config.models)[0] ?? ''];
   const locals = route?.targets.flatMap(({ local }) => local ?? []) ?? [];
-  for (const reference of Object.values(localModels)) {
-    const { resolveReference } = await import('../models/cache.ts');
-    const { modelSettings } = await import('../models/settings.ts');
-    await resolveReference(reference, modelSettings(cli.env)); // says at once when nobody knows the name
-  }
+  await refuseUnknown(cli, Object.values(localModels));
   await pullMissing(cli, [...locals, ...Object.values(localModels)]);
   return await startGateway({
     env: cli.env,
@@ -128,7 +123,14 @@ const baseUrlOf = (url: string): string => {
   return /\/v\d+$/.test(trimmed) ? trimmed : `${trimmed}/v1`;
 };
 
-async function isGateway(baseUrl: string): Promise<boolean> {
+/** Where a gateway with this configuration is reached from this machine; with `/v1`. */
+export function addressOf({ host, port }: { readonly host: string; readonly port: number }): string {
+  const reached = host === '0.0.0.0' ? '127.0.0.1' : host;
+  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}/v1`;
+}
+
+/** Whether something answers there as gateways do. */
+export async function isGateway(baseUrl: string): Promise<boolean> {
   const answer = await fetch(baseUrl.replace(/\/v1$/, '/health/live'), { signal: AbortSignal.timeout(700) }).catch(
     () => undefined,
   );

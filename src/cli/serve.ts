@@ -56,6 +56,7 @@ Ctrl-C once lets running answers end, twice stops at once.`,
         }
       }
       const { startGateway } = await import('../node.ts');
+      await refuseUnknown(cli, Object.values(flags.model));
       if (flags.pull) await pullMissing(cli, [...localModels(config), ...Object.values(flags.model)]);
       const gateway = await startGateway({
         ...startOptions(cli, flags),
@@ -87,6 +88,16 @@ export async function readConfig(cli: Cli, file: string | undefined): Promise<Co
   ]);
   const path = file ?? (existsSync('tidegate.yaml') ? 'tidegate.yaml' : undefined);
   return path ? loadConfig(resolve(path), cli.env) : configSchema().parse({});
+}
+
+/** A name that nobody knows is a slip of the one who typed it. Throws GatewayError model_not_found | invalid_request. */
+export async function refuseUnknown(cli: Cli, names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
+  const [{ resolveReference }, { modelSettings }] = await Promise.all([
+    import('../models/cache.ts'),
+    import('../models/settings.ts'),
+  ]);
+  for (const name of names) await resolveReference(name, modelSettings(cli.env));
 }
 
 /** A model that cannot be had is told and left to the first request for it: the others must be served all the same. */

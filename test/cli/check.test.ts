@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,6 +45,19 @@ test('a port in use is found before serving', async () => {
   taken.close();
   expect(of('port')).toMatchObject({ state: 'fail', advice: expect.stringMatching(/--port/) });
   expect(code).toBe(1);
+});
+
+test('a port where a gateway serves already is no fault', async () => {
+  const gateway = createHttpServer((request, response) => {
+    response.writeHead(request.url === '/health/live' ? 200 : 404).end('{"status":"ok"}');
+  }).listen(0, '127.0.0.1');
+  await new Promise((ready) => gateway.once('listening', ready));
+  const address = gateway.address();
+  const port = typeof address === 'object' ? address?.port : 0;
+  const { of, code } = await check(`server: { port: ${port} }\n`);
+  gateway.close();
+  expect(of('port')).toMatchObject({ state: 'ok', found: expect.stringMatching(/a Tidegate serves/) });
+  expect(code).toBe(0);
 });
 
 const files = [

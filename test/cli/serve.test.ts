@@ -110,6 +110,12 @@ test('a model that cannot be had does not keep the others from being served', as
   expect(listed).toEqual(expect.arrayContaining(['mine', 'smollm2']));
 });
 
+test('a model that nobody knows is refused before anything is served', async () => {
+  const run = await tidegate(['serve', '--no-pull', '--port', '0', '--model', 'smolm2'], { env, cwd: folder });
+  expect(run).toMatchObject({ code: 1, stderr: expect.stringMatching(/No model "smolm2"\. Did you mean smollm2/) });
+  expect(run.stderr).not.toMatch(/serves http/);
+});
+
 test('SIGHUP reads the file of a service again, and a wrong one ends nothing', async () => {
   const file = join(folder, 'hup.yaml');
   const serves = (name: string) =>
