@@ -63,6 +63,8 @@ function App() {
 
   useEffect(() => {
     if (page) document.title = `${page.name} · Tidegate`;
+    // On a phone the pages are one line that scrolls.
+    document.querySelector('.nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   }, [page]);
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {

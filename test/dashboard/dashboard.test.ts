@@ -73,6 +73,11 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
               element.getBoundingClientRect().right > innerWidth + 1 && !element.closest('.table-wrap, .nav'),
           )
           .map((element) => `${element.tagName}.${element.className}`);
+  const isPageNamed = () => {
+    const { left, right } = document.querySelector('.nav [aria-current]')?.getBoundingClientRect() ?? {};
+    const edge = document.querySelector('.nav')?.getBoundingClientRect();
+    return left !== undefined && right !== undefined && !!edge && left >= edge.left - 1 && right <= edge.right + 1;
+  };
   interface AxeViolation {
     readonly id: string;
     readonly nodes: readonly { readonly html: string; readonly failureSummary?: string }[];
@@ -299,6 +304,7 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
         if (name === 'live' && scheme === 'dark') await picture(page, 'live-dark');
         found[name] = await violations(page);
         expect(await page.evaluate(tooWide)).toEqual([]);
+        expect(await page.evaluate(isPageNamed), `${name} is seen among the pages`).toBe(true);
       }
       expect(Object.entries(found).filter(([, list]) => list.length > 0)).toEqual([]);
     });
