@@ -73,7 +73,8 @@ const prefixed = /^(?:\/v1|(?:\/v1)?\/openai)(?=\/v1\/)/;
 
 function unknownUrl(c: AppContext): GatewayError {
   const path = c.req.path.slice(0, 200);
-  return new GatewayError('not_found', `Unknown request URL: ${c.req.method} ${path}.`, { code: 'unknown_url' });
+  const message = `Unknown request URL: ${c.req.method} ${path}. GET /docs shows what there is.`;
+  return new GatewayError('not_found', message, { code: 'unknown_url' });
 }
 
 function methodNotAllowed(deps: AppDeps, allowed: readonly string[]): Handler {

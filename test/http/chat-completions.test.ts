@@ -200,6 +200,14 @@ describe('a browser', () => {
   });
 });
 
+test('who opens the base URL itself is told where the addresses are', async () => {
+  const app = appWith(scripted([]));
+  expect(await (await app.request('/v1')).text()).toContain(
+    'Unknown request URL: GET /v1. GET /docs shows what there is.',
+  );
+  expect((await app.request('/docs')).status).toBe(200);
+});
+
 describe('models', () => {
   test('are listed and shown one by one, with and without /v1', async () => {
     const app = appWith(scripted([]));
