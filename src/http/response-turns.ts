@@ -10,7 +10,7 @@ import { responseOfItem } from '../wire/responses/output.ts';
 import { responseRequestSchema } from '../wire/responses/schema.ts';
 import { invalidValue, parseBody } from '../wire/validate.ts';
 import type { HttpDeps } from './env.ts';
-import { appendItems, loadConversation, storedItems } from './routes/conversations.ts';
+import { appendItems, checkKeptSize, loadConversation, sizeOf, storedItems } from './routes/conversations.ts';
 import type { StreamLogs } from './stream-log.ts';
 
 export interface ResponsesDeps extends HttpDeps {
@@ -95,21 +95,32 @@ async function referenced(
   });
 }
 
-/** The items of the turns before this one, oldest first. Instructions are not inherited. */
+/**
+ * The items of the turns before this one, oldest first. Instructions are not inherited. Throws payload_too_large where
+ * they are more than one request may bring.
+ */
 export async function historyOf(
-  { objects }: Pick<ResponsesDeps, 'objects'>,
+  { objects, options }: Pick<ResponsesDeps, 'objects' | 'options'>,
   { conversation, previous }: Pick<Turn, 'conversation' | 'previous'>,
   context: RequestContext,
 ): Promise<readonly JsonObject[]> {
-  if (conversation !== undefined) return (await loadConversation(objects, conversation, context)).conversation.items;
+  if (conversation !== undefined) {
+    const { items } = (await loadConversation(objects, conversation, context)).conversation;
+    checkKeptSize(sizeOf(items), options.maxBodyBytes, 'conversation');
+    return items;
+  }
   const turns: (readonly JsonObject[])[] = [];
+  let size = 0;
   let id = previous;
   while (id !== undefined && turns.length < maxChain) {
     const stored = await objects.get('response', id, context.caller.id);
     if (!stored && turns.length === 0) throw previousNotFound(id);
     if (!stored) break; // deleted since
     const { response, input } = keptResponse(stored);
-    turns.push([...input, ...outputOf(response)]);
+    const items = [...input, ...outputOf(response)];
+    turns.push(items);
+    size += sizeOf(items);
+    checkKeptSize(size, options.maxBodyBytes, 'previous_response_id');
     const before = response['previous_response_id'];
     id = typeof before === 'string' ? before : undefined;
   }

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { CompletionEvent } from '../../src/core/event.ts';
 import { memoryObjects } from '../../src/core/objects.ts';
 import { anonymous } from '../../src/core/run.ts';
+import { defaultHttpOptions } from '../../src/http/env.ts';
 import { openPolicy } from '../../src/policy/admit.ts';
 import { appWith } from '../app.ts';
 import { scripted } from '../scripted.ts';
@@ -125,6 +126,28 @@ test('what is stored can be read, listed and deleted; store false keeps nothing'
   expect((await app.request(`/v1/responses/${id}`)).status).toBe(404);
   const hidden = await json(respond(app, { store: false }));
   expect((await app.request(`/v1/responses/${hidden.id}`)).status).toBe(404);
+});
+
+test('turns that are kept are together no larger than a request may be', async () => {
+  const app = appWith(scripted(['Hello']), { options: { ...defaultHttpOptions, maxBodyBytes: 3000 } });
+  const long = 'a'.repeat(1200);
+  const { id } = await json(post(app, '/v1/conversations', {}));
+  const add = () => post(app, `/v1/conversations/${id}/items`, { items: [{ role: 'user', content: long }] });
+  const added = [await add(), await add(), await add()];
+  expect(added.map(({ status }) => status)).toEqual([200, 200, 413]);
+  expect((await json(app.request(`/v1/conversations/${id}/items`))).data).toHaveLength(2);
+  expect((await respond(app, { conversation: id, input: long })).status).toBe(200);
+  const refused = await respond(app, { conversation: id });
+  expect(refused.status).toBe(413);
+  expect(await refused.json()).toMatchObject({ error: { param: 'conversation', code: 'request_too_large' } });
+  let previous: string | undefined;
+  const statuses: number[] = [];
+  for (let turn = 0; turn < 4; turn++) {
+    const response = await respond(app, { input: long, ...(previous ? { previous_response_id: previous } : {}) });
+    statuses.push(response.status);
+    if (response.ok) previous = (await json(response)).id;
+  }
+  expect(statuses).toEqual([200, 200, 413, 413]);
 });
 
 test('turns of one conversation that end at once, here and in another process, are all in it', async () => {

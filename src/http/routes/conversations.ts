@@ -87,7 +87,18 @@ export async function loadConversation(
   };
 }
 
-/** Adds a turn's input and output, or what a client sends, at the end. */
+/** Letters of their JSON. */
+export const sizeOf = (items: readonly JsonObject[]): number => JSON.stringify(items).length;
+
+/** Turns that are kept are read together with the next one: they may be as much as a request may bring. */
+export function checkKeptSize(size: number, most: number, param: string): void {
+  if (size <= most) return;
+  throw new GatewayError('payload_too_large', `What is kept of the turns before is larger than ${most} bytes.`, {
+    param,
+  });
+}
+
+/** Adds a turn's input and output at the end: the turn that finds more than there may be is the next one. */
 export async function appendItems(
   objects: ObjectStore,
   id: string,
@@ -172,7 +183,11 @@ export const listConversationItems = (deps: HttpDeps, objects: ObjectStore) =>
 export const addConversationItems = (deps: HttpDeps, objects: ObjectStore) =>
   jsonRoute(deps, async (body, { context, json }, c) => {
     const items = storedItems(parseBody(addItemsSchema(), body).items as JsonObject[]); // out of JSON.parse
-    await appendItems(objects, idOf(c), items, context);
+    await changeConversation(objects, idOf(c), context, (kept) => {
+      const all = [...kept.items, ...items];
+      checkKeptSize(sizeOf(all), deps.options.maxBodyBytes, 'items');
+      return { items: all };
+    });
     json(encodeList(items, false));
   });
 
