@@ -38,7 +38,7 @@ export function recordFields(record: RequestRecord): Record<string, unknown> {
     cost_usd: record.costUsd,
     finish: finishReasons.length > 0 ? finishReasons.join(',') : undefined,
     error: record.errorMessage,
-    attempts: attempts.length > 1 ? attempts.map(attemptText) : undefined,
+    attempts: attempts.length > 1 || attempts.some(failed) ? attempts.map(attemptText) : undefined,
     decisions: decisions.length > 0 ? decisions.map((d) => `${d.stage}:${d.name}:${d.action}`) : undefined,
     prompt: record.prompt?.id,
   };

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { GatewayError } from '../../src/core/errors.ts';
 import { createLog } from '../../src/observability/log.node.ts';
 import { ask, contextOf } from '../request.ts';
 import { answerOf, drain, gatewayWith, scripted } from './harness.ts';
@@ -31,6 +32,16 @@ test('a request is one JSON line that holds its figures and nothing that was sai
     finish: 'stop',
   });
   expect(lines[0]).not.toMatch(/whispered|someone/);
+});
+
+test('a request that its only target failed says which one that was', async () => {
+  const { lines, record } = await logged(false);
+  const refusing = scripted('up', [new GatewayError('upstream_unauthorized', 'Your credentials are refused.')]);
+  const gateway = gatewayWith({ providers: [refusing], sinks: [record] });
+  await expect(gateway.stream(ask({}), contextOf())).rejects.toThrow(/credentials/);
+  expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+    attempts: [expect.stringMatching(/^up\/m upstream_unauthorized /)],
+  });
 });
 
 test.each([
