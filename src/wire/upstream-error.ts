@@ -40,7 +40,8 @@ export function errorOf(
   const clientsFault = kind === 'upstream_rejected' || kind === 'context_length_exceeded' || kind === 'content_blocked';
   const said = words.message === undefined ? undefined : clean(words.message, secrets);
   const code = words.code && !/^\d+$/.test(words.code) ? clean(words.code, secrets) : undefined;
-  return new GatewayError(kind, sentence(kind, status, said), {
+  const message = isWrongAddress(status, words) ? wrongAddress : sentence(kind, status, said);
+  return new GatewayError(kind, message, {
     ...(retry === undefined ? {} : { retryAfterMs: retry }),
     ...(clientsFault && words.param ? { param: clean(words.param, secrets) } : {}),
     ...(kind === 'upstream_rejected' ? { status, code, type: 'invalid_request_error' } : {}),
@@ -65,6 +66,16 @@ const isContextLength = (hint: string, message: string | undefined) =>
   /maximum context length|context (length|window)|prompt is too long|too many (input )?tokens|exceeds? the (available )?context/i.test(
     message ?? '',
   );
+
+const wrongAddress =
+  'The upstream has nothing at this address (status 404). Is its baseUrl right, with /v1 where it wants that?';
+
+/** A web server's own words, with no error object around them: an API would say that it lacks the model. */
+const isWrongAddress = (status: number, { message, code, type }: Words) =>
+  status === 404 &&
+  code === undefined &&
+  type === undefined &&
+  (message === undefined || /^\s*(404[ :]*)?((page|file|path|route) )?not found\W*$|^cannot post /i.test(message));
 
 function sentence(kind: ErrorKind, status: number, said: string | undefined): string {
   const words = said ? `: ${said}` : '.';
