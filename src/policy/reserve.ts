@@ -294,12 +294,9 @@ function limitError(
 
 function budgetError(rule: BudgetRule | undefined, retryAfterMs: number): BudgetRefusal | GatewayError {
   const name = rule ? `The budget '${rule.name}' of $${rule.usd} per ${rule.period} is spent` : 'The budget is spent';
-  const error = new GatewayError(
-    'budget_exceeded',
-    `${name}. It begins anew in ${Math.ceil(retryAfterMs / 60_000)} min.`,
-    {
-      retryAfterMs,
-    },
-  );
+  const minutes = Math.ceil(retryAfterMs / 60_000);
+  const hours = Math.ceil(minutes / 60);
+  const wait = minutes <= 90 ? `${minutes} min` : hours <= 48 ? `${hours} hours` : `${Math.ceil(hours / 24)} days`;
+  const error = new GatewayError('budget_exceeded', `${name}. It begins anew in ${wait}.`, { retryAfterMs });
   return rule ? new BudgetRefusal(rule, error) : error;
 }

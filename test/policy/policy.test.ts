@@ -173,6 +173,14 @@ describe('budgets', () => {
     await expect(send({ maxTokens: 10 })).rejects.toMatchObject({ status: 429, code: 'insufficient_quota' });
   });
 
+  test.each([
+    { period: 'day' as const, wait: '2 hours' },
+    { period: 'month' as const, wait: '17 days' },
+  ])('a spent budget of a $period says how long that is in words for people', async ({ period, wait }) => {
+    const { send } = limited({ budgets: [budget({ usd: 0.001, period })] }, words(10)); // it is the 14th, 22:13
+    await expect(send({ maxTokens: 10 })).rejects.toThrow(new RegExp(`It begins anew in ${wait}\\.`));
+  });
+
   test('an answer without a bound is ended where the money ends, with a reason and its usage', async () => {
     const { send } = limited({ budgets: [budget({ usd: 0.02 })], assumedTokens: 8 }, words(100));
     const events = await drain((await send()).events);
