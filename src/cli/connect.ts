@@ -96,7 +96,8 @@ async function open(
     return { client, baseUrl, models, model, close };
   } catch (error) {
     await close();
-    throw error instanceof CliError ? error : explain(error, baseUrl);
+    const own = ['TIDEGATE_API_KEY', 'OPENAI_API_KEY'].find((name) => cli.env[name] !== undefined);
+    throw error instanceof CliError ? error : explain(error, baseUrl, own);
   }
 }
 
@@ -107,9 +108,10 @@ async function unknownModel(model: string, models: readonly string[], baseUrl: s
   return new UnknownModel(`${baseUrl} has no model "${model}". ${hint}`);
 }
 
-/** A failed call in words that say what to change. */
-export function explain(error: unknown, baseUrl: string): CliError {
+/** A failed call in words that say what to change; `keyName` is the variable that the key came from. */
+export function explain(error: unknown, baseUrl: string, keyName?: string): CliError {
   const { status, message, code } = error as { status?: number; message?: string; code?: string }; // any error's fields
+  if (status === 401 && keyName) return new CliError(`${baseUrl} does not know the key in ${keyName}.`);
   if (status === 401) return new CliError(`${baseUrl} wants a key: set TIDEGATE_API_KEY.`);
   if (status !== undefined) return new CliError(message ?? `${baseUrl} answered ${status}.`);
   if (error instanceof Error && /connection/i.test(error.constructor.name + error.message)) {

@@ -87,6 +87,8 @@ test('a server that wants a key, refuses, or is not there is told apart', async 
   const { url } = await server({ key: 'sk-right' });
   const without = await tidegate(['run', '--url', url, 'alpha', 'x'], { env: env() });
   expect(without.stderr).toMatch(/wants a key: set TIDEGATE_API_KEY/);
+  const wrong = await tidegate(['run', '--url', url, 'alpha', 'x'], { env: env({ OPENAI_API_KEY: 'sk-wrong' }) });
+  expect(wrong).toMatchObject({ code: 1, stderr: expect.stringMatching(/does not know the key in OPENAI_API_KEY/) });
   const withKey = await tidegate(['run', 'alpha', 'x'], {
     env: env({ TIDEGATE_API_KEY: 'sk-right', TIDEGATE_URL: url }),
   });
