@@ -287,6 +287,16 @@ test.each([
   expect(requests.length).toBe(before);
 });
 
+test.each([
+  ['its last lines', `${ok}content-length: 2\n\nok`],
+  ['one line', `${ok}x: y\ncontent-length: 2\r\n`],
+])('a head that ends %s in a line feed alone is refused, not waited for', async (_, answer) => {
+  for (const size of [answer.length, 1]) {
+    script = inPieces(answer, size);
+    expect(await heard(pooled)).toBe('upstream_failed');
+  }
+});
+
 test('a head without an end is given up', async () => {
   script = (socket) => {
     const more = () => {

@@ -87,7 +87,7 @@ export class AnswerParser {
     const all = this.#held ? Buffer.concat([this.#held, bytes]) : bytes;
     const end = all.indexOf(blankLine);
     if (end < 0 || end > maxHeadBytes) {
-      if (all.length > maxHeadBytes || !beginsAsAnswer(all)) throw notHttp('its head');
+      if (all.length > maxHeadBytes || !beginsAsAnswer(all, heldBytes)) throw notHttp('its head');
       this.#held = this.#held ? all : Buffer.from(all); // what is lent does not last
       return bytes.length;
     }
@@ -208,13 +208,15 @@ function hexDigit(byte: number): number {
   return letter >= 97 && letter <= 102 ? letter - 87 : -1;
 }
 
-/** Whether it may become a head: one that never will should not be waited for. */
-function beginsAsAnswer(bytes: Buffer): boolean {
+/** Whether it may become a head, of which all up to `checked` is known: one that never will should not be waited for. */
+function beginsAsAnswer(bytes: Buffer, checked: number): boolean {
   const wanted = 'HTTP/1.';
   const begun = bytes.toString('latin1', 0, Math.min(wanted.length, bytes.length));
   if (!wanted.startsWith(begun)) return false;
-  const line = bytes.indexOf(lf);
-  return line < 0 || bytes[line - 1] === cr;
+  for (let at = bytes.indexOf(lf, checked); at >= 0; at = bytes.indexOf(lf, at + 1)) {
+    if (bytes[at - 1] !== cr) return false;
+  }
+  return true;
 }
 
 /** The code is that of every parser of Node's: by it the error is told from one of the network. */
