@@ -54,7 +54,11 @@ export function listen(
   const server = createServer(
     options,
     inTurn((incoming, outgoing) => {
-      const { url = '', method = '', headers } = incoming;
+      const { url = '', method = '', headers, rawHeaders } = incoming;
+      if (hasTwoHosts(rawHeaders)) {
+        outgoing.writeHead(400, { connection: 'close' }).end(); // as node:http does where none is named
+        return;
+      }
       const handler = headers.host === undefined ? undefined : direct.get(url)?.get(method);
       if (handler) answerDirectly(handler, url, incoming, outgoing);
       else void general(incoming, outgoing);
@@ -75,6 +79,16 @@ export function listen(
       resolve({ host, port: actual, close: (drainMs) => drain(server, plain, drainMs) });
     });
   });
+}
+
+/** Node takes the first of two, and who stands before it may have taken the other (RFC 9112, 3.2). */
+function hasTwoHosts(rawHeaders: readonly string[]): boolean {
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts++;
+  }
+  return hosts > 1;
 }
 
 function answerDirectly(handler: Handler, route: string, incoming: IncomingMessage, outgoing: ServerResponse): void {
