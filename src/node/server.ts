@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Handler } from '../http/deps.ts';
 import { DirectContext, type DirectRoutes } from '../http/direct.ts';
@@ -51,10 +52,12 @@ export function listen(
     fetch as Parameters<typeof getRequestListener>[0], // bindings are typed by the app
     { overrideGlobalObjects: false, hostname: 'localhost' }, // for HTTP/1.0, whose health checks name no host
   );
+  const asking = new WeakSet<Socket>();
   const server = createServer(
     options,
     inTurn((incoming, outgoing) => {
-      const { url = '', method = '', headers, rawHeaders } = incoming;
+      const { url = '', method = '', headers, rawHeaders, socket } = incoming;
+      asking.add(socket);
       if (hasTwoHosts(rawHeaders)) {
         outgoing.writeHead(400, { connection: 'close' }).end(); // as node:http does where none is named
         return;
@@ -64,6 +67,7 @@ export function listen(
       else void general(incoming, outgoing);
     }),
   );
+  server.on('connect', ({ socket }) => refuseTunnel(socket, asking.has(socket)));
   const plain = servePlainly(server, direct, options);
   const closeIdle = server.closeIdleConnections.bind(server);
   // Node takes a connection for idle, here and in its `close`, when its answer was written, also while a client reads it.
@@ -89,6 +93,16 @@ function hasTwoHosts(rawHeaders: readonly string[]): boolean {
     if (name.length === 4 && name.toLowerCase() === 'host') hosts++;
   }
   return hosts > 1;
+}
+
+/** Answers CONNECT, unless what is written now could be taken for the answer to a request before it. */
+function refuseTunnel(socket: Socket, isLate: boolean): void {
+  socket.on('error', () => undefined); // node:http listens no more
+  if (isLate) socket.destroy();
+  else {
+    socket.write('HTTP/1.1 501 Not Implemented\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+    socket.destroySoon();
+  }
 }
 
 function answerDirectly(handler: Handler, route: string, incoming: IncomingMessage, outgoing: ServerResponse): void {

@@ -5,6 +5,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readBody } from '../../src/http/body.ts';
 import type { AppContext, NodeRequest } from '../../src/http/env.ts';
 import { type Listening, listen } from '../../src/node/server.ts';
+import { appWith } from '../app.ts';
+import { scripted } from '../scripted.ts';
+import { hello, RawClient, request } from './raw-client.ts';
 
 /** What a server says that was sent these bytes, until its first final answer is whole or it hangs up. */
 function answered(port: number, bytes: string, cut = 0): Promise<string> {
@@ -134,4 +137,24 @@ test.each([
   { name: 'an absolute address', bytes: 'GET http://a/echo HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n' },
 ])('two hosts of $name are refused', async ({ bytes }) => {
   expect(await answered(ours.port, bytes)).toMatch(/^HTTP\/1\.1 400 [\s\S]*connection: close/i);
+});
+
+test('CONNECT is answered, and then the connection ends', async () => {
+  const client = new RawClient(ours.port);
+  client.socket.write('CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n');
+  await client.leaves();
+  expect(client.heard).toMatch(/^HTTP\/1\.1 501 Not Implemented\r\n/);
+});
+
+test('CONNECT behind a request gets no answer that could be taken for its, and stops it', async () => {
+  const slow = scripted(['a', 20_000, 'b']);
+  const listening = await listen(appWith(slow), { host: '127.0.0.1', port: 0 });
+  const client = new RawClient(listening.port);
+  client.socket.write(request(hello, 'x: \xe9\r\n')); // node:http has it
+  await expect.poll(() => slow.requests.length, { interval: 1 }).toBe(1);
+  client.socket.write('CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n');
+  await client.leaves();
+  expect(client.heard).toBe('');
+  await expect.poll(() => slow.aborted, { interval: 1 }).toBe(1);
+  await listening.close(0);
 });
