@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject, objectOf } from '../../core/json.ts';
 import type { ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice, Unsayable } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
-import { checkToolChoice, extensionsOf, priorityOf, stopList, wireOf } from '../openai/decode.ts';
+import { checkToolChoice, extensionsOf, priorityOf, stopList, wireOf } from '../request-fields.ts';
 import { missingParameter, parseBody } from '../validate.ts';
 import { decodeMessages, decodeSystem } from './blocks.ts';
 import { countTokensSchema, type MessagesBody, messagesRequestSchema } from './schema.ts';

@@ -2,8 +2,9 @@ import * as z from 'zod';
 import type { JsonObject } from '../../core/json.ts';
 import type { ChatRequest } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
-import { decodeSampling, extensionsOf, limitOf, priorityOf, stopList } from '../openai/decode.ts';
+import { decodeSampling, limitOf } from '../openai/decode.ts';
 import { limitSchema, samplingFields, stopSchema } from '../openai/schema.ts';
+import { extensionsOf, priorityOf, stopList } from '../request-fields.ts';
 
 /** Token and bias in turn, with which llama-server's clients say what OpenAI's say in an object; false bans the token. */
 const biasPairs = () =>

@@ -3,7 +3,7 @@ import { GatewayError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
 import type { ChatRequest, Message, Part, ResponseFormat, Tool, ToolCall } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
-import { extensionsOf, priorityOf, stopList, wireOf } from '../openai/decode.ts';
+import { extensionsOf, priorityOf, stopList, wireOf } from '../request-fields.ts';
 import { missingParameter, parseBody } from '../validate.ts';
 import { ollamaChatSchema, ollamaGenerateSchema } from './schema.ts';
 

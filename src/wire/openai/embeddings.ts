@@ -1,8 +1,8 @@
 import * as z from 'zod';
 import { once } from '../../core/once.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../../core/provider.ts';
+import { extensionsOf } from '../request-fields.ts';
 import { parseBody } from '../validate.ts';
-import { extensionsOf } from './decode.ts';
 
 const tokenId = once(() => z.number().int().min(0));
 

@@ -1,8 +1,8 @@
 import * as z from 'zod';
 import { once } from '../../core/once.ts';
 import type { RerankRequest, RerankResult } from '../../core/provider.ts';
+import { extensionsOf } from '../request-fields.ts';
 import { parseBody } from '../validate.ts';
-import { extensionsOf } from './decode.ts';
 
 /** Jina's and Cohere's form, which vLLM and llama-server serve too. */
 export const rerankRequestSchema = once(() =>

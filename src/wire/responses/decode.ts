@@ -1,14 +1,8 @@
 import { type Json, type JsonObject, objectOf } from '../../core/json.ts';
 import type { ChatRequest, Message, ResponseFormat, Tool, ToolChoice } from '../../core/request.ts';
 import type { RequestSource } from '../format.ts';
-import {
-  checkToolChoice,
-  decodePromptReference,
-  decodeSampling,
-  extensionsOf,
-  priorityOf,
-  wireOf,
-} from '../openai/decode.ts';
+import { decodePromptReference, decodeSampling } from '../openai/decode.ts';
+import { checkToolChoice, extensionsOf, priorityOf, wireOf } from '../request-fields.ts';
 import { missingParameter, parseBody } from '../validate.ts';
 import { decodeItems, type Input, inputItems, type Unsaid } from './items.ts';
 import {
