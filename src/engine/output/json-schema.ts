@@ -3,7 +3,7 @@ import { isJsonObject, type Json, type JsonObject } from '../../core/json.ts';
 import { arrayRule } from './array-rule.ts';
 import type { Automaton } from './automaton.ts';
 import { automatonRule } from './automaton-grammar.ts';
-import { createGrammar, type GrammarBuilder, repeat } from './gbnf.ts';
+import { type GrammarBuilder, repeat } from './gbnf.ts';
 import { readGrammar } from './gbnf-reader.ts';
 import { neverEnds } from './grammar-cost.ts';
 import { numberRule } from './number-rule.ts';
@@ -30,16 +30,11 @@ const limits = {
 class Impossible extends GatewayError {}
 
 /**
- * GBNF whose every text is valid JSON by `schema` (a JSON Schema, draft 7 to 2020-12). Properties come in the schema's
- * order. Where a keyword's whole meaning has no grammar, a subset is generated that never breaks it; where there is none,
- * GatewayError unsupported names the keyword and its path. `param` is the request field that holds the schema.
+ * Adds a rule whose every text is valid JSON by `schema` (a JSON Schema, draft 7 to 2020-12), and gives the rule's name or
+ * expression. Properties come in the schema's order. Where a keyword's whole meaning has no grammar, a subset is generated
+ * that never breaks it; where there is none, GatewayError unsupported names the keyword and its path. `param` is the
+ * request field that holds the schema.
  */
-export function schemaGrammar(schema: Json | undefined, param: string): string {
-  const builder = createGrammar();
-  return builder.text(addSchema(builder, schema, param));
-}
-
-/** The same as a rule of a larger grammar; gives the rule's name or expression. */
 export function addSchema(builder: GrammarBuilder, schema: Json | undefined, param: string): string {
   if (JSON.stringify(schema ?? {}).length > limits.characters) {
     throw new GatewayError('invalid_request', `${param}: the schema is larger than ${limits.characters} characters.`, {

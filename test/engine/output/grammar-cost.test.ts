@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { Json } from '../../../src/core/json.ts';
 import { readGrammar } from '../../../src/engine/output/gbnf-reader.ts';
 import { grammarProblem } from '../../../src/engine/output/grammar-cost.ts';
-import { schemaGrammar } from '../../../src/engine/output/json-schema.ts';
+import { schemaGrammar } from './schema-grammar.ts';
 
 /** Each definition is ten times the one before: 10¹¹ paths in two kilobytes. */
 const schemaBomb: Json = {

@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest';
 import type { Json, JsonObject } from '../../../src/core/json.ts';
 import { readGrammar } from '../../../src/engine/output/gbnf-reader.ts';
 import { grammarProblem } from '../../../src/engine/output/grammar-cost.ts';
-import { schemaGrammar } from '../../../src/engine/output/json-schema.ts';
 import { createGrammarTexts, createRandom } from './grammar-texts.ts';
+import { schemaGrammar } from './schema-grammar.ts';
 
 const ajv = new Ajv2020({ strict: false, validateFormats: false, multipleOfPrecision: 6 });
 

@@ -4,8 +4,8 @@ import { createLocalProvider } from '../../../providers/local.ts';
 import type { JsonObject } from '../../../src/core/json.ts';
 import { type ChatRequest, plainRequest, type Tool } from '../../../src/core/request.ts';
 import { collect } from '../../../src/core/streams.ts';
-import { schemaGrammar } from '../../../src/engine/output/json-schema.ts';
 import { modelPath } from '../model.ts';
+import { schemaGrammar } from './schema-grammar.ts';
 
 const path = await modelPath();
 const ajv = new Ajv2020({ strict: false, validateFormats: false });

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Json, JsonObject } from '../../../src/core/json.ts';
 import { readGrammar } from '../../../src/engine/output/gbnf-reader.ts';
 import { grammarProblem } from '../../../src/engine/output/grammar-cost.ts';
-import { schemaGrammar } from '../../../src/engine/output/json-schema.ts';
+import { schemaGrammar } from './schema-grammar.ts';
 
 /** `count` definitions that each name the one before several times. */
 const chain = (count: number, step: (before: Json, i: number) => JsonObject): JsonObject => ({
