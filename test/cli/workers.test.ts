@@ -8,6 +8,7 @@ import { tidegate } from './run-cli.ts';
 let folder: string;
 let upstream: Server;
 let upstreamUrl = '';
+let received = 0;
 const answer = JSON.stringify({
   id: 'chatcmpl-1',
   object: 'chat.completion',
@@ -22,6 +23,7 @@ beforeAll(async () => {
   upstream = createServer((request, response) => {
     request.resume();
     request.on('end', () => {
+      received++;
       // Long enough that a drain has something to wait for.
       setTimeout(() => response.writeHead(200, { 'content-type': 'application/json' }).end(answer), 150);
     });
@@ -85,8 +87,9 @@ test('two workers share a port, one scrape counts for both, a killed one is repl
             .toBe(true);
           await expect.poll(processes, { timeout: 60_000, interval: 200 }).toBe('2');
         }
+        const before = received;
         const last = ask(url);
-        await new Promise((resolve) => setTimeout(resolve, 50)); // it is under way
+        await expect.poll(() => received, { timeout: 20_000, interval: 5 }).toBeGreaterThan(before); // it is under way
         child.kill('SIGTERM');
         expect(await last).toMatchObject({ choices: [{ message: { content: 'hi' } }] });
       })();

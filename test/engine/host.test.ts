@@ -93,11 +93,13 @@ describe.skipIf(path === null)('an engine', () => {
     const batch = text('Once upon a time', { maxTokens: 24, priority: 'batch', sampling: { temperature: 1, seed: 5 } });
     const alone = await run(host, batch);
     const background = [run(host, batch), run(host, { ...batch, tenant: 'b' })];
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await expect.poll(() => host.stats()?.running, { interval: 5, timeout: 20_000 }).toBe(2);
+    const before = host.stats()?.totalParked ?? 0;
     const urgent = await run(host, text('Quick:', { maxTokens: 2, priority: 'interactive', tenant: 'c' }));
     const resumed = await Promise.all(background);
     expect(urgent.usage.queueMs).toBeLessThan(1000);
     expect(resumed.map((answer) => answer.text)).toEqual([alone.text, alone.text]);
+    await expect.poll(() => host.stats()?.totalParked).toBeGreaterThan(before);
   });
 
   test('speculates on the prompt to the same text in fewer steps', async () => {
