@@ -72,6 +72,7 @@ const answers: Readonly<Record<string, string>> = {
   'a length of nothing and a status that has no body': 'HTTP/1.1 304 Not Modified\r\netag: "a"\r\n\r\n',
   'no keep-alive': `${ok}connection: close\r\ncontent-length: 2\r\n\r\nok`,
   'a short rest': `${ok}keep-alive: timeout=1\r\ncontent-length: 2\r\n\r\nok`,
+  'a kind told twice': `${ok}content-type: text/a\r\ncontent-type: text/b\r\ncontent-length: 2\r\n\r\nok`,
   'HTTP/1.0': 'HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok',
 };
 /** What is no answer, or could be understood as two: undici refuses these too, if in other words. */
@@ -88,12 +89,15 @@ const noAnswers: Readonly<Record<string, string>> = {
   'a carriage return alone within a header': `${ok}x: a\rb\r\ncontent-length: 2\r\n\r\nok`,
   'a zero byte within a header': `${ok}x: a\0b\r\ncontent-length: 2\r\n\r\nok`,
   'a length that is a list': `${ok}content-length: 2, 2\r\n\r\nok`,
+  'another protocol from here on': 'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n',
   'a status that is none': 'HTTP/1.1 2000 OK\r\ncontent-length: 2\r\n\r\nok',
 };
 /** A broken frame is told after the head, so that a reader may have seen some of the body. */
 const brokenBodies: Readonly<Record<string, string>> = {
   'a size that is none': `${ok}transfer-encoding: chunked\r\n\r\nxyz\r\nok\r\n0\r\n\r\n`,
   'a chunk longer than its size': `${ok}transfer-encoding: chunked\r\n\r\n2\r\noktoo\r\n0\r\n\r\n`,
+  'a size beyond all counting': `${ok}transfer-encoding: chunked\r\n\r\n${'f'.repeat(20)}\r\nok\r\n0\r\n\r\n`,
+  'an extension that ends in a line feed alone': `${ok}transfer-encoding: chunked\r\n\r\n2;a\nok\r\n0\r\n\r\n`,
   'no size at all': `${ok}transfer-encoding: chunked\r\n\r\n\r\nok\r\n0\r\n\r\n`,
   'a trailer that ends in a line feed alone': `${ok}transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: 1\n\r\n`,
   'a last line that is a line feed alone': `${ok}transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\n`,
@@ -297,13 +301,21 @@ test.each([
   }
 });
 
-test('a head without an end is given up', async () => {
+test.each([
+  { what: 'a head', begin: ok, more: `x-filler: ${'y'.repeat(8000)}\r\n` },
+  { what: 'an extension of a chunk', begin: `${ok}transfer-encoding: chunked\r\n\r\n2;`, more: 'y'.repeat(8000) },
+  {
+    what: 'what comes after the last chunk',
+    begin: `${ok}transfer-encoding: chunked\r\n\r\n0\r\n`,
+    more: `x-filler: ${'y'.repeat(8000)}\r\n`,
+  },
+])('$what without an end is given up', async ({ begin, more }) => {
   script = (socket) => {
-    const more = () => {
-      if (!socket.destroyed) socket.write(`x-filler: ${'y'.repeat(8000)}\r\n`, () => setImmediate(more));
+    const goOn = () => {
+      if (!socket.destroyed) socket.write(more, () => setImmediate(goOn));
     };
-    socket.write(ok);
-    more();
+    socket.write(begin);
+    goOn();
   };
   expect(await heard(pooled)).toBe('upstream_failed');
 });

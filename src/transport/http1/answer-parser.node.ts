@@ -104,8 +104,7 @@ export class AnswerParser {
     const bodiless = head.status === 204 || head.status === 304;
     const { length } = head;
     this.#step = bodiless ? 'over' : head.chunked ? 'size' : length === undefined ? 'body-to-close' : 'body';
-    this.#left = bodiless || head.chunked ? 0 : (length ?? 0);
-    if (this.#step === 'body-to-close') this.#reusable = false;
+    this.#left = length ?? 0;
     this.#reader.onHead(head);
     if (this.#step === 'over' || (this.#step === 'body' && this.#left === 0)) this.#end();
   }

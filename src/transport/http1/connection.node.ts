@@ -116,10 +116,10 @@ export class Connection {
   }
 
   /** What is left unsent or unread of one exchange must not become a part of the next. */
-  #finish({ parser, settled }: Http1Exchange, clean: boolean): void {
+  #finish({ parser }: Http1Exchange, clean: boolean): void {
     this.#exchange = undefined;
     const { reusable, idleMs } = parser;
-    if (settled && reusable && clean && this.usable && this.#socket.writableLength === 0) {
+    if (reusable && clean && this.usable && this.#socket.writableLength === 0) {
       if (this.#socket.isPaused()) this.#socket.resume(); // by a reader that lags behind an answer that is all here
       this.#options.onRest(this, idleMs);
     } else this.close();
