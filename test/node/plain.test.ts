@@ -128,6 +128,9 @@ describe('heads', () => {
     expect(second?.headers).toBe(first?.headers);
     expect(heads.read(plain.replace('a\r', 'b\r'))).toMatchObject({ headers: { host: 'b' }, length: 3 });
     expect(heads.read(plain.replace('3', ''))).toBeUndefined();
+    for (const key of ['one', 'two']) {
+      expect(heads.read(`${plain}\r\nauthorization: ${key}`)).toMatchObject({ headers: { authorization: key } });
+    }
   });
 });
 
@@ -280,7 +283,7 @@ describe('limits', () => {
     const { direct } = appWith(scripted(['Hi']));
     plain = servePlainly(server, direct, {
       headersTimeout: 150,
-      keepAliveTimeout: 400,
+      keepAliveTimeout: 1000,
       slowReaderMs: () => 60_000,
       connectionsCheckingInterval: 50,
     });
@@ -300,12 +303,14 @@ describe('limits', () => {
       heard: /^HTTP\/1\.1 408 /,
     },
     { name: 'stops in the middle of a body', first: request(hello).subarray(0, -5), heard: /^HTTP\/1\.1 408 / },
-    { name: 'rests after an answer', first: request(hello), heard: /^HTTP\/1\.1 200 / },
-  ])('a client that $name is hung up on', async ({ first, heard }) => {
+    { name: 'rests after an answer', first: request(hello), heard: /^HTTP\/1\.1 200 /, afterMs: 900 },
+  ])('a client that $name is hung up on', async ({ first, heard, afterMs = 0 }) => {
     const client = new RawClient(port);
     client.socket.write(first);
+    const sinceMs = performance.now();
     await client.leaves();
     expect(client.heard).toMatch(heard);
+    expect(performance.now() - sinceMs).toBeGreaterThan(afterMs);
   });
 
   test('a body that comes a byte at a time is hung up on too', async () => {
