@@ -81,13 +81,13 @@ export async function openKvStore(options: KvStoreOptions): Promise<KvStore> {
     if (tier === 'memory') for (const size of parked.values()) sum += size;
     return sum;
   }
-  const oldest = (tier: 'memory' | 'disk'): Held | undefined => {
+  function oldest(tier: 'memory' | 'disk'): Held | undefined {
     let found: Held | undefined;
     for (const entry of held.values()) {
       if (entry.tier === tier && (!found || entry.usedMs < found.usedMs)) found = entry;
     }
     return found;
-  };
+  }
   function drop(id: string): void {
     const entry = held.get(id);
     if (!entry) return;
@@ -216,7 +216,8 @@ export const hashOf = (text: string, length = 16): string =>
   createHash('sha256').update(text).digest('hex').slice(0, length);
 
 function fileName({ id, tenant, adapters }: Held): string {
-  return `${tenant}.${encodeURIComponent(adapters) || '-'}.${id}.kv`;
+  // A scale has a dot, which parts the name's fields; decoding knows it like any other escape.
+  return `${tenant}.${encodeURIComponent(adapters).replaceAll('.', '%2E') || '-'}.${id}.kv`;
 }
 
 /** The disk tier's index is the files themselves: names tell the owner, headers the tokens. Damaged ones are removed. */
@@ -224,8 +225,9 @@ async function readDisk(folder: string): Promise<Omit<Held, 'usedMs'>[]> {
   const found: (Omit<Held, 'usedMs'> & { modifiedMs: number })[] = [];
   for (const name of await readdir(folder)) {
     const path = join(folder, name);
-    const [tenant, adapters, id] = name.split('.');
-    const tokens = name.endsWith('.kv') ? await readTokens(path).catch(() => undefined) : undefined;
+    const [tenant, adapters, id, kind, ...more] = name.split('.');
+    const isWhole = kind === 'kv' && more.length === 0;
+    const tokens = isWhole ? await readTokens(path).catch(() => undefined) : undefined;
     if (!tenant || !adapters || !id || !tokens) {
       await rm(path, { force: true }).catch(() => {});
       continue;
