@@ -1,8 +1,11 @@
+import { stripVTControlCharacters } from 'node:util';
 import type { PullProgress } from '../models/progress.ts';
 import type { Cli } from './cli.ts';
 import { formatBytes, formatDuration } from './format.ts';
 
-const barCells = 28;
+const mostBarCells = 28;
+/** What stands beside the bar at its longest: phase, share, sizes, speed, time left. */
+const besideBar = 68;
 const redrawMs = 80;
 const plainEveryMs = 5_000;
 
@@ -27,7 +30,8 @@ export function showPull(cli: Cli, name: string, now: () => number = () => perfo
       speed.add(progress.received);
       if (!changed && now() - shownAt < (live ? redrawMs : plainEveryMs)) return;
       shownAt = now();
-      if (live) cli.stderr.write(`\r\x1b[2K${cut(bar(cli, progress, speed.bytesPerSecond()), cli.stderr.columns)}`);
+      const columns = cli.stderr.columns || 80;
+      if (live) cli.stderr.write(`\r\x1b[2K${cut(bar(cli, progress, speed.bytesPerSecond(), columns), columns)}`);
       else cli.note(plain(name, progress));
     },
     done: clear,
@@ -54,11 +58,17 @@ function plain(name: string, { phase, source, received, total }: PullProgress): 
   }
 }
 
-function bar({ paint }: Cli, { phase, source, received, total }: PullProgress, bytesPerSecond: number): string {
+function bar(
+  { paint }: Cli,
+  { phase, source, received, total }: PullProgress,
+  bytesPerSecond: number,
+  columns: number,
+): string {
   if (phase === 'looking') return `  ${paint.dim(`asking ${source} …`)}`;
   const share = total ? Math.min(1, received / total) : 0;
-  const filled = Math.round(share * barCells);
-  const drawn = paint.cyan('━'.repeat(filled)) + paint.dim('━'.repeat(barCells - filled));
+  const cells = Math.max(6, Math.min(mostBarCells, columns - besideBar));
+  const filled = Math.round(share * cells);
+  const drawn = paint.cyan('━'.repeat(filled)) + paint.dim('━'.repeat(cells - filled));
   const left = total && bytesPerSecond > 0 ? ((total - received) / bytesPerSecond) * 1000 : 0;
   const parts = [
     total ? `${String(Math.floor(share * 100)).padStart(3)}%` : '',
@@ -66,7 +76,9 @@ function bar({ paint }: Cli, { phase, source, received, total }: PullProgress, b
     phase === 'downloading' && bytesPerSecond > 0 ? `${formatBytes(bytesPerSecond)}/s` : '',
     phase === 'downloading' && left > 1000 ? `${formatDuration(left)} left` : '',
   ].filter(Boolean);
-  return `  ${phase.padEnd(11)} ${drawn} ${parts.join('  ')}  ${paint.dim(source)}`;
+  const line = `  ${phase.padEnd(11)} ${drawn} ${parts.join('  ')}`;
+  const fits = stripVTControlCharacters(line).length + 2 + source.length < columns;
+  return fits ? `${line}  ${paint.dim(source)}` : line; // half a name says less than none
 }
 
 /** Bytes per second over the last three seconds. */
@@ -90,8 +102,8 @@ function createSpeed(now: () => number) {
 }
 
 /** Cut to the terminal's width, so that the line can be redrawn; escape codes count nothing. */
-function cut(line: string, columns: number | undefined): string {
-  const most = (columns || 80) - 1;
+function cut(line: string, columns: number): string {
+  const most = columns - 1;
   let seen = 0;
   let out = '';
   for (const piece of line.split(/(\x1b\[[0-9;]*m)/)) {
