@@ -4,6 +4,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { Handler } from '../http/deps.ts';
 import { DirectContext, type DirectRoutes } from '../http/direct.ts';
 import { defaultHttpOptions } from '../http/env.ts';
+import { isHostUnclear } from './asked-host.ts';
 import { inTurn } from './in-turn.ts';
 import { JoinedResponse } from './joined-response.ts';
 import { type PlainConnections, servePlainly } from './plain/serve.ts';
@@ -58,7 +59,7 @@ export function listen(
     inTurn((incoming, outgoing) => {
       const { url = '', method = '', headers, rawHeaders, socket } = incoming;
       asking.add(socket);
-      if (hasTwoHosts(rawHeaders)) {
+      if (isHostUnclear(rawHeaders)) {
         outgoing.writeHead(400, { connection: 'close' }).end(); // as node:http does where none is named
         return;
       }
@@ -83,16 +84,6 @@ export function listen(
       resolve({ host, port: actual, close: (drainMs) => drain(server, plain, drainMs) });
     });
   });
-}
-
-/** Node takes the first of two, and who stands before it may have taken the other (RFC 9112, 3.2). */
-function hasTwoHosts(rawHeaders: readonly string[]): boolean {
-  let hosts = 0;
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] ?? '';
-    if (name.length === 4 && name.toLowerCase() === 'host') hosts++;
-  }
-  return hosts > 1;
 }
 
 /** Answers CONNECT, unless what is written now could be taken for the answer to a request before it. */

@@ -95,6 +95,7 @@ describe('heads', () => {
     ['no host', plain.replace('host: a', 'x: a')],
     ['an empty host', plain.replace('host: a', 'host:')],
     ['two hosts', `${plain}\r\nHost: b`],
+    ['what is no host', plain.replace('host: a', 'host: a/b')],
     ['no length', plain.replace('content-length', 'x')],
     ['two lengths', `${plain}\r\ncontent-length: 3`],
     ['a length that is no number', plain.replace('3', '+3')],

@@ -1,3 +1,5 @@
+import { isHost } from '../asked-host.ts';
+
 /** The head of a request that can be understood in one way only. */
 export interface PlainHead {
   readonly path: string;
@@ -51,7 +53,7 @@ export class PlainHeads {
     }
     const { 'content-length': length = '', ...rest } = headers;
     const { host, connection = 'keep-alive' } = rest;
-    if (!host || connection.toLowerCase() !== 'keep-alive' || !isLength.test(length)) return undefined;
+    if (!host || !isHost(host) || connection.toLowerCase() !== 'keep-alive' || !isLength.test(length)) return undefined;
     if (framing.some((name) => rest[name] !== undefined)) return undefined;
     const before = toLength.exec(text)?.[0] ?? '';
     this.#known = { path, headers: rest, before, after: text.slice(before.length + length.length) };
