@@ -34,6 +34,7 @@ class ParsedHead implements AnswerHead {
   contentType = '';
   contentEncoding: string | undefined;
   readonly #text: string;
+  #closes = false;
 
   constructor([text, minor, status]: RegExpExecArray) {
     this.#text = text;
@@ -79,8 +80,8 @@ class ParsedHead implements AnswerHead {
   #seeConnection(name: string, value: string): void {
     if (name === 'connection') {
       const said = value.toLowerCase();
-      if (said.includes('close')) this.keepsAlive = false;
-      else if (said.includes('keep-alive')) this.keepsAlive = true;
+      this.#closes ||= said.includes('close'); // of several lines too, "close" is what counts (RFC 9112, 9.3)
+      this.keepsAlive = !this.#closes && (this.keepsAlive || said.includes('keep-alive'));
     } else if (name === 'keep-alive') {
       const seconds = /timeout=\s*"?(\d{1,6})/i.exec(value)?.[1];
       if (seconds !== undefined) this.idleMs = Number(seconds) * 1000;
