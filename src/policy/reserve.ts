@@ -226,7 +226,7 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
         }
       }
       const rest = changes.length;
-      const difference = spentNano - (paid ? takenNano : 0);
+      const difference = spentNano - takenNano;
       for (const { key, rule } of owed) {
         changes.push({ kind: 'budget', key, amount: difference, limit: nano(rule.usd) });
       }

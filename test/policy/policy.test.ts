@@ -213,6 +213,11 @@ describe('budgets', () => {
     expect((await send({ maxTokens: 100 })).target).toBe('cheap/m');
   });
 
+  test('where the cheaper model has no budget either, that is what the client is told', async () => {
+    const { send } = limited({ budgets: [budget({ usd: 0.001, reroute: 'small' })], targetsOf: () => ['dear/m'] });
+    await expect(send({ maxTokens: 100 })).rejects.toMatchObject({ status: 429, code: 'insufficient_quota' });
+  });
+
   test('a new period has its own budget, and what the ledger knows counts', async () => {
     const { send, clock } = limited({
       budgets: [budget({ usd: 1 })],
