@@ -1,4 +1,3 @@
-import { totalmem } from 'node:os';
 import { basename, resolve as pathOf } from 'node:path';
 import { GatewayError } from '../src/core/errors.ts';
 import {
@@ -13,17 +12,15 @@ import type { EngineStatus } from '../src/core/status.ts';
 import { createAnswerReader, outputModelOf } from '../src/engine/answer.ts';
 import { fromBase64 } from '../src/engine/embed.ts';
 import { withoutFolders } from '../src/engine/engine-error.ts';
-import type { GgufFacts } from '../src/engine/gguf.ts';
+import { checkFit, defaultMemoryBytes } from '../src/engine/fit.ts';
 import { createEngineHost, type EngineHost } from '../src/engine/host.ts';
 import type { LoadOptions } from '../src/engine/load-options.ts';
-import { estimateMemory, type MemoryEstimate } from '../src/engine/memory.ts';
 import { compileOutput } from '../src/engine/output/compile.ts';
 import { knownFields } from '../src/engine/output/refused.ts';
 import { createEnginePool } from '../src/engine/pool.ts';
 import { createPredictor } from '../src/engine/predict.ts';
 import type { EmbedResult, EngineCall, EnginePrompt, RerankScores } from '../src/engine/protocol.ts';
 import { promptOf, toGenerateRequest } from '../src/engine/request.ts';
-import { readModelFile } from '../src/engine/shards.ts';
 import { createStatusReader } from '../src/engine/status.ts';
 import { ignoredBy } from './shared/ignored.ts';
 import { otherFields } from './shared/other-fields.ts';
@@ -141,19 +138,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
     const { path, templateNow, ...own } = await resolve(name, { signal });
     templates.set(name, templateNow);
     const settings = { ...load, ...own };
-    const facts = await readModelFile(path).catch((error: unknown) => {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new GatewayError('model_unavailable', `The model "${name}" could not be loaded: ${reason}.`, {
-        cause: error,
-      });
-    });
-    const estimate = await estimateWithDraft(facts, settings);
-    if (estimate.totalBytes > memoryBytes) {
-      throw new GatewayError(
-        'model_unavailable',
-        `The model "${name}" needs about ${gib(estimate.totalBytes)} (${gib(estimate.weightBytes)} of weights, ${gib(estimate.kvBytes)} of KV cache for ${estimate.slots} slots of ${estimate.contextTokens} tokens${settings.draft ? ', its draft model included' : ''}), and the engine may use ${gib(memoryBytes)}. Use fewer slots, a shorter context, a smaller quantisation, or raise engine.memory.`,
-      );
-    }
+    const { totalBytes: bytes } = await checkFit(name, path, settings, memoryBytes);
     const host = createEngineHost({
       ...settings,
       modelPath: path,
@@ -164,7 +149,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
         onEvent({ type: 'crashed', model: name, reason });
       },
     });
-    return { host, bytes: estimate.totalBytes };
+    return { host, bytes };
   }
 
   async function call<T>(name: string, question: EngineCall, { signal }: CallOptions): Promise<T> {
@@ -272,31 +257,6 @@ function forCallers(name: string, error: unknown): unknown {
     ? error
     : new GatewayError(error.kind, message, { cause: error, param: error.param ?? undefined });
 }
-
-/** Half of what this machine, or its container, has. */
-function defaultMemoryBytes(): number {
-  const constrained = process.constrainedMemory();
-  const total = totalmem();
-  return (constrained > 0 && constrained < total ? constrained : total) / 2;
-}
-
-/** A draft model beside it takes its own weights, and KV for the same slots and context. */
-async function estimateWithDraft(facts: GgufFacts, settings: Partial<LoadOptions>): Promise<MemoryEstimate> {
-  const own = estimateMemory(facts, settings);
-  const path = settings.draft?.modelPath;
-  const draft = path === undefined ? undefined : await readModelFile(path).catch(() => undefined); // loading tells what is wrong
-  if (!draft) return own;
-  const { slots, contextTokens } = own;
-  const beside = estimateMemory(draft, { slots, contextTokens });
-  return {
-    ...own,
-    totalBytes: own.totalBytes + beside.totalBytes,
-    weightBytes: own.weightBytes + beside.weightBytes,
-    kvBytes: own.kvBytes + beside.kvBytes,
-  };
-}
-
-const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
 function describe(id: string, host: EngineHost): ModelInfo {
   const model = host.model();
