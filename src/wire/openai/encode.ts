@@ -118,7 +118,7 @@ export function createChatEncoder(asked: ChatAnswer): StreamEncoder {
     push(event) {
       switch (event.type) {
         case 'start':
-          if (head === '') fingerprint = event.fingerprint;
+          fingerprint = event.fingerprint; // of no use once the head is made
           return '';
         case 'text-delta': {
           const { choice, role } = open(event.choice);
