@@ -6,7 +6,7 @@ export type LineLevel = 'info' | 'warn' | 'error';
 
 /** How loud a request’s line is: a client’s mistake is no error of ours. */
 export const lineLevel = ({ status, outcome, attempts }: RequestRecord): LineLevel =>
-  status >= 500 ? 'error' : outcome === 'overloaded' || attempts.some(failed) ? 'warn' : 'info';
+  status >= 500 ? 'error' : outcome === 'overloaded' || attempts.some(broke) ? 'warn' : 'info';
 
 /**
  * One request as one flat JSON line; what is undefined does not come into it. Holds no prompt, no answer and no key; end
@@ -45,6 +45,8 @@ export function recordFields(record: RequestRecord): Record<string, unknown> {
 }
 
 const failed = ({ error }: Attempt) => error !== undefined;
+/** Otherwise than by the client that left. */
+const broke = ({ error }: Attempt) => error !== undefined && error.kind !== 'cancelled';
 const attemptText = ({ target, durationMs, error }: Attempt) =>
   `${target} ${error?.kind ?? 'ok'} ${rounded(durationMs)}ms`;
 const rounded = (value: number | undefined) => value && Math.round(value * 100) / 100;

@@ -45,6 +45,16 @@ test('a request that its only target failed says which one that was', async () =
 });
 
 test.each([
+  { kind: 'cancelled', level: 'info' }, // the client left before the first token
+  { kind: 'upstream_rate_limited', level: 'warn' },
+] as const)('a request whose attempt ended as $kind is a line of level $level', async ({ kind, level }) => {
+  const { lines, record } = await logged(false);
+  const gateway = gatewayWith({ providers: [scripted('up', [new GatewayError(kind, 'No.')])], sinks: [record] });
+  await expect(gateway.stream(ask({}), contextOf())).rejects.toThrow('No.');
+  expect(JSON.parse(lines[0] ?? '')).toMatchObject({ level, outcome: kind });
+});
+
+test.each([
   { name: 'a header', value: { headers: { authorization: 'Bearer tg-hidden', 'x-api-key': 'tg-hidden' } } },
   { name: 'a field at the top', value: { apiKey: 'tg-hidden' } },
   { name: 'a message', value: { request: { messages: ['tg-hidden'] } } },
