@@ -130,7 +130,7 @@ async function startTidegate(
 }
 
 /** Node as `npm start` and the image run it; relay and mock get the same. */
-const node = [process.execPath, '--min-semi-space-size=4'];
+const node = [process.execPath, '--min-semi-space-size=4', '--max-semi-space-size=8'];
 
 /** `runner` is what runs the script: Node unless told. */
 async function start(

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { Config } from '../config.ts';
+import { markSeldom } from '../node/heap.ts';
 import type { RunningGateway, StartOptions } from '../node.ts';
 import { type Cli, CliError, type CommandFactory } from './cli.ts';
 import { type GatewayFlags, wholeNumber, withGatewayFlags } from './flags.ts';
@@ -55,6 +56,7 @@ Ctrl-C once lets running answers end, twice stops at once.`,
           return runWorkers(cli, flags.workers, (port) => banner(cli, { url: url(port), models }));
         }
       }
+      markSeldom();
       const { startGateway } = await import('../node.ts');
       await refuseUnknown(cli, Object.values(flags.model));
       if (flags.pull) await pullMissing(cli, [...localModels(config), ...Object.values(flags.model)]);

@@ -216,6 +216,7 @@ export function createQuality({
         event: see,
         ended(record) {
           const bytes = copy?.bytes();
+          copy?.release();
           if (dialect && bytes && bytes.length > 0) readCopy(() => decodeWire?.(dialect, bytes)?.forEach(see));
           observe(record, text, logprobs, type === 'json-object' || type === 'json-schema');
         },

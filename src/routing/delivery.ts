@@ -89,6 +89,7 @@ export class Delivery {
   /** The answer is complete. */
   ended(): void {
     this.closed = true;
+    this.#wire?.release();
     this.order.signal.removeEventListener('abort', this);
     this.deps.ended(undefined);
   }
@@ -97,6 +98,7 @@ export class Delivery {
   close(error?: GatewayError): void {
     if (this.closed) return;
     this.closed = true;
+    this.#wire?.release();
     this.order.signal.removeEventListener('abort', this);
     this.current.call.cancel(error ?? nobodyReads);
     this.deps.ended(error);
