@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import type { Config } from '../config.ts';
 import { gatherMetrics } from '../node/worker-metrics.ts';
 import { type Cli, CliError } from './cli.ts';
+import { redealConnections } from './redeal.ts';
 
 /** True in a process that `runWorkers` started: it serves, and leaves talking to people to the first process. */
 export const isWorker = (): boolean => cluster.isWorker;
@@ -45,6 +46,7 @@ export function runWorkers(cli: Cli, count: number, listening: (port: number) =>
     gatherMetrics(cluster);
     const start = () => {
       const worker: Worker = cluster.fork();
+      redealConnections(worker);
       let served = false;
       worker.on('listening', () => {
         served = true;

@@ -48,10 +48,18 @@ const ask = async (url: string) => {
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', connection: 'close' },
+    signal: AbortSignal.timeout(30_000),
     body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'Hi' }] }),
   });
   return response.ok ? ((await response.json()) as { choices: { message: { content: string } }[] }) : response.status;
 };
+
+const processesOf = async (url: string) =>
+  (await (await fetch(`${url}/metrics`, { headers: { connection: 'close' } })).text()).match(
+    /^tidegate_build_info\{.*\} (\d+)$/m,
+  )?.[1];
+const childrenOf = async (pid: number | undefined) =>
+  (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ').map(Number);
 
 test('two workers share a port, one scrape counts for both, a killed one is replaced, and a drain loses no answer', {
   timeout: 120_000,
@@ -65,10 +73,7 @@ test('two workers share a port, one scrape counts for both, a killed one is repl
       if (!url || acted) return;
       acted = (async () => {
         // Both are up when a scrape adds up two processes.
-        const processes = async () =>
-          (await (await fetch(`${url}/metrics`, { headers: { connection: 'close' } })).text()).match(
-            /^tidegate_build_info\{.*\} (\d+)$/m,
-          )?.[1];
+        const processes = () => processesOf(url);
         await expect.poll(processes, { timeout: 60_000, interval: 200 }).toBe('2');
         const answers = await Promise.all(Array.from({ length: 12 }, () => ask(url)));
         expect(answers.every((each) => typeof each === 'object')).toBe(true);
@@ -77,8 +82,7 @@ test('two workers share a port, one scrape counts for both, a killed one is repl
             /^tidegate_requests_total\{[^}]*outcome="ok"[^}]*\} (\d+)$/m,
           )?.[1];
         await expect.poll(total, { timeout: 20_000 }).toBe('12');
-        const pids = async () =>
-          (await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')).trim().split(' ').map(Number);
+        const pids = () => childrenOf(child.pid);
         if (process.platform === 'linux') {
           const before = await pids();
           process.kill(before[0] ?? 0, 'SIGKILL');
@@ -99,6 +103,39 @@ test('two workers share a port, one scrape counts for both, a killed one is repl
   await acted;
   expect(run.code, run.stderr).toBe(0);
 });
+
+test.runIf(process.platform === 'linux')(
+  'a connection that was on its way to a worker that died is answered by the other one',
+  { timeout: 120_000 },
+  async () => {
+    const file = await configured();
+    let acted: Promise<void> | undefined;
+    const run = await tidegate(['serve', '--config', file, '--port', '0', '--workers', '2'], {
+      cwd: folder,
+      onOutput: (text, child) => {
+        const url = /serves (http:\/\/[\d.]+:\d+)\/v1/.exec(text)?.[1];
+        if (!url || acted) return;
+        acted = (async () => {
+          await expect.poll(() => processesOf(url), { timeout: 60_000, interval: 200 }).toBe('2');
+          const [first = 0] = await childrenOf(child.pid);
+          process.kill(first, 'SIGSTOP'); // it takes nothing, but what is given to it counts as given
+          const before = received;
+          const asked = Array.from({ length: 4 }, () => ask(url));
+          try {
+            await expect.poll(() => received, { timeout: 20_000 }).toBe(before + 3);
+          } finally {
+            process.kill(first, 'SIGKILL');
+          }
+          for (const each of await Promise.all(asked)) expect(each).toMatchObject({ choices: [{}] });
+          child.kill('SIGTERM');
+        })();
+        acted.catch(() => child.kill('SIGKILL'));
+      },
+    });
+    await acted;
+    expect(run.code, run.stderr).toBe(0);
+  },
+);
 
 test.each([
   { name: 'a local model', more: '', target: 'local: smollm2', says: /own copy of a local model/ },
