@@ -3,16 +3,24 @@ const wholeHost = /^(?:\[[\w:.%~-]+\]|[\w.~%!$&'()*+,;=-]*)(?::\d*)?$/i;
 
 export const isHost = (value: string): boolean => wholeHost.test(value);
 
+/** The host of a target in absolute form, as for a proxy. */
+const hostOfTarget = /^https?:\/\/([^/?#]*)/i;
+const nameOf = (host: string): string => host.replace(/:\d*$/, '').toLowerCase();
+
 /**
  * Whether a request names as its host what can be none, or two of them: node:http takes the first, and who stands before
- * it may have taken the other. Both ask for a 400 (RFC 9112, 3.2).
+ * it may have taken the other. Both ask for a 400 (RFC 9112, 3.2). A target in absolute form names one too, and goes
+ * before the header by the same text, while what checks hosts here reads the header.
  */
-export function isHostUnclear(rawHeaders: readonly string[]): boolean {
+export function isHostUnclear(rawHeaders: readonly string[], target: string): boolean {
+  const targets = hostOfTarget.exec(target)?.[1];
   let hosts = 0;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] ?? '';
     if (name.length !== 4 || name.toLowerCase() !== 'host') continue;
-    if (++hosts > 1 || !isHost(rawHeaders[at + 1] ?? '')) return true;
+    const host = rawHeaders[at + 1] ?? '';
+    if (++hosts > 1 || !isHost(host)) return true;
+    if (targets !== undefined && nameOf(targets) !== nameOf(host)) return true;
   }
   return false;
 }

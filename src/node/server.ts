@@ -59,7 +59,7 @@ export function listen(
     inTurn((incoming, outgoing) => {
       const { url = '', method = '', headers, rawHeaders, socket } = incoming;
       asking.add(socket);
-      if (isHostUnclear(rawHeaders)) {
+      if (isHostUnclear(rawHeaders, url)) {
         outgoing.writeHead(400, { connection: 'close' }).end(); // as node:http does where none is named
         return;
       }

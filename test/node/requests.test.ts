@@ -135,8 +135,14 @@ test.each([
   { name: 'a POST', bytes: 'POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nHost: b\r\n\r\nhi' },
   { name: 'a GET', bytes: 'GET /echo HTTP/1.1\r\nhost: a\r\nHOST: a\r\n\r\n' },
   { name: 'an absolute address', bytes: 'GET http://a/echo HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n' },
+  { name: 'an absolute address and its header', bytes: 'GET http://b:80/echo HTTP/1.1\r\nhost: a\r\n\r\n' },
 ])('two hosts of $name are refused', async ({ bytes }) => {
   expect(await answered(ours.port, bytes)).toMatch(/^HTTP\/1\.1 400 [\s\S]*connection: close/i);
+});
+
+test('an absolute address of the host that the header names is answered', async () => {
+  const bytes = 'GET http://A/echo HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\n\r\n';
+  expect(await answered(ours.port, bytes)).toMatch(/^HTTP\/1\.1 (?!400)/);
 });
 
 test('CONNECT is answered, and then the connection ends', async () => {
