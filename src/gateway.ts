@@ -2,7 +2,7 @@ import { type Idempotency, noIdempotency } from './cache/idempotency.ts';
 import type { ResponseCache } from './cache/through.ts';
 import { GatewayError, toGatewayError } from './core/errors.ts';
 import type { CallOptions } from './core/provider.ts';
-import type { ChatRequest } from './core/request.ts';
+import { type ChatRequest, plainRequest } from './core/request.ts';
 import type { Route, Routing, Target } from './core/route.ts';
 import type { RequestContext, Run } from './core/run.ts';
 import type { Again, Filters } from './filters/index.ts';
@@ -37,8 +37,10 @@ export interface WholeCall<T> {
   readonly model: string;
   /** Tokens that it will cost, for limits; an estimate where not known. Absent: none. */
   readonly tokens?: number;
-  /** Undefined where the target is not able to. */
-  use(target: Target, options: CallOptions): Promise<T> | undefined;
+  /** What it holds, as a request that filters can read. Absent: nothing. */
+  readonly holds?: ChatRequest;
+  /** Undefined where the target is not able to. `held`: what filters left of `holds`. */
+  use(target: Target, options: CallOptions, held: ChatRequest): Promise<T> | undefined;
   /** What is answered where no target is able to; absent: that is an error. */
   otherwise?(): T;
   /** Tokens that it did cost. Absent: none. */
@@ -114,18 +116,21 @@ export function createGateway({
         }),
       );
     },
-    call: ({ model, use, otherwise, tokens = 0, spent = () => 0 }, context) =>
+    call: ({ model, holds, use, otherwise, tokens = 0, spent = () => 0 }, context) =>
       record.call(routing.nameOf(model), context, async () => {
         const route = routing.find(model);
         const admitted = await policy.admitTokens(tokens, route, context);
         try {
-          const answer = await routing.call(route, context, use).catch((error: unknown) => {
+          const filtered = await filters.apply(holds ?? plainRequest(model), route, context); // throws content_blocked
+          const { request: held, decisions } = filtered;
+          const called = routing.call(route, context, (target, options) => use(target, options, held), held.labels);
+          const answer = await called.catch((error: unknown) => {
             if (otherwise && toGatewayError(error).kind === 'unsupported') return { target: '', value: otherwise() };
             throw error;
           });
           const usage = { promptTokens: spent(answer.value), completionTokens: 0 };
           admitted.settle(usage.promptTokens, answer.target);
-          return { ...answer, usage, headers: admitted.headers };
+          return { ...answer, usage, headers: admitted.headers, decisions: decisions?.() };
         } catch (error) {
           if (toGatewayError(error).kind === 'unsupported') admitted.release();
           else admitted.settle(0);

@@ -272,6 +272,29 @@ export const plainRequest = (model: string, messages: readonly Message[] = []): 
   extensions: {},
 });
 
+/** The texts of a call that is no chat, a part each, as filters read them; token ids, which none can read, as a prompt. */
+export function holding(model: string, inputs: Inputs, more: Partial<ChatRequest> = {}): ChatRequest {
+  const texts = inputs.filter((input) => typeof input === 'string');
+  const ids = inputs.find((input) => typeof input !== 'string');
+  const content = texts.map((text) => ({ type: 'text' as const, text }));
+  return {
+    ...plainRequest(model, [{ role: 'user', content }]),
+    ...(ids && { prompt: { text: ids, echo: false } }),
+    ...more,
+  };
+}
+
+/** The inputs that `holding` was made of, with the texts that filters left. */
+export function heldIn<T extends Inputs>(held: ChatRequest, inputs: T): T {
+  const texts = held.messages.flatMap(({ content }) =>
+    content.flatMap((part) => (part.type === 'text' ? part.text : [])),
+  );
+  let at = 0;
+  return inputs.map((input) => (typeof input === 'string' ? (texts[at++] ?? '') : input)) as readonly unknown[] as T; // the same kinds
+}
+
+type Inputs = readonly (string | readonly number[])[];
+
 /** The text of a content list, parts joined without separator; other parts count as nothing. */
 export function textOf(content: readonly Part[]): string {
   let text = '';

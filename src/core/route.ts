@@ -42,10 +42,11 @@ export interface Routing {
   routes(): readonly Route[];
   /** Calls the route's targets until one answers; throws what the last one threw. The returned run has its first event. */
   attempt(route: Route, request: ChatRequest, context: RequestContext): Promise<Run>;
-  /** The same for calls that answer as a whole (embeddings, rerank, tokenise): `use` calls one able target. */
+  /** The same for calls that answer as a whole (embeddings, rerank, tokenise): `use` calls one able target; `labels` as in a request. */
   call<T>(
     route: Route,
     context: RequestContext,
     use: (target: Target, options: CallOptions) => Promise<T> | undefined,
+    labels?: readonly string[],
   ): Promise<{ readonly target: string; readonly value: T }>;
 }

@@ -1,16 +1,16 @@
 import type { Json, JsonObject } from '../core/json.ts';
-import type { ChatRequest, Message, Part, Tool } from '../core/request.ts';
+import type { ChatRequest, Message, Part, ResponseFormat, Tool } from '../core/request.ts';
 
 /** Changes one text; `json`: the text is JSON (arguments of a tool call). */
 export type RewriteText = (text: string, json: boolean) => string;
 
 /**
  * The request with every text that leaves for an upstream passed through `rewrite`: turns, raw prompt, tool
- * descriptions, stop texts, metadata and fields we do not model. Data URLs and attached bytes are not text.
+ * descriptions, the answer's format, stop texts, metadata and fields we do not model. Data URLs and attached bytes are not text.
  */
 export function rewriteRequest(request: ChatRequest, rewrite: RewriteText): ChatRequest {
   const plain = (text: string) => rewrite(text, false);
-  const { prompt, prediction, user, metadata } = request;
+  const { prompt, prediction, promptCacheKey, user, metadata } = request;
   return {
     ...request,
     messages: request.messages.map((message) => rewriteMessage(message, rewrite)),
@@ -26,7 +26,9 @@ export function rewriteRequest(request: ChatRequest, rewrite: RewriteText): Chat
     }),
     stop: request.stop.map(plain),
     tools: request.tools.map((tool) => rewriteTool(tool, plain)),
+    responseFormat: rewriteFormat(request.responseFormat, plain),
     ...(prediction !== undefined && { prediction: plain(prediction) }),
+    ...(promptCacheKey !== undefined && { promptCacheKey: plain(promptCacheKey) }),
     ...(user !== undefined && { user: plain(user) }),
     ...(metadata && {
       metadata: Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, plain(value)])),
@@ -96,6 +98,17 @@ function rewriteTool(tool: Tool, plain: (text: string) => string): Tool {
     ...tool,
     ...(tool.description !== undefined && { description: plain(tool.description) }),
     ...(tool.parameters && { parameters: rewriteStrings(tool.parameters, plain) as JsonObject }), // an object stays one
+  };
+}
+
+function rewriteFormat(format: ResponseFormat, plain: (text: string) => string): ResponseFormat {
+  if (format.type === 'grammar') return { ...format, grammar: plain(format.grammar) };
+  if (format.type !== 'json-schema') return format;
+  const { description } = format;
+  return {
+    ...format,
+    schema: rewriteStrings(format.schema, plain) as JsonObject, // an object stays one
+    ...(description !== undefined && { description: plain(description) }),
   };
 }
 

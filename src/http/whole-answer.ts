@@ -10,6 +10,7 @@ import { decodeEmbeddingRequest, encodeEmbeddings } from '../wire/openai/embeddi
 import { openaiChat } from '../wire/openai/format.ts';
 import { openaiResponses } from '../wire/responses/format.ts';
 import type { HttpDeps } from './env.ts';
+import { embedding } from './routes/whole-calls.ts';
 
 /** The answer to one request body as a value, at batch priority: the same decode, gateway and encode as over HTTP. */
 export async function wholeAnswer(
@@ -45,7 +46,7 @@ export async function wholeAnswer(
       const { value } = await deps.gateway.call(
         {
           model: request.model,
-          use: ({ provider, model }, options) => provider.embed?.({ ...request, model }, options),
+          ...embedding(request),
           spent: (result) => result.usage.promptTokens,
         },
         context,

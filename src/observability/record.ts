@@ -3,7 +3,7 @@ import { toGatewayError } from '../core/errors.ts';
 import type { Usage } from '../core/event.ts';
 import type { RecordSink, RequestRecord, RequestWatch, Stage, Watcher } from '../core/record.ts';
 import type { ChatRequest, PromptReference } from '../core/request.ts';
-import type { RequestContext, Run } from '../core/run.ts';
+import type { Decision, RequestContext, Run } from '../core/run.ts';
 import {
   type Desk,
   failed,
@@ -22,11 +22,13 @@ export interface Recorder {
     context: RequestContext,
     run: (stage: Timed, revise: Revise) => Promise<Run>,
   ): Promise<Run>;
-  call<T extends { readonly target: string; readonly usage?: Usage }>(
-    model: string,
-    context: RequestContext,
-    run: () => Promise<T>,
-  ): Promise<T>;
+  call<T extends CallAnswer>(model: string, context: RequestContext, run: () => Promise<T>): Promise<T>;
+}
+
+interface CallAnswer {
+  readonly target: string;
+  readonly usage?: Usage;
+  readonly decisions?: readonly Decision[] | undefined;
 }
 
 /**
@@ -132,11 +134,7 @@ export function createRecorder(
       };
     },
 
-    async call<T extends { readonly target: string; readonly usage?: Usage }>(
-      model: string,
-      context: RequestContext,
-      produce: () => Promise<T>,
-    ) {
+    async call<T extends CallAnswer>(model: string, context: RequestContext, produce: () => Promise<T>) {
       const recorded: Recorded = {
         context,
         model,
@@ -152,12 +150,14 @@ export function createRecorder(
       try {
         answer = await produce();
       } catch (error) {
-        nobodyWaits(desk.emit(recordOf(recorded, clock, failed(error)), []));
+        const { decisions } = toGatewayError(error);
+        nobodyWaits(desk.emit({ ...recordOf(recorded, clock, failed(error)), decisions }, []));
         throw error;
       }
       const record = recordOf(recorded, clock, succeeded);
       record.target = answer.target || undefined;
       record.usage = answer.usage;
+      record.decisions = answer.decisions ?? [];
       record.costUsd = answer.usage && priceOf?.(answer.target, answer.usage);
       await desk.emit(record, []);
       return answer;

@@ -206,10 +206,10 @@ export function createRouting(
       }
       return run;
     },
-    async call(route, context, use) {
+    async call(route, context, use, labels) {
       const model = routed(route);
       const rules = rulesOf(model);
-      const plan = planned(rules, factsOf(wholeCall(model.name), context));
+      const plan = planned(rules, factsOf(wholeCall(model.name, labels), context));
       let last: GatewayError | undefined;
       for (const { leaf } of plan.targets) {
         try {

@@ -51,5 +51,9 @@ export async function callOnce<T>(
   }
 }
 
-/** What a plan looks at where there is no chat: nothing of its content decides. */
-export const wholeCall = (model: string): ChatRequest => ({ ...plainRequest(model), stream: false });
+/** What a plan looks at where there is no chat: of its content only what filters found in it. */
+export const wholeCall = (model: string, labels?: readonly string[]): ChatRequest => ({
+  ...plainRequest(model),
+  stream: false,
+  ...(labels && { labels }),
+});

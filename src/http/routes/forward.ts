@@ -1,5 +1,7 @@
 import { GatewayError } from '../../core/errors.ts';
+import type { Json } from '../../core/json.ts';
 import type { ForwardRequest } from '../../core/provider.ts';
+import { plainRequest } from '../../core/request.ts';
 import { encodeError } from '../../wire/openai/errors.ts';
 import { readForm } from '../../wire/openai/files.ts';
 import { missingParameter } from '../../wire/validate.ts';
@@ -10,7 +12,9 @@ import { type HttpDeps, headersOf } from '../env.ts';
 /** A body with the model it names, and how to write the body with another name in its place. */
 interface ModelBody {
   readonly model: string;
-  readonly withModel: (model: string) => Promise<Pick<ForwardRequest, 'headers' | 'body'>>;
+  /** The values of its fields. */
+  readonly fields: readonly Json[];
+  readonly withModel: (model: string, fields: readonly Json[]) => Promise<Pick<ForwardRequest, 'headers' | 'body'>>;
 }
 
 /**
@@ -20,13 +24,17 @@ interface ModelBody {
 export const forward = (deps: HttpDeps, path: string) =>
   endpoint(deps, encodeError, async (c, { context, sink, headers }) => {
     const bytes = await readBody(c, deps.options.maxBodyBytes);
-    const { model: asked, withModel } = await modelBody(bytes, headersOf(c)['content-type'] ?? '');
+    const { model: asked, fields, withModel } = await modelBody(bytes, headersOf(c)['content-type'] ?? '');
     const { target, value } = await deps.gateway.call(
       {
         model: asked,
-        use: ({ provider, model }, options) =>
+        holds: { ...plainRequest(asked), extensions: { fields } },
+        use: ({ provider, model }, options, { extensions }) =>
           provider.forward &&
-          withModel(model).then((body) => provider.forward?.({ path, method: 'POST', ...body }, options)),
+          // Filters leave a list a list.
+          withModel(model, extensions['fields'] as readonly Json[]).then((body) =>
+            provider.forward?.({ path, method: 'POST', ...body }, options),
+          ),
       },
       context,
     );
@@ -53,10 +61,14 @@ async function modelBody(bytes: Uint8Array, contentType: string): Promise<ModelB
   if (typeof model !== 'string' || model === '') throw missingParameter('model');
   return {
     model,
-    withModel: async (name) => ({
-      headers: { 'content-type': 'application/json' },
-      body: new TextEncoder().encode(JSON.stringify({ ...json, model: name })),
-    }),
+    fields: Object.values(json) as Json[], // it was parsed from JSON
+    withModel: async (name, fields) => {
+      const filtered = Object.fromEntries(Object.keys(json).map((key, at) => [key, fields[at]]));
+      return {
+        headers: { 'content-type': 'application/json' },
+        body: new TextEncoder().encode(JSON.stringify({ ...filtered, model: name })),
+      };
+    },
   };
 }
 
@@ -64,11 +76,18 @@ async function formBody(bytes: Uint8Array, contentType: string): Promise<ModelBo
   const form = await readForm(bytes, contentType);
   const model = form.get('model');
   if (typeof model !== 'string' || model === '') throw missingParameter('model');
+  const entries = [...form];
   return {
     model,
-    withModel: async (name) => {
-      form.set('model', name);
-      const written = new Response(form);
+    fields: entries.map(([, value]) => (typeof value === 'string' ? value : null)), // a file's bytes are not text
+    withModel: async (name, fields) => {
+      const filtered = new FormData();
+      for (const [at, [key, value]] of entries.entries()) {
+        if (typeof value === 'string') filtered.append(key, String(fields[at]));
+        else filtered.append(key, value, value.name);
+      }
+      filtered.set('model', name);
+      const written = new Response(filtered);
       return {
         headers: { 'content-type': written.headers.get('content-type') ?? contentType },
         body: new Uint8Array(await written.arrayBuffer()),

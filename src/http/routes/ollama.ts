@@ -16,6 +16,7 @@ import { answer } from '../generation.ts';
 import { getRoute, jsonRoute } from '../json.ts';
 import type { ModelControl } from './model-control.ts';
 import type { DescribeModel } from './models.ts';
+import { embedding } from './whole-calls.ts';
 
 /** Fetches a model by name and tells how far it is; only a root with a model store has it. */
 export type PullModel = (
@@ -120,8 +121,7 @@ export const ollamaEmbed = (deps: HttpDeps, old: boolean) =>
         {
           model: ollamaModel(asked),
           tokens: inputs.reduce((sum, text) => sum + Math.ceil(text.length / 4), 0),
-          use: ({ provider, model }, options) =>
-            provider.embed?.({ model, inputs, extensions: {}, ...(dimensions == null ? {} : { dimensions }) }, options),
+          ...embedding({ model: asked, inputs, extensions: {}, ...(dimensions == null ? {} : { dimensions }) }),
           spent: (result) => result.usage.promptTokens,
         },
         context,

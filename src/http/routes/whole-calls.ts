@@ -1,7 +1,10 @@
 import { randomId } from '../../core/clock.ts';
 import { GatewayError } from '../../core/errors.ts';
+import { objectsOf } from '../../core/json.ts';
+import type { CallOptions, EmbeddingRequest } from '../../core/provider.ts';
 import type { ChatRequest } from '../../core/request.ts';
-import { leftOutWarning, textOf } from '../../core/request.ts';
+import { heldIn, holding, leftOutWarning, textOf } from '../../core/request.ts';
+import type { Target } from '../../core/route.ts';
 import type { RequestContext } from '../../core/run.ts';
 import { decodeChatRequest } from '../../wire/openai/decode.ts';
 import { decodeEmbeddingRequest, encodeEmbeddings } from '../../wire/openai/embeddings.ts';
@@ -20,14 +23,24 @@ const targetHeader = (target: string, ignored: readonly string[] = []) => ({
   ...(ignored.length > 0 ? { 'x-tidegate-warning': leftOutWarning(ignored) } : {}),
 });
 
+/** How a model is asked for vectors, of what filters left of the texts. */
+export const embedding = (request: EmbeddingRequest) => ({
+  holds: holding(request.model, request.inputs, { user: request.user, extensions: request.extensions }),
+  use: ({ provider, model }: Target, options: CallOptions, held: ChatRequest) => {
+    const { user, extensions } = held;
+    const inputs = heldIn(held, request.inputs);
+    return provider.embed?.({ ...request, model, inputs, ...(user !== undefined && { user }), extensions }, options);
+  },
+});
+
 export const embeddings = (deps: HttpDeps) =>
   onceRoute(deps, async (body, { context, json }) => {
     const { request, encoding } = decodeEmbeddingRequest(body);
     const { target, value, headers } = await deps.gateway.call(
       {
         model: request.model,
+        ...embedding(request),
         tokens: estimate(request.inputs),
-        use: ({ provider, model }, options) => provider.embed?.({ ...request, model }, options),
         spent: (result) => result.usage.promptTokens,
       },
       context,
@@ -39,11 +52,17 @@ export const embeddings = (deps: HttpDeps) =>
 export const rerank = (deps: HttpDeps) =>
   onceRoute(deps, async (body, { context, json }) => {
     const { request, returnDocuments } = decodeRerankRequest(body);
+    const words = [request.query, ...request.documents];
     const { target, value, headers } = await deps.gateway.call(
       {
         model: request.model,
-        tokens: estimate([request.query, ...request.documents]),
-        use: ({ provider, model }, options) => provider.rerank?.({ ...request, model }, options),
+        tokens: estimate(words),
+        holds: holding(request.model, words, { extensions: request.extensions ?? {} }),
+        use: ({ provider, model }, options, held) => {
+          const [query = '', ...documents] = heldIn(held, words);
+          const extensions = request.extensions && held.extensions;
+          return provider.rerank?.({ ...request, model, query, documents, ...(extensions && { extensions }) }, options);
+        },
         spent: (result) => result.usage.promptTokens,
       },
       context,
@@ -58,16 +77,22 @@ export const moderations = (deps: HttpDeps) =>
     const request = decodeModerationRequest(body);
     const names = deps.gateway.models(context).map((route) => route.name);
     const candidates = request.model !== undefined && names.includes(request.model) ? [request.model] : names;
+    let blocked: GatewayError | undefined;
     for (const name of candidates) {
       try {
         const { target, value, headers } = await deps.gateway.call(
           {
             model: name,
             tokens: estimate(request.inputs),
-            use: ({ provider, model }, options) =>
-              request.parts && !provider.capabilities.images
-                ? undefined
-                : provider.moderate?.({ ...request, model }, options),
+            holds: holding(name, request.inputs, { extensions: { parts: request.parts ?? [] } }),
+            use: ({ provider, model }, options, held) => {
+              if (request.parts && !provider.capabilities.images) return undefined;
+              const parts = request.parts && { parts: objectsOf(held.extensions['parts']) };
+              return provider.moderate?.(
+                { ...request, model, inputs: heldIn(held, request.inputs), ...parts },
+                options,
+              );
+            },
             spent: () => estimate(request.inputs),
           },
           context,
@@ -75,9 +100,13 @@ export const moderations = (deps: HttpDeps) =>
         json(encodeModeration(value, randomId('')), 200, { ...headers, ...targetHeader(target) });
         return;
       } catch (error) {
-        if (!(error instanceof GatewayError && error.kind === 'unsupported')) throw error;
+        if (!(error instanceof GatewayError)) throw error;
+        if (error.kind === 'content_blocked') {
+          blocked = error; // by the filters of a model that perhaps could not anyway
+        } else if (error.kind !== 'unsupported') throw error;
       }
     }
+    if (blocked) throw blocked;
     throw request.parts
       ? new GatewayError('unsupported', 'No model here can moderate pictures; configure one.', { param: 'input' })
       : new GatewayError('unsupported', 'No model here can moderate; configure one.', { param: 'model' });
@@ -136,7 +165,8 @@ export async function countPromptTokens(
   const { value } = await deps.gateway.call(
     {
       model: request.model,
-      use: ({ provider, model }, options) => provider.countTokens?.({ ...request, model }, options),
+      holds: request,
+      use: ({ provider, model }, options, held) => provider.countTokens?.({ ...held, model }, options),
       otherwise: () => {
         const texts = request.messages.map((message) => textOf(message.content));
         return estimate([...texts, JSON.stringify(request.tools)]) + 4 * request.messages.length;
