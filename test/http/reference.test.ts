@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { operations } from '../../src/http/operations.ts';
@@ -21,6 +23,19 @@ test('the reference names every route and no other', () => {
   );
   expect([...served].filter((key) => !listed.has(key))).toEqual([]);
   expect([...listed].filter((key) => !served.has(key))).toEqual([]);
+});
+
+test('its page names every header of ours that clients send or get', () => {
+  const root = join(import.meta.dirname, '../..');
+  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    /\.ts$/.test(name),
+  );
+  const code = files.map((name) => readFileSync(join(root, 'src', name), 'utf8')).join('\n');
+  const page = readFileSync(join(root, 'docs/api.md'), 'utf8');
+  // between gateways, and between the parts of one at the edge
+  const inner = ['x-tidegate-content-sha256', 'x-tidegate-answer'];
+  const names = new Set(code.match(/(?<=['"])x-tidegate-[a-z0-9-]+(?=['"])/g));
+  expect([...names].filter((name) => !inner.includes(name) && !page.includes(`\`${name}`))).toEqual([]);
 });
 
 test('it is OpenAPI 3.1, made of the schemas that parse', async () => {
