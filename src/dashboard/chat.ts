@@ -166,7 +166,9 @@ export async function answer(body: Body, show: (turn: Turn) => void, signal: Abo
       paint();
     }
   } catch (error) {
-    if (!signal.aborted) update({ error: error instanceof Error ? error.message : String(error) });
+    // before the first chunk only the head tells which request it was
+    const id = turn.id ?? (error instanceof OpenAI.APIError ? error.requestID : undefined);
+    if (!signal.aborted) update({ error: error instanceof Error ? error.message : String(error), ...(id && { id }) });
   }
   if (signal.aborted) update({ finish: 'stopped' }); // the client ends an aborted stream without a word
   const endMs = performance.now();

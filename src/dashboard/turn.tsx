@@ -37,7 +37,7 @@ export function TurnView({ turn, writing, onToolResult }: TurnProps) {
       ))}
       {error && (
         <div class="notice bad" role="alert">
-          {error}
+          {error} {turn.id && <HowItCame id={turn.id} />}
         </div>
       )}
       {stats && !error && (
@@ -50,12 +50,14 @@ export function TurnView({ turn, writing, onToolResult }: TurnProps) {
           {turn.finish && turn.finish !== 'stop' && <span class="badge warn">{turn.finish.replaceAll('_', ' ')}</span>}
           {!writing && turn.id && <Rating id={turn.id} />}
           {!writing && text && <CopyButton text={text} />}
-          {!writing && turn.id && <a href={`#/requests/${encodeURIComponent(turn.id)}`}>How it came about</a>}
+          {!writing && turn.id && <HowItCame id={turn.id} />}
         </div>
       )}
     </div>
   );
 }
+
+const HowItCame = ({ id }: { id: string }) => <a href={`#/requests/${encodeURIComponent(id)}`}>How it came about</a>;
 
 function Rating({ id }: { id: string }) {
   const [given, setGiven] = useState<number>();

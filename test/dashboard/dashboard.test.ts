@@ -132,7 +132,9 @@ describe.skipIf(!chromiumPath)('the dashboard in a real Chromium', { timeout: 90
     await say(page, 'this should fail');
     expect(await page.innerText('[role=alert]')).toContain('The model is not to be reached just now.');
     await say(page, 'Why are there tides?');
-    await page.waitForSelector('text=How it came about');
+    await page.waitForSelector('.stats >> text=How it came about');
+    await page.click('[role=alert] >> text=How it came about');
+    await page.waitForSelector('text=upstream failed');
   });
 
   test('turns the chat into curl, Python and JavaScript', async () => {

@@ -168,4 +168,16 @@ models:
       store.close();
     }
   });
+
+  test('shows the reference in the colours of the system', async () => {
+    const { page, troubles } = await openPage(browser, gateway.url, { colorScheme: 'dark' });
+    const classes = () => page.evaluate(() => document.documentElement.className);
+    await page.goto(`${gateway.url}/docs`);
+    await page.waitForSelector('.opblock');
+    expect(await classes()).toBe('dark-mode'); // Swagger UI's own name
+    await page.emulateMedia({ colorScheme: 'light' });
+    await expect.poll(classes).toBe('');
+    expect(troubles).toEqual([]);
+    await page.close();
+  });
 });

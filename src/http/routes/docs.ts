@@ -33,7 +33,12 @@ const page = `<!doctype html>
 <script src="/docs/start.js"></script>
 </html>
 `;
-const start = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true, docExpansion: 'list' });\n`;
+const start = `const dark = matchMedia('(prefers-color-scheme: dark)');
+const paint = () => document.documentElement.classList.toggle('dark-mode', dark.matches);
+dark.addEventListener('change', paint);
+paint();
+SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true, docExpansion: 'list' });
+`;
 const own: Readonly<Record<string, Asset>> = {
   '': { contentType: 'text/html; charset=utf-8', bytes: new TextEncoder().encode(page) },
   'start.js': { contentType: 'text/javascript; charset=utf-8', bytes: new TextEncoder().encode(start) },
