@@ -118,3 +118,20 @@ test.each([
 ])('a piece of a prompt $name', ({ fitting, tokens }) => {
   expect(prefillPiece(fitting)).toBe(tokens);
 });
+
+test('a sequence that wants to be alone stays out of the others’ step', () => {
+  const plan = planStep([sequence(0, 1), sequence(1, 1, { alone: true, lastStep: 4 })], {
+    batchTokens: 64,
+    prefillTokens: 32,
+  });
+  expect(plan).toEqual([{ slot: 0, tokens: 1 }]);
+});
+
+test('a step never takes more than its tokens, and has no share of none', () => {
+  const drafted = { decoding: true };
+  const candidates = [sequence(0, 3, drafted), sequence(1, 3, drafted), sequence(2, 3, drafted), sequence(3, 900)];
+  expect(planStep(candidates, { batchTokens: 4, prefillTokens: 32 })).toEqual([
+    { slot: 0, tokens: 3 },
+    { slot: 1, tokens: 1 },
+  ]);
+});

@@ -26,6 +26,11 @@ test('prefers the tenant that got less so far', () => {
   expect(schedule(state).start[0]).toBe(2);
 });
 
+test('a tenant that has a slot already waits for one that has none', () => {
+  const state = { queue: [job(1), job(2, 'b')], running: [busy(9)], slots: 2, served: served() };
+  expect(schedule(state).start).toEqual([2, 1]);
+});
+
 test.each([
   {
     name: 'parks the newest batch job for an interactive one',
@@ -40,6 +45,12 @@ test.each([
     park: [],
   },
   { name: 'parks nobody for a normal request', running: [busy(1, 'batch'), busy(2)], queue: [job(3)], park: [] },
+  {
+    name: 'never parks what could not go on to the same text',
+    running: [{ ...busy(1, 'batch'), parkable: false }, busy(2)],
+    queue: [job(3, 'a', 'interactive')],
+    park: [],
+  },
   { name: 'never parks a normal request', running: [busy(1), busy(2)], queue: [job(3, 'a', 'interactive')], park: [] },
 ])('$name', ({ running, queue, park }) => {
   expect(schedule({ queue, running, slots: 2, served: served() }).park).toEqual(park);
@@ -55,6 +66,7 @@ test.each([
   { name: 'nothing waits: a slot is free now', slotFreeInMs: [], waitingMs: [], out: 0 },
   { name: 'all busy: the first to end', slotFreeInMs: [300, 500], waitingMs: [], out: 300 },
   { name: 'those before take the first slots', slotFreeInMs: [300, 500], waitingMs: [1000], out: 500 },
+  { name: 'whichever slots those are', slotFreeInMs: [500, 300], waitingMs: [1000], out: 500 },
 ])('the queue delay: $name', ({ slotFreeInMs, waitingMs, out }) => {
   expect(queueDelayMs({ slots: 2, slotFreeInMs, waitingMs })).toBe(out);
 });

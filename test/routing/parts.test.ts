@@ -70,6 +70,23 @@ describe('the breaker', () => {
     expect(breaker.state(10)).toBe('open');
   });
 
+  test('counts from nothing once it has closed: calls and failures of before are forgotten', () => {
+    const closed = () => {
+      const breaker = createBreaker({ consecutive: 5, failureShare: 0.5, minCalls: 4, windowMs: 10_000, openMs: 1000 });
+      for (let i = 0; i < 5; i++) breaker.failure(0);
+      breaker.take(1000);
+      breaker.success(1000);
+      return breaker;
+    };
+    const mostlyWell = closed();
+    for (let i = 0; i < 2; i++) mostlyWell.success(1001);
+    mostlyWell.failure(1001);
+    expect(mostlyWell.state(1001)).toBe('closed');
+    const mostlyBroken = closed();
+    for (let i = 0; i < 3; i++) mostlyBroken.failure(1001);
+    expect(mostlyBroken.state(1001)).toBe('open');
+  });
+
   test('never lets more than one call through while it is not closed, whatever happens', () => {
     const step = fc.record({
       op: fc.constantFrom('take', 'success', 'failure', 'neutral'),
