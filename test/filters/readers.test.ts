@@ -252,6 +252,21 @@ test('a classifier that reads every few characters lets clean parts through earl
   expect(choice).toMatchObject({ text: 'good so far b', finishReason: 'content-filter' });
 });
 
+test('a choice that a filter ended says nothing more, while another one goes on', async () => {
+  const filters = filtersOf(
+    { safe: { kind: 'classifier', model: 'm', on: 'output', characters: 4 } },
+    { classify: async (_model, text) => [{ label: 'toxic', score: text.includes('bad') ? 1 : 0 }] },
+  );
+  const say = (choice: number, text: string): CompletionEvent => ({ type: 'text-delta', choice, text });
+  const items: CompletionEvent[] = [say(0, 'bad '), say(0, 'more'), say(1, 'good'), finish, { ...finish, choice: 1 }];
+  const { seen } = await filters.answer(items, { ...user('x'), choices: 2 });
+  expect(seen).toEqual([
+    { type: 'finish', choice: 0, reason: 'content-filter', detail: expect.any(String) },
+    say(1, 'good'),
+    { ...finish, choice: 1 },
+  ]);
+});
+
 test.each([
   ['closed', { text: '', finishReason: 'content-filter' }],
   ['open', { text: 'hi', finishReason: 'stop' }],
@@ -298,6 +313,9 @@ test.each([
   ['blocks', { action: 'block', reason: 'policy 7', message: 'Not here.' }, 200, 'Not here.'],
   ['answers with an error', {}, 500, 'could not be checked'],
   ['answers nonsense', { action: 'maybe' }, 200, 'could not be checked'],
+  ['passes, but not with a 200,', { action: 'pass' }, 302, 'could not be checked'],
+  ['passes in more bytes than are read', { action: 'pass', reason: 'x'.repeat(4 << 20) }, 200, 'could not be checked'],
+  ['replaces other texts than it was given', { action: 'replace', texts: ['a', 'b'] }, 200, 'could not be checked'],
 ])('a webhook that %s refuses the request', async (_name, answer, status, message) => {
   const filters = filtersOf(
     { hook: { kind: 'webhook', url: 'https://hook.test/' } },
