@@ -121,3 +121,8 @@ test('the cache key decides between equal slots', () => {
   const slots = [slot(0, [], { lastUsedMs: 1 }), slot(1, [], { cacheKey: 'k', lastUsedMs: 5 })];
   expect(place(query(range(5), { cacheKey: 'k' }), slots, [])?.slot).toBe(1);
 });
+
+test('a request that wants nothing reused gets none of what is there', () => {
+  const stored = [{ id: 'x', tokens: range(40), tenant: 'a', adapters: '' }];
+  expect(place(query(range(60), { reuse: false }), [slot(0, range(50))], stored)).toMatchObject({ cachedTokens: 0 });
+});

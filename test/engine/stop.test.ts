@@ -54,3 +54,10 @@ test('splitting the text anyhow gives what the whole text gives', () => {
     }),
   );
 });
+
+test('nothing is left to give back once a stop text was found', () => {
+  const matcher = createStopMatcher(['abc']);
+  matcher.push('xab');
+  expect(matcher.push('c')).toEqual({ text: '', stopped: 'abc' });
+  expect(matcher.flush()).toBe('');
+});

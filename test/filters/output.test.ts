@@ -217,6 +217,13 @@ test('a length filter counts code points', async () => {
   expect(choice).toMatchObject({ text: 'ab😀😀😀', finishReason: 'length' });
 });
 
+test('an answer of just the length that is allowed is not cut, and a request of just so many messages passes', async () => {
+  const filters = filtersOf({ short: { kind: 'length', characters: 5 }, most: { kind: 'limits', messages: 1 } });
+  const { choice, decisions } = await filters.answer([...said('Hello'), finish]);
+  expect(choice).toMatchObject({ text: 'Hello', finishReason: 'stop' });
+  expect(decisions).toEqual([]);
+});
+
 test('a request that is refused says which filter, and not a word of it', async () => {
   const { apply } = filtersOf({ words: { kind: 'patterns', phrases: ['top secret'], action: 'block' } });
   await expect(apply(user('this is top\u200b secret'))).rejects.toMatchObject({

@@ -183,6 +183,14 @@ test('retry of a pattern filter asks another target while nothing was sent, and 
   expect(asked).toBe(1);
 });
 
+test('retry of a pattern filter asks once: another answer that matches too is blocked', async () => {
+  const filters = filtersOf({ words: { kind: 'patterns', phrases: ['bad'], action: 'retry', on: 'output' } });
+  let asked = 0;
+  const again = async () => events([...said(++asked < 3 ? 'bad' : 'good'), finish]);
+  const { choice } = await filters.answer([...said('bad'), finish], user('x'), again);
+  expect([choice?.text, choice?.finishReason, asked]).toEqual(['', 'content-filter', 1]);
+});
+
 test('another answer goes through the pattern filters too', async () => {
   const filters = filtersOf({
     words: { kind: 'patterns', phrases: ['secret'], on: 'output' },
@@ -258,12 +266,13 @@ test('a choice that a filter ended says nothing more, while another one goes on'
     { classify: async (_model, text) => [{ label: 'toxic', score: text.includes('bad') ? 1 : 0 }] },
   );
   const say = (choice: number, text: string): CompletionEvent => ({ type: 'text-delta', choice, text });
-  const items: CompletionEvent[] = [say(0, 'bad '), say(0, 'more'), say(1, 'good'), finish, { ...finish, choice: 1 }];
+  const end = (choice: number): CompletionEvent => ({ type: 'finish', choice, reason: 'stop' });
+  const items = [say(0, 'bad '), say(0, 'more'), say(1, 'good'), end(0), end(1)];
   const { seen } = await filters.answer(items, { ...user('x'), choices: 2 });
   expect(seen).toEqual([
     { type: 'finish', choice: 0, reason: 'content-filter', detail: expect.any(String) },
     say(1, 'good'),
-    { ...finish, choice: 1 },
+    end(1),
   ]);
 });
 
