@@ -150,6 +150,14 @@ test('a retry budget gives its burst, then one retry for ten requests', () => {
   expect(retries).toBeLessThanOrEqual(100);
 });
 
+test('a retry budget saves up no more than its burst, and gives no retry for a part of one', () => {
+  const budget = createRetryBudget({ share: 0.5, burst: 1 });
+  for (let i = 0; i < 10; i++) budget.deposit();
+  expect([budget.withdraw(), budget.withdraw()]).toEqual([true, false]);
+  budget.deposit();
+  expect([budget.balance, budget.withdraw()]).toEqual([0.5, false]);
+});
+
 test('latency jumps up at once, comes down slowly, and fades while nothing is heard', () => {
   const latency = createLatency(10_000);
   expect(latency.estimate(0)).toBe(0);
