@@ -12,6 +12,18 @@ export interface ReadyIterator<T> extends AsyncIterator<T> {
    * its source's own promise, where `next` makes several in each stage for each item.
    */
   wait?(): Promise<void> | undefined;
+  /** What is there, at once: for one who wants no more and only looks whether it says what the answer cost. */
+  rest?(): Generator<T, void>;
+}
+
+/** The items that are there already, from one who is about to be closed: up to where it broke. */
+export function* itemsThere<T>(source: ReadyIterator<T>): Generator<T, void> {
+  if (source.rest) return yield* source.rest();
+  try {
+    for (let there = source.ready?.(); there && !there.done; there = source.ready?.()) yield there.value;
+  } catch {
+    // nobody wanted more of it
+  }
 }
 
 /**

@@ -1,9 +1,11 @@
-import type { ReadyIterator } from './streams.ts';
+import { itemsThere, type ReadyIterator } from './streams.ts';
 
 /** One step of a stream: what becomes of each item, as plain calls. Made anew for each stream. */
 export interface Step<T, U> {
   /** Adds what may go out now. `true`: no more is wanted, and the source is closed. What it throws follows what it added. */
   push(item: T, out: U[]): boolean | undefined;
+  /** After `true`: an item that is there already, such as what the source has counted. */
+  rest?(item: T, out: U[]): void;
   /** Adds what is left when the source has ended. */
   end?(out: U[]): void;
   /** What is thrown in place of the source's own error. */
@@ -93,6 +95,7 @@ class Through<T, U> implements ReadyIterator<U> {
         this.#step.end?.(this.#out);
       } else if (this.#step.push(result.value, this.#out)) {
         this.#over = true;
+        if (this.#step.rest) for (const item of itemsThere(this.#source)) this.#step.rest(item, this.#out);
         this.#closing = this.#source.return?.();
       }
     } catch (error) {

@@ -77,6 +77,12 @@ export class AnswerFilter implements Step<CompletionEvent, CompletionEvent> {
     return false;
   }
 
+  /** An answer that was there as a whole when it was ended has cost what it has cost. */
+  rest(event: CompletionEvent, out: CompletionEvent[]): void {
+    if (event.type === 'usage') out.push(event);
+    else if (event.type === 'wire') for (const said of event.says ?? []) this.rest(said, out);
+  }
+
   end(out: CompletionEvent[]): void {
     for (const choice of this.#choices.values()) if (!choice.done) this.#drain(choice, out);
   }
@@ -97,7 +103,10 @@ export class AnswerFilter implements Step<CompletionEvent, CompletionEvent> {
     }
     const aside = this.#aside;
     let over = false;
-    for (const said of event.says) over ||= this.push(said, aside);
+    for (const said of event.says) {
+      if (over) this.rest(said, aside);
+      else over = this.push(said, aside);
+    }
     if (event.bytes.length === 0 && !over) return false; // more of it follows
     if (this.#touched || this.#finished < this.#choices.size) for (const changed of aside) out.push(changed);
     else {

@@ -1,7 +1,7 @@
 import { GatewayError } from '../core/errors.ts';
 import type { CompletionEvent, FinishReason } from '../core/event.ts';
 import { throwIfAborted } from '../core/signals.ts';
-import { createTextBound } from '../core/streams.ts';
+import { createTextBound, itemsThere, type ReadyIterator } from '../core/streams.ts';
 import { type Again, retryWanted } from './active.ts';
 import { type AnswerText, type Note, type Reader, shadowed, type Verdict } from './verdict.ts';
 
@@ -127,7 +127,8 @@ async function* readChoices(
     yield { type: 'finish', choice: index, reason: 'content-filter', detail };
   };
 
-  for await (const event of events) {
+  const iterator: ReadyIterator<CompletionEvent> = events[Symbol.asyncIterator]();
+  for await (const event of { [Symbol.asyncIterator]: () => iterator }) {
     if (!('choice' in event)) {
       yield event;
       continue;
@@ -153,8 +154,11 @@ async function* readChoices(
       yield out;
       if (out === retryWanted) return;
     }
-    if (choice.done && finished >= expected) return;
-    if (complete) choice.done = true;
+    if (choice.done && finished >= expected && !complete) {
+      for (const rest of itemsThere(iterator)) if (rest.type === 'usage') yield rest;
+      return;
+    }
+    if (complete) choice.done = true; // only what it cost is to come
   }
   for (const [index, choice] of choices) {
     if (choice.done || choice.held.length === 0) continue;

@@ -39,6 +39,9 @@ export function limitLength(
         onCut();
         return done.size >= expected;
       },
+      rest(event, out) {
+        if (event.type === 'usage') out.push(event);
+      },
     };
   });
 }

@@ -1,5 +1,5 @@
 import type { CompletionEvent } from '../core/event.ts';
-import type { ReadyIterator } from '../core/streams.ts';
+import { itemsThere, type ReadyIterator } from '../core/streams.ts';
 import { Opened } from '../core/through.ts';
 
 /** So much text is read at once; at the slowest that patterns can be it takes some ten milliseconds. */
@@ -59,6 +59,11 @@ class Paced implements ReadyIterator<CompletionEvent> {
     if (this.#waiting?.length === 0) this.#waiting = undefined;
     await this.#pace?.();
     return { done: false, value };
+  }
+
+  *rest(): Generator<CompletionEvent, void> {
+    yield* this.#waiting ?? [];
+    yield* itemsThere(this.#source);
   }
 
   async return(value?: unknown): Promise<IteratorResult<CompletionEvent>> {

@@ -196,6 +196,19 @@ test('block is finish reason content_filter, and the upstream is let go', async 
   await upstream.requests.at(-1)?.closed;
 });
 
+test.each([
+  ['patterns', { ...masking.words, action: 'block' }],
+  ['patterns, early in a long text', { ...masking.words, phrases: ['so'], action: 'block' }],
+  ['length', { kind: 'length', characters: 2 }],
+  ['a reader', { kind: 'json', action: 'block' }],
+])('an answer that was there as a whole when %s ended it is paid for as a whole, and says so', async (_, filter) => {
+  upstream.answer({ ...whole, body: [String(whole.body?.[0]).replace('it is', 'it is '.repeat(2000))] });
+  const app = filteredApp({ ending: filter });
+  const response = await post(app, '/v1/chat/completions', asked(false));
+  expect(await response.json()).toMatchObject({ usage: { prompt_tokens: 3, completion_tokens: 9 } });
+  expect(app.records[0]).toMatchObject({ usage: { promptTokens: 3, completionTokens: 9 } });
+});
+
 test('a blocked request is OpenAI’s and Anthropic’s 400, and never reaches the upstream', async () => {
   const app = filteredApp({ words: { kind: 'patterns', phrases: [secret], action: 'block', on: 'input' } });
   const before = upstream.requests.length;
