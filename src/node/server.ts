@@ -8,6 +8,7 @@ import { isHostUnclear } from './asked-host.ts';
 import { inTurn } from './in-turn.ts';
 import { JoinedResponse } from './joined-response.ts';
 import { type PlainConnections, servePlainly } from './plain/serve.ts';
+import { refuse, refuseTunnel, refuseUnreadable, type Taken } from './refusals.ts';
 
 export interface Listening {
   readonly host: string;
@@ -46,6 +47,7 @@ export function listen(
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
     maxHeaderSize: 32 * 1024,
+    requireHostHeader: false, // it would refuse without a word
     slowReaderMs,
     ServerResponse: JoinedResponse,
   };
@@ -53,22 +55,21 @@ export function listen(
     fetch as Parameters<typeof getRequestListener>[0], // bindings are typed by the app
     { overrideGlobalObjects: false, hostname: 'localhost' }, // for HTTP/1.0, whose health checks name no host
   );
-  const asking = new WeakSet<Socket>();
+  const taken = new WeakMap<Socket, Taken>();
   const server = createServer(
     options,
     inTurn((incoming, outgoing) => {
-      const { url = '', method = '', headers, rawHeaders, socket } = incoming;
-      asking.add(socket);
-      if (isHostUnclear(rawHeaders, url)) {
-        outgoing.writeHead(400, { connection: 'close' }).end(); // as node:http does where none is named
-        return;
-      }
+      const { url = '', method = '', headers, socket } = incoming;
+      taken.set(socket, { incoming, outgoing });
+      if (url === '*') return refuse(outgoing, 400, 'A request has to name a path.');
+      if (isHostUnclear(incoming)) return refuse(outgoing, 400, 'A request has to name one host.');
       const handler = headers.host === undefined ? undefined : direct.get(url)?.get(method);
       if (handler) answerDirectly(handler, url, incoming, outgoing);
       else void general(incoming, outgoing);
     }),
   );
-  server.on('connect', ({ socket }) => refuseTunnel(socket, asking.has(socket)));
+  server.on('connect', ({ socket }) => refuseTunnel(socket, taken.has(socket)));
+  refuseUnreadable(server, (socket) => taken.get(socket));
   const plain = servePlainly(server, direct, options);
   const closeIdle = server.closeIdleConnections.bind(server);
   // Node takes a connection for idle, here and in its `close`, when its answer was written, also while a client reads it.
@@ -84,16 +85,6 @@ export function listen(
       resolve({ host, port: actual, close: (drainMs) => drain(server, plain, drainMs) });
     });
   });
-}
-
-/** Answers CONNECT, unless what is written now could be taken for the answer to a request before it. */
-function refuseTunnel(socket: Socket, isLate: boolean): void {
-  socket.on('error', () => undefined); // node:http listens no more
-  if (isLate) socket.destroy();
-  else {
-    socket.write('HTTP/1.1 501 Not Implemented\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
-    socket.destroySoon();
-  }
 }
 
 function answerDirectly(handler: Handler, route: string, incoming: IncomingMessage, outgoing: ServerResponse): void {

@@ -44,6 +44,44 @@ describe('what can be no host gets a 400', () => {
   });
 });
 
+describe('what no route sees is refused in words', () => {
+  const get = 'GET /v1/models HTTP/1.1\r\nhost: 127.0.0.1\r\n';
+  test.each([
+    { what: 'no HTTP', bytes: 'hello\r\n\r\n', status: 400, says: /no HTTP\/1\.1 request/ },
+    { what: 'no host', bytes: 'GET /v1/models HTTP/1.1\r\n\r\n', status: 400, says: /name one host/ },
+    { what: 'two hosts', bytes: `${get}host: b\r\n\r\n`, status: 400, says: /name one host/ },
+    { what: 'no path', bytes: 'OPTIONS * HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n', status: 400, says: /name a path/ },
+    { what: 'a head of 3 MB', bytes: `${get}x: ${'y'.repeat(3_000_000)}\r\n\r\n`, status: 431, says: /too large/ },
+    { what: 'a strange expectation', bytes: `${get}expect: x\r\n\r\n`, status: 417, says: /100-continue/ },
+    { what: 'a tunnel', bytes: 'CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n', status: 501, says: /no proxy/ },
+    {
+      what: 'a chunk of no size',
+      bytes: 'POST /v1/files HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n',
+      status: 400,
+      says: /chunk size/,
+    },
+  ])('$what', async ({ bytes, status, says }) => {
+    const [head = '', ...bodies] = (await heard(bytes)).split('\r\n\r\n');
+    expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} [A-Z].*\\r\\n`));
+    expect(head).toMatch(/^connection: close$/im);
+    const { error } = JSON.parse(/\{.*\}/.exec(bodies.join(''))?.[0] ?? '');
+    expect(error).toMatchObject({ type: 'invalid_request_error', param: null, code: expect.any(String) });
+    expect(error.message).toMatch(says);
+  });
+
+  test('but never in place of an answer that is being made', async () => {
+    const slow = scripted([60_000]);
+    const own = await listen(appWith(slow), { host: '127.0.0.1', port: 0 });
+    const client = new RawClient(own.port);
+    client.socket.write(`\r\n${chat}`); // the blank line leaves it to node:http
+    await expect.poll(() => slow.requests.length).toBe(1);
+    client.socket.write('hello\r\n\r\n');
+    await client.leaves();
+    expect(client.heard).toBe('');
+    await own.close(0);
+  });
+});
+
 const mostly = <T>(usual: T, ...odd: T[]) =>
   fc.oneof({ weight: 3 * odd.length, arbitrary: fc.constant(usual) }, fc.constantFrom(...odd));
 

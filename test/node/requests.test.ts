@@ -111,7 +111,10 @@ const requests = fc
   });
 
 test('a request means what it means to node:http, whoever reads it, in one piece and in two', async () => {
-  const meaning = (answer: string) => `${answer.slice(9, 12)} ${/\{.*\}/.exec(answer)?.[0] ?? ''}`;
+  const meaning = (answer: string) => {
+    const status = answer.slice(9, 12);
+    return `${status} ${status === '200' ? /\{.*\}/.exec(answer)?.[0] : ''}`; // a refusal's words are our own
+  };
   const sample = fc.sample(requests, { numRuns: 400, seed: 11 });
   const statuses = new Set<string>();
   for (let at = 0; at < sample.length; at += 20) {
