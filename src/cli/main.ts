@@ -9,6 +9,23 @@ import { answerCompletion } from './completion.ts';
 /** Under `npm start` one Ctrl-C comes twice, from the terminal and from npm. */
 const sameSignalMs = 200;
 
+const shellCheckMs = 250;
+
+/**
+ * npm and npx run a command in a shell and pass SIGTERM on to that alone, so that the command would serve on with nobody
+ * to end it: the end of its shell is taken for the signal. Not where the script leaves the command behind on purpose.
+ */
+function onLostShell(script: string | undefined, end: () => void): void {
+  if (!script?.includes('tidegate') || script.includes('&')) return;
+  const shell = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === shell) return;
+    clearInterval(timer);
+    end();
+  }, shellCheckMs);
+  timer.unref();
+}
+
 /** Runs the command line; resolves with the exit code: 0 done, 1 failed, 2 wrongly called, 130 interrupted. */
 export async function main(args: readonly string[]): Promise<number> {
   const interrupt = new AbortController();
@@ -20,6 +37,7 @@ export async function main(args: readonly string[]): Promise<number> {
     else if (now - firstMs > sameSignalMs) process.exit(name === 'SIGTERM' ? 143 : 130);
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  onLostShell(process.env['npm_lifecycle_script'], () => interrupt.abort('SIGTERM'));
   const cli = processCli(interrupt.signal);
   try {
     const program = createProgram(cli);

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { homedir, tmpdir } from 'node:os';
@@ -88,6 +89,24 @@ test('the first Ctrl-C lets a running answer end, and nothing new begins', async
   expect(await answer).toMatch(/one.*two.*\[DONE\]/s);
   expect(run.stderr).toMatch(/Letting running answers end/);
   expect(run.code).toBe(0);
+});
+
+test('npm start ends what it started when it is told to end', async () => {
+  await writeFile(join(folder, 'npm.yaml'), 'models: { m: { targets: [{ local: smollm2-135m-instruct }] } }\n');
+  const child = spawn('npm', ['start', '--', '--config', join(folder, 'npm.yaml'), '--port', '0', '--no-pull'], {
+    cwd: join(import.meta.dirname, '../..'),
+    env: { ...env, PATH: process.env['PATH'], NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let said = '';
+  for (const output of [child.stdout, child.stderr]) {
+    output.on('data', (piece: Buffer) => {
+      said += piece.toString();
+      if (address(said)) child.kill('SIGTERM');
+    });
+  }
+  await new Promise((closed) => child.on('close', closed)); // of its output, which the gateway holds too
+  expect(said).toMatch(/Letting running answers end/);
 });
 
 test('a port in use is told with a way out', async () => {
