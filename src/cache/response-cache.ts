@@ -64,51 +64,61 @@ export function createResponseCache({
     }
   };
 
-  const keep = ({ key, rule, wish, kept, context }: Visit, run: Run, events: readonly CompletionEvent[]) => {
+  const keep = async ({ key, rule, wish, kept }: Visit, run: Run, events: readonly CompletionEvent[]) => {
     if (!isWhole(events)) return;
     const now = clock.wall();
     const ttlMs = Math.min(wish.ttlMs ?? rule.ttlMs, rule.ttlMs);
     const keepMs = ttlMs + Math.max(rule.staleWhileRevalidateMs ?? 0, rule.staleIfErrorMs ?? 0);
     if (keepMs <= 0) return;
     const answer = { target: run.target, events: events.map(withoutId), storedAt: now, freshUntil: now + ttlMs };
-    const storing = (async () => {
+    try {
       await store.set(key, answer, keepMs);
       kept();
-    })().catch(() => {});
-    context.after?.(storing);
+    } catch {} // it is made anew
   };
 
   const begin = (visit: Visit): Flight => {
-    const { key, produce, request } = visit;
+    const { key, produce, request, context } = visit;
+    let storing: Promise<void> | undefined;
+    let over!: () => void;
+    const settled = new Promise<void>((resolve) => {
+      over = () => resolve(storing);
+    });
     const flight = createFlight({
       maxBytes: maxAnswerBytes,
-      produce: (signal) =>
-        makeShared(
+      produce: async (signal) => {
+        const shared = await makeShared(
           store,
           key,
           signal,
           look,
           (own) => produce(request, own),
           (answer) => replay(answer, 'coalesced'),
-        ),
+        );
+        void settled.then(shared.release);
+        return shared.run;
+      },
       complete: (run, events) => {
-        if (run.cache !== 'coalesced') keep(visit, run, events);
+        if (run.cache !== 'coalesced') storing = keep(visit, run, events);
       },
       closed: () => {
         if (flights.get(key) === flight) flights.delete(key);
+        queueMicrotask(over); // `complete` follows in the same step
       },
     });
     if (shareFlights) flights.set(key, flight);
+    context.after?.(settled);
     return flight;
   };
 
   /** Fetches a new answer for a stale one; nobody waits for it. */
   const refresh = (visit: Visit) => {
     if (flights.has(visit.key)) return;
-    void (async () => {
+    const refreshing = (async () => {
       const run = await begin(visit).join(AbortSignal.timeout(background));
       if (run) for await (const _ of run.events);
     })().catch(() => {}); // the stale answer stays until it is too old
+    visit.context.after?.(refreshing);
   };
 
   const lead = async (visit: Visit, stale: StoredAnswer | undefined): Promise<Run> => {

@@ -5,6 +5,12 @@ import type { AnswerStore, StoredAnswer } from './store.ts';
 const leaseMs = 15_000;
 const pollMs = 50;
 
+/** A run, and what to call when its answer is stored or will never be. */
+export interface SharedRun {
+  readonly run: Run;
+  readonly release: () => void;
+}
+
 /**
  * Single flight across gateways that share a store: whoever gets the lock makes the answer; the others wait until it is
  * stored, or until the holder is gone and one of them gets the lock. A store that fails or has no locks stops nobody.
@@ -16,53 +22,30 @@ export async function makeShared(
   look: (key: string) => Promise<StoredAnswer | undefined>,
   make: (signal: AbortSignal) => Promise<Run>,
   replay: (answer: StoredAnswer) => Run,
-): Promise<Run> {
-  if (!store.lock) return make(signal);
+): Promise<SharedRun> {
+  const alone = async (release = () => {}): Promise<SharedRun> => {
+    try {
+      return { run: await make(signal), release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  };
+  if (!store.lock) return alone();
   const before = (await look(key))?.storedAt;
   for (;;) {
     let release: (() => void) | undefined;
     try {
-      release = await store.lock(key, leaseMs);
+      release = await store.lock(key, leaseMs, before);
     } catch {
-      return make(signal);
+      return alone();
     }
     const answer = await look(key);
     if (answer && answer.storedAt !== before) {
       release?.();
-      return replay(answer); // another gateway was faster
+      return { run: replay(answer), release: () => {} }; // another gateway was faster
     }
-    if (release) return released(make, signal, release);
+    if (release) return alone(release);
     await sleep(pollMs, signal);
-  }
-}
-
-/** Holds the lock until the answer has ended and its storing has begun. */
-async function released(
-  make: (signal: AbortSignal) => Promise<Run>,
-  signal: AbortSignal,
-  release: () => void,
-): Promise<Run> {
-  let held = true;
-  const letGo = () => {
-    if (held) setTimeout(release, pollMs); // a moment for `set` to arrive
-    held = false;
-  };
-  signal.addEventListener('abort', letGo, { once: true });
-  try {
-    const run = await make(signal);
-    return {
-      ...run,
-      events: (async function* () {
-        try {
-          yield* run.events;
-        } finally {
-          letGo();
-        }
-      })(),
-    };
-  } catch (error) {
-    if (held) release(); // nothing to arrive
-    held = false;
-    throw error;
   }
 }

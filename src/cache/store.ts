@@ -25,9 +25,10 @@ export interface AnswerStore {
   set(key: string, answer: StoredAnswer, keepMs: number): void | Promise<void>;
   /**
    * For stores that several gateways share: the right to make the answer of `key`, until released or `leaseMs` after
-   * the holder was last heard of; undefined while another has it.
+   * the holder was last heard of; undefined while another has it. A store may refuse it too where there is an answer
+   * that was not stored at `knownAt`, which the asker has seen.
    */
-  lock?(key: string, leaseMs: number): Promise<(() => void) | undefined>;
+  lock?(key: string, leaseMs: number, knownAt?: number): Promise<(() => void) | undefined>;
   status?(): { readonly entries: number; readonly bytes: number; readonly maxBytes: number };
   close?(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 import { type AnswerStore, type StoredAnswer, sizeOfAnswer } from '../cache/store.ts';
 import { kvStore } from '../cache/workers-kv.ts';
-import { randomId } from '../core/clock.ts';
+import { randomId, systemClock } from '../core/clock.ts';
 import { once } from '../core/once.ts';
 import { type KvNamespace, type ObjectNamespace, type Outbox, tell } from './bindings.ts';
 import type { LockAnswer } from './state-object.ts';
@@ -40,10 +40,10 @@ export function edgeAnswers({
     async get(key) {
       const near = await nearby();
       const here = near.get(key);
-      if (here || !far) return here;
+      if (!far || (here && systemClock.wall() < here.freshUntil)) return here; // another isolate may have made a stale one anew
       const answer = await far.get(key);
       if (answer) near.set(key, answer);
-      return answer;
+      return answer ?? here;
     },
     async set(key, answer, keepMs) {
       const written = Promise.all([
@@ -62,9 +62,10 @@ export function edgeAnswers({
       await Promise.allSettled(writing);
     },
     ...(objects && {
-      async lock(key: string, leaseMs: number) {
+      async lock(key: string, leaseMs: number, knownAt?: number) {
         const holder = randomId('');
-        const { held, ...rest } = await tell<LockAnswer>(objects, shardOf(key), { kind: 'lock', key, leaseMs, holder });
+        const asking = { kind: 'lock', key, leaseMs, holder, knownAt };
+        const { held, ...rest } = await tell<LockAnswer>(objects, shardOf(key), asking);
         if (!held) {
           if ('answer' in rest && rest.answer) (await nearby()).set(key, rest.answer);
           return undefined;

@@ -11,11 +11,19 @@ export type StateMessage =
   | { readonly kind: 'settle'; readonly at: number; readonly changes: readonly Change[] }
   | { readonly kind: 'renew'; readonly claim: Claim & { readonly kind: 'slots' } }
   | { readonly kind: 'nonce'; readonly nonce: string; readonly keepMs: number }
-  | { readonly kind: 'lock'; readonly key: string; readonly leaseMs: number; readonly holder: string }
+  | (Lock & { readonly kind: 'lock' })
   | { readonly kind: 'unlock'; readonly key: string; readonly holder: string }
   | { readonly kind: 'finish'; readonly key: string; readonly answer: StoredAnswer }
   | { readonly kind: 'all'; readonly messages: readonly StateMessage[] }
   | { readonly kind: 'breakers'; readonly opened: readonly OpenBreaker[] };
+
+interface Lock {
+  readonly key: string;
+  readonly leaseMs: number;
+  readonly holder: string;
+  /** When the answer was stored that the asker has seen. */
+  readonly knownAt?: number | undefined;
+}
 
 /** A target that an isolate has taken out of service, until a time of the wall clock. */
 export interface OpenBreaker {
@@ -79,7 +87,7 @@ export class TidegateState {
       case 'nonce':
         return this.#nonces.fresh(message.nonce, message.keepMs);
       case 'lock':
-        return this.#lock(message.key, message.holder, now + message.leaseMs, now);
+        return this.#lock(message, now);
       case 'unlock':
         if (this.#locks.get(message.key)?.holder === message.holder) {
           this.#locks.delete(message.key);
@@ -98,9 +106,11 @@ export class TidegateState {
     }
   }
 
-  #lock(key: string, holder: string, untilMs: number, now: number): LockAnswer {
+  #lock({ key, holder, leaseMs, knownAt }: Lock, now: number): LockAnswer {
     const made = this.#answers.get(key);
-    if (made && made.untilMs > now) return { held: false, answer: made.answer };
+    const isNews = made && made.untilMs > now && made.answer.freshUntil > now && made.answer.storedAt !== knownAt;
+    if (isNews) return { held: false, answer: made.answer };
+    const untilMs = now + leaseMs;
     const lock = this.#locks.get(key);
     if (lock && lock.untilMs > now && lock.holder !== holder) return { held: false };
     this.#locks.set(key, { holder, untilMs });

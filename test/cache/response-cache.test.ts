@@ -157,6 +157,13 @@ describe('the response cache', () => {
     expect((await say())[0]).toBe('miss');
   });
 
+  test('an answer too long to keep is given whole, and nothing of it is kept', async () => {
+    const { say } = cached({}, { maxAnswerBytes: 300 }); // its last pieces alone would end well
+    const first = await say();
+    expect(first).toEqual(['miss', 'answer 1']);
+    expect(await say()).toEqual(['miss', 'answer 2']);
+  });
+
   test('a route without a rule keeps nothing', async () => {
     const gateway = cached(null);
     expect(await gateway.say()).toEqual(['bypass', 'answer 1']);

@@ -18,6 +18,7 @@ providers:
 models:
   plain: { targets: [{ provider: up, model: m-1 }] }
   cached: { targets: [{ provider: up, model: m-1 }], cache: { ttl: 10m, scope: global } }
+  aging: { targets: [{ provider: up, model: m-1 }], cache: { ttl: 1s, scope: global, staleWhileRevalidate: 10m } }
   home: { targets: [{ local: smollm2 }], fallback: [plain] }
 prices: { overrides: { "up/*": { input: 10, output: 10 } } }
 budgets: [{ name: small, per: key, only: [poor], usd: 0.05, period: month }]
@@ -42,10 +43,10 @@ describe('a worker with KV, D1 and Durable Objects', () => {
 
   let asked = 0;
   /** Every other request reaches another isolate. */
-  const chat = (body: object = {}, apiKey = 'tg-another-key-9876543210') =>
+  const chat = (body: object = {}, apiKey = 'tg-another-key-9876543210', more: Record<string, string> = {}) =>
     fetch(new URL('/v1/chat/completions', edge.urls[asked++ % 2]), {
       method: 'POST',
-      headers: { 'content-type': 'application/json', authorization: `Bearer ${apiKey}` },
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${apiKey}`, ...more },
       body: JSON.stringify({ model: 'plain', messages: [{ role: 'user', content: 'Hi' }], ...body }),
     });
 
@@ -120,6 +121,48 @@ describe('a worker with KV, D1 and Durable Objects', () => {
     await again.text();
     const kv = (await edge.mf.getKVNamespace('TIDEGATE_KV')) as unknown as { list(): Promise<{ keys: unknown[] }> }; // typed for another platform
     await expect.poll(async () => (await kv.list()).keys.length).toBe(1);
+  });
+
+  test('gives a stale answer at once, and the new one that it fetches meanwhile to the next', async () => {
+    const ask = async () => {
+      const answer = await chat({ model: 'aging', temperature: 0 });
+      const { choices } = (await answer.json()) as { choices: { message: { content: string } }[] };
+      return `${choices[0]?.message.content} ${answer.headers.get('x-tidegate-cache')}`;
+    };
+    upstream.answer(chatJson('first'));
+    expect(await ask()).toBe('first miss');
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    upstream.answer(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return chatJson('second');
+    });
+    const before = upstream.requests.length;
+    expect(await ask()).toBe('first stale');
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    upstream.answer(chatJson('third'));
+    expect(await ask()).toMatch(/^second /);
+    expect(upstream.requests.length - before).toBe(1);
+  });
+
+  test('asks anew at once where no stored answer will do, and where none was stored', async () => {
+    const cut = {
+      choices: [{ index: 0, message: { role: 'assistant', content: '' }, finish_reason: 'content_filter' }],
+    };
+    const ask = async (temperature: number, more?: Record<string, string>) => {
+      const answer = await chat({ model: 'aging', temperature }, undefined, more);
+      await answer.text();
+      return answer.headers.get('x-tidegate-cache');
+    };
+    const before = upstream.requests.length;
+    const sinceMs = performance.now();
+    upstream.answer(chatJson('kept'));
+    expect(await ask(1)).toBe('miss');
+    expect(await ask(1, { 'cache-control': 'no-cache' })).toBe('miss');
+    upstream.answer(chatJson('', cut));
+    expect(await ask(2)).toBe('miss');
+    expect(await ask(2)).toBe('miss');
+    expect(upstream.requests.length - before).toBe(4);
+    expect(performance.now() - sinceMs).toBeLessThan(5000); // a lock that nobody gives back lasts 15 s
   });
 
   test('books every answered request in D1', async () => {
