@@ -123,7 +123,8 @@ export function startShadow(
       clearTimeout(timer);
     }
   };
-  void copy().finally(done);
+  const copying = copy().finally(done);
+  context.after?.(copying);
 
   return {
     watch(event) {

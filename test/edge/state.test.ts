@@ -19,6 +19,7 @@ models:
   plain: { targets: [{ provider: up, model: m-1 }] }
   cached: { targets: [{ provider: up, model: m-1 }], cache: { ttl: 10m, scope: global } }
   aging: { targets: [{ provider: up, model: m-1 }], cache: { ttl: 1s, scope: global, staleWhileRevalidate: 10m } }
+  watched: { targets: [{ provider: up, model: m-1 }], shadow: { target: { provider: up, model: m-2 }, percent: 100 } }
   home: { targets: [{ local: smollm2 }], fallback: [plain] }
 prices: { overrides: { "up/*": { input: 10, output: 10 } } }
 budgets: [{ name: small, per: key, only: [poor], usd: 0.05, period: month }]
@@ -163,6 +164,19 @@ describe('a worker with KV, D1 and Durable Objects', () => {
     expect(await ask(2)).toBe('miss');
     expect(upstream.requests.length - before).toBe(4);
     expect(performance.now() - sinceMs).toBeLessThan(5000); // a lock that nobody gives back lasts 15 s
+  });
+
+  test('lets the copy of a request that is only compared come to its end', async () => {
+    upstream.answer(async ({ json }) => {
+      const isCopy = json.model === 'm-2';
+      await new Promise((resolve) => setTimeout(resolve, isCopy ? 400 : 0));
+      return chatJson('a');
+    });
+    const before = upstream.requests.length;
+    await (await chat({ model: 'watched' })).text();
+    await new Promise((resolve) => setTimeout(resolve, 800));
+    const copies = upstream.requests.slice(before).filter(({ json }) => json.model === 'm-2');
+    expect(copies.map(({ closedAtMs }) => closedAtMs)).toEqual([undefined]);
   });
 
   test('books every answered request in D1', async () => {
