@@ -210,7 +210,7 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
       );
       settle(undefined);
       settled = true; // also where `settle` had nothing to do
-      if (requests.length > 0) void Promise.resolve(counters.settle(taken.at, requests)).catch(() => {}); // as below
+      if (requests.length > 0) void Promise.resolve(counters.settle(taken.at, requests)).catch(() => {}); // as in `settle`
     };
     const settle: Reserved['settle'] = (used) => {
       if (settled || free) return;
@@ -246,6 +246,14 @@ export function createReserve({ limits, budgets, counters, prices, spent, alert,
       async extend(tokens) {
         const more = await take(tokens, false);
         if (more.refused) return false;
+        if (settled) {
+          // The client has left meanwhile, and what it owes is known: nobody else would give this back.
+          const back = charged.map(({ key, rule }): Change => {
+            return { kind: 'budget', key, amount: -more.money, limit: nano(rule.usd) };
+          });
+          void Promise.resolve(counters.settle(more.at, back)).catch(() => {}); // as in `settle`
+          return false;
+        }
         paidTokens += tokens;
         takenNano += more.money;
         return true;
@@ -284,7 +292,8 @@ function limitError(
   headers: Record<string, string>,
 ): GatewayError {
   const wait = retryAfterMs >= 1000 ? `${Math.ceil(retryAfterMs / 1000)} s` : `${retryAfterMs} ms`;
-  const limit = what === 'streams' ? `${claim.limit} answers at once` : `${claim.limit} ${what} per minute`;
+  const things = (what === 'streams' ? 'answers' : what).slice(0, claim.limit === 1 ? -1 : undefined);
+  const limit = `${claim.limit} ${things} ${what === 'streams' ? 'at once' : 'per minute'}`;
   return new GatewayError('rate_limited', `Over the limit of ${owner}: ${limit}. Try again in ${wait}.`, {
     retryAfterMs,
     headers,

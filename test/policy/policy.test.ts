@@ -132,7 +132,7 @@ describe('limits', () => {
     await drain((await send()).events);
     const leaving = new AbortController();
     await send({}, ada, leaving.signal);
-    await expect(send()).rejects.toThrow(/1 answers at once/);
+    await expect(send()).rejects.toThrow(/1 answer at once/);
     leaving.abort();
     await drain((await send()).events);
     for (let turns = 0; turns < 40; turns++) {

@@ -50,6 +50,17 @@ test('what was paid for on the way is settled with the rest, and only once', asy
   expect(await used()).toBeCloseTo(0.15);
 });
 
+test('what is paid for while the client leaves is given back', async () => {
+  const { take, used } = reserving();
+  const reserved = await take(100);
+  const extending = reserved.extend(100); // the store has not answered yet
+  reserved.settle(answered(100));
+  expect(await extending).toBe(false);
+  const next = await take(0);
+  expect(await used()).toBeCloseTo(0.1);
+  next.cancel();
+});
+
 test.each([[[dear, cheap]], [[cheap, dear]]])('of %j the dearest is reckoned with', async (targets) => {
   const { take, used } = reserving();
   const reserved = await take(100, { targets });
