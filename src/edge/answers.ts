@@ -70,7 +70,12 @@ export function edgeAnswers({
           if ('answer' in rest && rest.answer) (await nearby()).set(key, rest.answer);
           return undefined;
         }
-        return () => void outbox?.post(shardOf(key), { kind: 'unlock', key, holder }).catch(() => {});
+        const beat = () => void tell(objects, shardOf(key), asking).catch(() => {}); // the lease runs out
+        const renewing = setInterval(beat, leaseMs / 3);
+        return () => {
+          clearInterval(renewing);
+          outbox?.post(shardOf(key), { kind: 'unlock', key, holder }).catch(() => {}); // the same
+        };
       },
     }),
   };
