@@ -7,6 +7,7 @@ import type { GivenAnswer, RequestContext, Run } from '../core/run.ts';
 import { sleep } from '../core/signals.ts';
 import { createFlight, type Flight } from './flight.ts';
 import { canonicalJson, ownUpstream } from './key.ts';
+import { nextPollMs } from './shared.ts';
 import type { AnswerStore, StoredAnswer } from './store.ts';
 
 /**
@@ -44,7 +45,6 @@ export interface IdempotencyOptions {
 }
 
 const leaseMs = 30_000;
-const pollMs = 100;
 
 /** What this process is making just now. */
 interface Running<T> {
@@ -113,6 +113,7 @@ export function createIdempotency({
       if (other.fingerprint === fingerprint) return other;
       throw conflict('This Idempotency-Key was used with another request body.', 'idempotency_key_reused');
     };
+    let waitedMs = 0;
     for (;;) {
       const stored = await look(key);
       if (stored) return { stored: check(stored) };
@@ -131,7 +132,9 @@ export function createIdempotency({
         }
       }
       if (inFlight === 'conflict') throw busy();
-      await sleep(pollMs, signal);
+      const pauseMs = nextPollMs(waitedMs);
+      await sleep(pauseMs, signal);
+      waitedMs += pauseMs;
     }
   };
 

@@ -3,7 +3,9 @@ import { sleep } from '../core/signals.ts';
 import type { AnswerStore, StoredAnswer } from './store.ts';
 
 const leaseMs = 15_000;
-const pollMs = 50;
+
+/** How long to wait before asking again, after so long: each question is a call, of which the edge has few for a request. */
+export const nextPollMs = (waitedMs: number): number => Math.min(500, Math.max(50, waitedMs / 5));
 
 /** A run, and what to call when its answer is stored or will never be. */
 export interface SharedRun {
@@ -33,6 +35,7 @@ export async function makeShared(
   };
   if (!store.lock) return alone();
   const before = (await look(key))?.storedAt;
+  let waitedMs = 0;
   for (;;) {
     let release: (() => void) | undefined;
     try {
@@ -46,6 +49,8 @@ export async function makeShared(
       return { run: replay(answer), release: () => {} }; // another gateway was faster
     }
     if (release) return alone(release);
-    await sleep(pollMs, signal);
+    const pauseMs = nextPollMs(waitedMs);
+    await sleep(pauseMs, signal);
+    waitedMs += pauseMs;
   }
 }
