@@ -113,6 +113,7 @@ function finishOf(
     case 'STOP':
       return { reason: calls > 0 ? 'tool-calls' : 'stop' };
     case 'MAX_TOKENS':
+    case 'CONTINUATION':
       return { reason: 'length' };
     case 'MALFORMED_FUNCTION_CALL':
     case 'MALFORMED_RESPONSE':
