@@ -20,7 +20,7 @@ test.skipIf(process.platform !== 'linux')(
   'a gateway without file descriptors says so, blames no upstream, and answers again when it has some',
   { timeout: 30_000 },
   async () => {
-    await using upstream = await faultyUpstream({ ...chatJson('hello'), beforeHead: [{ wait: 300 }] });
+    await using upstream = await faultyUpstream({ ...chatJson('hello'), beforeHead: [{ wait: 1500 }] });
     const folder = await mkdtemp(join(tmpdir(), 'tidegate-descriptors-'));
     const config = join(folder, 'tidegate.yaml');
     await writeFile(
@@ -47,7 +47,9 @@ test.skipIf(process.platform !== 'linux')(
         env: { HOME: folder },
         onOutput: (text, child) => {
           const url = /serves (http:\/\/[\d.]+:\d+)\/v1/.exec(text)?.[1];
-          if (url && child.pid && !acted) acted = act(url, child.pid).finally(() => child.kill('SIGINT'));
+          if (!url || !child.pid || acted) return;
+          acted = act(url, child.pid).finally(() => child.kill('SIGINT'));
+          acted.catch(() => {}); // looked at when the gateway has ended
         },
       });
       await acted;

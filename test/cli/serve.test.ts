@@ -27,7 +27,9 @@ function serving(args: readonly string[], act: (url: string) => Promise<void>, s
     cwd: folder,
     onOutput: (text, child) => {
       const url = address(text);
-      if (url && !acted) acted = act(url).finally(() => child.kill(signal));
+      if (!url || acted) return;
+      acted = act(url).finally(() => child.kill(signal));
+      acted.catch(() => {}); // looked at when the command has ended
     },
   }).then(async (run) => {
     expect(run.stderr + run.stdout).toMatch(/serves http/);
@@ -164,6 +166,7 @@ test('SIGHUP reads the file of a service again, and a wrong one ends nothing', a
         return names();
       };
       begun = act().finally(() => child.kill('SIGTERM'));
+      begun.catch(() => {}); // as above
     },
   });
   expect(await begun).toEqual(['second']);
